@@ -1,0 +1,1 @@
+"""notebook-fleet: change many ModelArts notebooks safely."""

@@ -1,0 +1,202 @@
+"""What happened, as frozen values. The journal stores them, `fold` and `change` read them.
+
+`at` is wall time in seconds since the epoch; `item` is the row of the plan that an event belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, TypeAdapter
+
+from fleet.core.errors import Meaning
+from fleet.core.sight import Sight
+
+
+class Outcome(StrEnum):
+    """How a change ended: the closed list."""
+
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    SKIPPED = "skipped"
+    DRIFTED = "drifted"
+    GONE = "gone"
+    FAILED = "failed"
+    STRANDED = "stranded"
+    UNKNOWN = "unknown"
+    NOT_STARTED = "not-started"
+
+
+class Step(StrEnum):
+    """One call of a change."""
+
+    STOP = "stop"
+    PUT = "put"
+    START = "start"
+    LEASE = "lease"
+    LOOK = "get"
+
+
+class Verdict(StrEnum):
+    """What became of a write."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    IN_DOUBT = "in doubt"
+
+
+class RunEnd(StrEnum):
+    """Why a run stopped releasing changes."""
+
+    FINISHED = "finished"
+    HALTED = "halted"  # by a budget or a deadline
+    INTERRUPTED = "interrupted"
+    LOCKED_OUT = "credentials lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A change was admitted: from now on it counts as away."""
+
+    item: int
+    at: float
+    kind: Literal["began"] = "began"
+
+
+@dataclass(frozen=True, slots=True)
+class Intended:
+    """A write is about to be sent. Committed before its first byte leaves; alone it means "maybe applied"."""
+
+    item: int
+    at: float
+    step: Step
+    attempt: int
+    body: Mapping[str, Any] = field(default_factory=dict)
+    kind: Literal["intended"] = "intended"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What came back for the last intent. `status` is the HTTP status, 0 without an answer."""
+
+    item: int
+    at: float
+    step: Step
+    verdict: Verdict
+    meaning: Meaning | None = None
+    code: str = ""
+    text: str = ""
+    status: int = 0
+    request_id: str = ""
+    sends: int = 1
+    kind: Literal["answered"] = "answered"
+
+
+@dataclass(frozen=True, slots=True)
+class Saw:
+    """A look succeeded. `polled` looks came from the shared list poll and cost no call of their own."""
+
+    item: int
+    at: float
+    sight: Sight
+    polled: bool = False
+    request_id: str = ""
+    kind: Literal["saw"] = "saw"
+
+
+@dataclass(frozen=True, slots=True)
+class Blind:
+    """A look failed for good."""
+
+    item: int
+    at: float
+    meaning: Meaning
+    text: str
+    kind: Literal["blind"] = "blind"
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """The change's deadline passed while it waited."""
+
+    item: int
+    at: float
+    kind: Literal["late"] = "late"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The final result of one change. `debt` is true when a notebook that we stopped is not back."""
+
+    item: int
+    at: float
+    outcome: Outcome
+    reason: str = ""
+    debt: bool = False
+    fix: str = ""
+    kind: Literal["ended"] = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    at: float
+    run: str
+    digest: str
+    kind: Literal["run-started"] = "run-started"
+
+
+@dataclass(frozen=True, slots=True)
+class WaveStarted:
+    at: float
+    wave: int
+    changes: int
+    kind: Literal["wave-started"] = "wave-started"
+
+
+@dataclass(frozen=True, slots=True)
+class WaveEnded:
+    """The wave's verdict: `go` releases the next one after the soak."""
+
+    at: float
+    wave: int
+    go: bool
+    reason: str = ""
+    kind: Literal["wave-ended"] = "wave-ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Slowed:
+    """The cloud's throttling taught us a limit, or made us slow down."""
+
+    at: float
+    key: str
+    text: str
+    kind: Literal["slowed"] = "slowed"
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    at: float
+    end: RunEnd
+    reason: str = ""
+    kind: Literal["run-ended"] = "run-ended"
+
+
+ChangeEvent = Began | Intended | Answered | Saw | Blind | Late | Ended
+RunEvent = RunStarted | WaveStarted | WaveEnded | Slowed | RunEnded
+Event = ChangeEvent | RunEvent
+
+_EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Discriminator("kind")])
+
+
+def dump_event(event: Event) -> bytes:
+    """The event as JSON."""
+    return _EVENTS.dump_json(event, exclude_defaults=False)
+
+
+def load_event(data: bytes | str) -> Event:
+    """The event that `dump_event` wrote. Raises ValueError for anything else."""
+    return _EVENTS.validate_json(data)

@@ -1,0 +1,173 @@
+"""What the cloud says about a notebook, in the vendor's words.
+
+Values only. Times are UTC milliseconds as the cloud sends them; capacities are GB. The login token of a
+notebook is a secret and has no place here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """The fourteen documented statuses (Update API, table 7), and one for a word we do not know."""
+
+    INIT = "INIT"
+    CREATING = "CREATING"
+    STARTING = "STARTING"
+    STOPPING = "STOPPING"
+    DELETING = "DELETING"
+    RUNNING = "RUNNING"
+    STOPPED = "STOPPED"
+    SNAPSHOTTING = "SNAPSHOTTING"
+    CREATE_FAILED = "CREATE_FAILED"
+    START_FAILED = "START_FAILED"
+    DELETE_FAILED = "DELETE_FAILED"
+    ERROR = "ERROR"
+    DELETED = "DELETED"
+    FROZEN = "FROZEN"
+    STRANGE = "?"
+
+    @classmethod
+    def of(cls, word: str) -> Status:
+        """The status for the cloud's word; a word that is not documented is never taken as safe."""
+        try:
+            return cls(word)
+        except ValueError:
+            return cls.STRANGE
+
+    @property
+    def heading(self) -> Status | None:
+        """Where a transitional status leads if nothing goes wrong; None for all others."""
+        return _HEADING.get(self)
+
+
+_HEADING = {
+    Status.INIT: Status.RUNNING,
+    Status.CREATING: Status.RUNNING,
+    Status.STARTING: Status.RUNNING,
+    Status.SNAPSHOTTING: Status.RUNNING,
+    Status.STOPPING: Status.STOPPED,
+}
+
+
+class LeaseType(StrEnum):
+    """Auto stop type (Update API, table 11)."""
+
+    TIMING = "TIMING"
+    IDLE = "IDLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Countdown to auto stop (Update API, table 11): `duration` runs from `create_at`, both in ms."""
+
+    enable: bool
+    type: LeaseType = LeaseType.TIMING
+    create_at: int = 0
+    duration: int = 0
+    update_at: int = 0
+
+    def left(self, now: int) -> int:
+        """Milliseconds until auto stop at wall time `now` (ms); may be negative."""
+        return self.create_at + self.duration - now
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One way of remote access (Update API, tables 3 and 9).
+
+    `allowed_access_ips` is None when the cloud sent no list. None and an empty list both mean that every
+    public address may connect.
+    """
+
+    service: str
+    key_pair_names: tuple[str, ...] | None = None
+    allowed_access_ips: tuple[str, ...] | None = None
+    uri: str = ""
+
+    @property
+    def open(self) -> bool:
+        """True when nothing restricts who may connect."""
+        return not self.allowed_access_ips
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image, as catalogue row or as part of a notebook (Update API, table 10). `size` is in KB."""
+
+    id: str
+    name: str = ""
+    arch: str = ""
+    status: str = ""
+    type: str = ""
+    service_type: str = ""
+    namespace: str = ""
+    origin: str = ""
+    visibility: str = ""
+    flavor_type: str = ""
+    tag: str = ""
+    swr_path: str = ""
+    description: str = ""
+    workspace_id: str = ""
+    size: int = 0
+    create_at: int = 0
+    update_at: int = 0
+    resource_categories: tuple[str, ...] = ()
+    dev_services: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Flavor:
+    """Machine specifications. `memory_mib` is computed: the API states KiB."""
+
+    id: str
+    name: str = ""
+    arch: str = ""
+    category: str = ""
+    vcpus: int = 0
+    memory_mib: int = 0
+    accelerators: int = 0
+    accelerator_type: str = ""
+    sold_out: bool = False
+    free: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Instance storage (Update API, table 13). `capacity` is in GB."""
+
+    category: str = ""
+    capacity: int = 0
+    ownership: str = ""
+    mount_path: str = ""
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notebook:
+    """One notebook instance as last read from the cloud."""
+
+    id: str
+    status: Status
+    name: str = ""
+    description: str = ""
+    fail_reason: str = ""
+    feature: str = ""
+    flavor: str = ""
+    image: Image = field(default_factory=lambda: Image(id=""))
+    lease: Lease | None = None
+    pool_id: str = ""
+    pool_name: str = ""
+    volume: Volume | None = None
+    endpoints: tuple[Endpoint, ...] = ()
+    workspace_id: str = ""
+    owner: str = ""
+    owner_id: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    create_at: int = 0
+    update_at: int = 0
+    current_time: int = 0
+    status_word: str = ""

@@ -1,0 +1,192 @@
+"""Waves, hard budgets and verdicts: who may go next, decided without awaiting.
+
+A budget is hard: a change is admitted only while the failures so far plus the changes whose end is still
+unproven stay below the limit. `max_failures: 3` means that there are never four.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+
+class Disruption(StrEnum):
+    """What a change may do to a running notebook."""
+
+    NONE = "none"
+    RESTART = "restart"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A number or a percentage of the changes."""
+
+    amount: int
+    percent: bool = False
+
+    def of(self, total: int) -> int:
+        """The number meant, rounded down but at least one for a share above zero."""
+        if not self.percent:
+            return self.amount
+        return max(1, total * self.amount // 100) if self.amount else 0
+
+    def __str__(self) -> str:
+        return f"{self.amount}%" if self.percent else str(self.amount)
+
+
+EVERYTHING = Share(100, percent=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How a plan is released. Durations in seconds; `max_unavailable` by group (see GROUPS)."""
+
+    waves: tuple[Share, ...] = (EVERYTHING,)
+    soak: float = 0.0
+    concurrency: int = 20
+    max_failures: Share | None = None
+    max_unavailable: Mapping[str, Share] = field(default_factory=dict)
+    disruption: Disruption = Disruption.NONE
+    deadline: float | None = None
+    change_deadline: float = 1800.0
+
+
+def wave_sizes(total: int, waves: Sequence[Share]) -> list[int]:
+    """How many changes each wave releases. The entries are running totals: `[1, 5%, 100%]` releases one
+    change, then up to five percent of all, then the rest. Waves that would be empty are dropped.
+    """
+    sizes: list[int] = []
+    released = 0
+    for share in waves:
+        upto = min(total, share.of(total))
+        if upto > released:
+            sizes.append(upto - released)
+            released = upto
+    if released < total:
+        sizes.append(total - released)
+    return sizes
+
+
+GROUPS = ("fleet", "scope", "owner", "pool", "flavor")
+
+
+class Seat(Protocol):
+    """What a budget needs to know of a change."""
+
+    @property
+    def item(self) -> int: ...
+    @property
+    def scope(self) -> str: ...
+    @property
+    def owner(self) -> str: ...
+    @property
+    def pool(self) -> str: ...
+    @property
+    def flavor(self) -> str: ...
+
+
+class Admission:
+    """Decides which change may start next. Holds counts, never awaits.
+
+    `away` says for a change whether it takes its notebook away from its owner while it runs; only those use
+    the `max_unavailable` budgets. A notebook that could not be brought back keeps its seat for good.
+    """
+
+    def __init__(
+        self, rollout: Rollout, changes: Sequence[Seat], away: Callable[[Seat], bool], concurrency: int
+    ) -> None:
+        self._away = away
+        self._concurrency = concurrency
+        self._most_failures = rollout.max_failures.of(len(changes)) if rollout.max_failures else None
+        self._limits = _group_limits(rollout.max_unavailable, [c for c in changes if away(c)])
+        self._taken: Counter[tuple[str, str]] = Counter()
+        self._waiting: deque[Seat] = deque()
+        self._parked: dict[tuple[str, str], deque[Seat]] = {}
+        self.in_flight = 0
+        self.failures = 0
+
+    def release(self, changes: Iterable[Seat]) -> None:
+        """Adds the changes of a wave to those that may start."""
+        self._waiting.extend(changes)
+
+    @property
+    def pending(self) -> int:
+        """How many released changes have not started."""
+        return len(self._waiting) + sum(len(parked) for parked in self._parked.values())
+
+    @property
+    def exhausted(self) -> str | None:
+        """Why nothing may start any more, or None."""
+        if self._most_failures is not None and self.failures >= self._most_failures:
+            return f"{self.failures} failed, max_failures is {self._most_failures}"
+        return None
+
+    @property
+    def stuck(self) -> str | None:
+        """Why the pending changes can never start although nothing is under way, or None."""
+        if self.in_flight == 0 and self.pending and not self._waiting:
+            full = ", ".join(sorted({f"{group} {name}".strip() for group, name in self._parked}))
+            return f"notebooks that are not back fill max_unavailable of {full}"
+        return None
+
+    def next(self) -> Seat | None:
+        """Takes the next change that every budget admits; None when none may start at this moment."""
+        if self.exhausted or self.in_flight >= self._concurrency or not self._failure_room():
+            return None
+        while self._waiting:
+            change = self._waiting.popleft()
+            full = self._full_group(change)
+            if full is None:
+                self._take(change, +1)
+                self.in_flight += 1
+                return change
+            self._parked.setdefault(full, deque()).append(change)
+        return None
+
+    def ended(self, change: Seat, *, failed: bool, back: bool) -> None:
+        """Books the end of a change: whether it failed, and whether its notebook is available again."""
+        self.in_flight -= 1
+        self.failures += failed
+        if back:
+            self._take(change, -1)
+            self._unpark(change)
+
+    def _failure_room(self) -> bool:
+        return self._most_failures is None or self.failures + self.in_flight < self._most_failures
+
+    def _seats(self, change: Seat) -> list[tuple[str, str]]:
+        if not self._away(change):
+            return []
+        keys = [("fleet", "")]
+        keys += [(group, getattr(change, group)) for group in GROUPS[1:] if getattr(change, group)]
+        return [key for key in keys if key in self._limits]
+
+    def _full_group(self, change: Seat) -> tuple[str, str] | None:
+        for key in self._seats(change):
+            if self._taken[key] >= self._limits[key]:
+                return key
+        return None
+
+    def _take(self, change: Seat, by: int) -> None:
+        for key in self._seats(change):
+            self._taken[key] += by
+
+    def _unpark(self, change: Seat) -> None:
+        for key in self._seats(change):
+            parked = self._parked.pop(key, None)
+            if parked:
+                self._waiting.extendleft(reversed(parked))
+
+
+def _group_limits(shares: Mapping[str, Share], changes: Sequence[Seat]) -> dict[tuple[str, str], int]:
+    """The limit of every group that has one; a percentage counts within the group."""
+    limits: dict[tuple[str, str], int] = {}
+    for group, share in shares.items():
+        sizes = Counter("" if group == "fleet" else getattr(change, group) for change in changes)
+        for name, size in sizes.items():
+            if name or group == "fleet":
+                limits[group, name] = max(1, share.of(size))
+    return limits

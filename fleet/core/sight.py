@@ -1,0 +1,47 @@
+"""What one look at a notebook shows of a change: its status, the planned fields, its lease."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fleet.core.notebook import Lease, Notebook, Status
+from fleet.core.patch import read_field, readable
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One look. `left` is the lease's time left in ms at the moment of the look, None when auto stop is off.
+
+    `values` holds the planned fields in the form of the PUT body, those that the cloud shows.
+    """
+
+    status: Status
+    values: Mapping[str, Any] = field(default_factory=dict)
+    lease: Lease | None = None
+    left: int | None = None
+    update_at: int = 0
+    fail_reason: str = ""
+    word: str = ""
+
+
+GONE = Sight(Status.DELETED)
+
+
+def sight_of(notebook: Notebook, fields: Iterable[str], now: int) -> Sight:
+    """The look that `notebook`, read at wall time `now` (ms), gives of the planned `fields`.
+
+    The cloud's own clock is used for the lease where the answer carries it.
+    """
+    lease = notebook.lease
+    at = notebook.current_time or now
+    return Sight(
+        status=notebook.status,
+        values={name: read_field(notebook, name) for name in fields if readable(name)},
+        lease=lease,
+        left=lease.left(at) if lease is not None and lease.enable else None,
+        update_at=notebook.update_at or (lease.update_at if lease is not None else 0),
+        fail_reason=notebook.fail_reason,
+        word=notebook.status_word or notebook.status.value,
+    )

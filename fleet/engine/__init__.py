@@ -1,0 +1,1 @@
+"""Performs a plan: one change at a time per worker, many workers, one road home."""

@@ -1,0 +1,64 @@
+"""What the engine needs from outside, as protocols it owns: a cloud, a recorder, observers, a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from fleet.core.calls import Look, Receipt, Turn
+from fleet.core.events import Event
+from fleet.core.notebook import Notebook
+
+
+class Cloud(Protocol):
+    """One scope of the cloud. Every method raises CallError when it gives up.
+
+    Reads are tried again inside, within their own time. A write is sent at most once unless the cloud said
+    that it did not apply it: what may have happened is for the caller to find out by looking.
+    """
+
+    async def turn(self) -> Turn:
+        """Waits until shortly before the next write may leave, so that a last look is still fresh."""
+        ...
+
+    async def look(self, notebook_id: str) -> Look: ...
+
+    async def poll(self) -> Sequence[Notebook]:
+        """Every notebook of the scope, read once page by page; rows may be missing or stale."""
+        ...
+
+    async def put(self, notebook_id: str, body: Mapping[str, Any], turn: Turn) -> Receipt: ...
+
+    async def stop(self, notebook_id: str, turn: Turn) -> Receipt: ...
+
+    async def start(self, notebook_id: str, query: Mapping[str, Any], turn: Turn) -> Receipt:
+        """`query` holds `duration` in ms (-1 switches auto stop off) and `type`."""
+        ...
+
+    async def renew_lease(self, notebook_id: str, query: Mapping[str, Any], turn: Turn) -> Receipt: ...
+
+
+class Recorder(Protocol):
+    """Where events go to stay."""
+
+    async def commit(self, event: Event) -> None:
+        """Returns when the event, and every one noted before it, is on disk."""
+        ...
+
+    def note(self, event: Event) -> None:
+        """Hands the event over; it is on disk soon, and before the next commit returns."""
+        ...
+
+
+class Observer(Protocol):
+    """Who watches: progress view, log. Must not fail and must not wait."""
+
+    def __call__(self, event: Event) -> None: ...
+
+
+class Clock(Protocol):
+    """Monotonic seconds decide, wall seconds are only printed, signed and compared with the cloud's times."""
+
+    def monotonic(self) -> float: ...
+
+    def wall(self) -> float: ...

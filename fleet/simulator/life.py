@@ -1,0 +1,159 @@
+"""Applies the table of ``states`` to notebooks: the only place that changes a status.
+
+Calls come in through ``start``, ``stop``, ``save_image`` and ``delete``; time comes in through
+``settle``, which replays everything that has become due, each at its own instant.
+"""
+
+from __future__ import annotations
+
+from fleet.simulator import refusals
+from fleet.simulator.states import TABLE, TRANSITIONAL, Cause, Status
+from fleet.simulator.world import Image, Notebook, StartOrder, Timer, World, ms, to_uuid
+
+_TAKES = {
+    Status.INIT: "init",
+    Status.CREATING: "create",
+    Status.STARTING: "start",
+    Status.STOPPING: "stop",
+    Status.SNAPSHOTTING: "snapshot",
+    Status.DELETING: "delete",
+}
+
+
+def settle(world: World, now: float) -> None:
+    """Let everything happen that is due by ``now``."""
+    while (entry := world.agenda.pop(now)) is not None:
+        due, timer, notebook = entry
+        if timer is Timer.STATUS:
+            _follow(world, notebook, notebook.outcome, due)
+        elif timer is Timer.LEASE:
+            _follow(world, notebook, Cause.LEASE_END, due)
+        else:
+            _finish_growth(notebook, due)
+
+
+def require(notebook: Notebook, cause: Cause) -> None:
+    """Raise the refusal that the service gives when the table has no way out by this cause."""
+    if notebook.status is Status.FROZEN:
+        raise refusals.frozen()
+    if cause not in TABLE[notebook.status]:
+        raise refusals.busy(notebook.name)
+
+
+def start(world: World, notebook: Notebook, now: float) -> None:
+    """STARTING, to end in RUNNING or START_FAILED; the machine is taken from stock first."""
+    require(notebook, Cause.START)
+    if notebook.status is Status.START_FAILED and world.rules.start_failed == "stuck":
+        raise refusals.busy(notebook.name)
+    if world.is_sold_out(notebook.flavor, now):
+        raise refusals.sold_out(notebook.flavor)
+    notebook.fail_reason = None
+    _follow(world, notebook, Cause.START, now)
+
+
+def stop(world: World, notebook: Notebook, now: float) -> None:
+    require(notebook, Cause.STOP)
+    _follow(world, notebook, Cause.STOP, now)
+
+
+def save_image(world: World, notebook: Notebook, image: Image, now: float) -> None:
+    """SNAPSHOTTING until the image is ACTIVE; the notebook cannot be used meanwhile."""
+    require(notebook, Cause.SAVE_IMAGE)
+    notebook.saving = image
+    _follow(world, notebook, Cause.SAVE_IMAGE, now)
+
+
+def delete(world: World, notebook: Notebook, now: float) -> None:
+    require(notebook, Cause.DELETE)
+    if notebook.status is Status.RUNNING and world.rules.delete_running == "refuse":
+        raise refusals.Refusal(
+            "ModelArts.6304", "Please stop the instance before deleting it."
+        )
+    _follow(world, notebook, Cause.DELETE, now)
+
+
+def grow_volume(world: World, notebook: Notebook, capacity: int, now: float) -> None:
+    """Grow the disk to ``capacity`` GB; RESIZING meanwhile, which does not affect the notebook."""
+    notebook.growing_to = capacity
+    notebook.volume["status"] = "RESIZING"
+    world.agenda.schedule(now + world.seconds(notebook, "resize"), Timer.VOLUME, notebook)
+
+
+def watch_lease(world: World, notebook: Notebook, now: float) -> None:
+    """Have the end of the lease happen, if the notebook runs and its lease ends at all."""
+    end = notebook.lease.end()
+    if notebook.status is Status.RUNNING and end is not None:
+        world.agenda.schedule(max(now, end), Timer.LEASE, notebook)
+    else:
+        notebook.timers.pop(Timer.LEASE, None)
+
+
+def enter(world: World, notebook: Notebook, status: Status, at: float) -> None:
+    """Put the notebook into a status, with everything that comes with being there."""
+    notebook.status = status
+    notebook.outcome, notebook.outcome_reason = Cause.DONE, ""
+    notebook.touch(ms(at))
+    if status in TRANSITIONAL:
+        world.agenda.schedule(at + _plan_end(world, notebook, at), Timer.STATUS, notebook)
+    if status is Status.RUNNING:
+        notebook.running_since = at
+    else:
+        notebook.running_since = None if status is not Status.SNAPSHOTTING else at
+    watch_lease(world, notebook, at)
+
+
+def _plan_end(world: World, notebook: Notebook, at: float) -> float:
+    """Seconds in a transitional status; decides for a start whether it will fail."""
+    seconds = world.seconds(notebook, _TAKES[notebook.status])
+    if notebook.status is not Status.STARTING:
+        return seconds
+    if notebook.pulled_image != notebook.image.id:
+        seconds += world.seconds(notebook, "pull")
+    order = world.weather.starting(notebook, StartOrder(seconds), at)
+    if order.failure is not None:
+        notebook.outcome, notebook.outcome_reason = Cause.FAILED, order.failure
+    return order.seconds
+
+
+def _follow(world: World, notebook: Notebook, cause: Cause, at: float) -> None:
+    was, reason = notebook.status, notebook.outcome_reason
+    status = TABLE[was][cause]
+    if status is Status.START_FAILED:
+        notebook.fail_reason = reason
+    if status is Status.DELETED and world.rules.deleted == "gone":
+        notebook.timers.clear()
+        world.remove(notebook)
+        return
+    if was is Status.SNAPSHOTTING and notebook.saving is not None:
+        _finish_image(notebook, notebook.saving, at)
+    if was is Status.STARTING and status is Status.RUNNING:
+        _come_up(world, notebook)
+    enter(world, notebook, status, at)
+
+
+def _come_up(world: World, notebook: Notebook) -> None:
+    notebook.pulled_image = notebook.image.id
+    if world.rules.restart_uri == "change":
+        fresh = world.fresh_uuid()
+        notebook.token = fresh.replace("-", "")
+        notebook.url = f"https://authoring-{fresh[:8]}.{world.region}.example.com/{notebook.id}/lab"
+        for endpoint in notebook.endpoints:
+            if endpoint["service"] == "SSH":
+                endpoint["uri"] = ssh_uri(world.region, int(fresh[:4], 16))
+
+
+def ssh_uri(region: str, number: int) -> str:
+    """The address of a notebook's SSH endpoint."""
+    return f"ssh://ma-user@dev-modelarts-{region}.example.com:{30000 + number % 30000}"
+
+
+def _finish_image(notebook: Notebook, image: Image, at: float) -> None:
+    image.status, image.update_at = "ACTIVE", ms(at)
+    notebook.saving = None
+
+
+def _finish_growth(notebook: Notebook, at: float) -> None:
+    notebook.volume["capacity"] = notebook.growing_to
+    notebook.volume["status"] = "IN_USE"
+    notebook.growing_to = None
+    notebook.touch(ms(at))
