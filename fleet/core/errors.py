@@ -46,6 +46,10 @@ class GuardError(FleetError):
     exit = Exit.STOPPED_BY_GUARD
 
 
+class RecordingFailed(Exception):
+    """The journal cannot be written: no new write may be sent."""
+
+
 class Meaning(StrEnum):
     """What a call that did not succeed means, whatever HTTP status carried it."""
 
@@ -92,7 +96,7 @@ class CallError(Exception):
     """A call to the cloud that did not succeed.
 
     `text` is foreign and already cleaned; `retry_after` is in seconds; `limit` is what a 429 said about
-    itself. `status` is 0 when there was no HTTP answer.
+    itself. `status` is 0 when there was no HTTP answer. `sends` counts the requests that it took.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class CallError(Exception):
         request_id: str = "",
         retry_after: float | None = None,
         limit: Limit | None = None,
+        sends: int = 1,
     ) -> None:
         super().__init__(text)
         self.meaning = meaning
@@ -114,6 +119,7 @@ class CallError(Exception):
         self.request_id = request_id
         self.retry_after = retry_after
         self.limit = limit
+        self.sends = sends
 
     @property
     def in_doubt(self) -> bool:

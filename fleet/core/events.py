@@ -104,6 +104,7 @@ class Saw:
     sight: Sight
     polled: bool = False
     request_id: str = ""
+    sends: int = 1
     kind: Literal["saw"] = "saw"
 
 
@@ -115,15 +116,17 @@ class Blind:
     at: float
     meaning: Meaning
     text: str
+    sends: int = 1
     kind: Literal["blind"] = "blind"
 
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """The change's deadline passed while it waited."""
+    """The change must give up and go home: its deadline passed, or the journal cannot be written."""
 
     item: int
     at: float
+    reason: str = "its time was up"
     kind: Literal["late"] = "late"
 
 

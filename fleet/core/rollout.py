@@ -10,7 +10,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
+
+from fleet.core.events import Outcome
 
 
 class Disruption(StrEnum):
@@ -88,27 +90,28 @@ class Seat(Protocol):
     def flavor(self) -> str: ...
 
 
-class Admission:
+SeatT = TypeVar("SeatT", bound=Seat)
+
+
+class Admission(Generic[SeatT]):
     """Decides which change may start next. Holds counts, never awaits.
 
     `away` says for a change whether it takes its notebook away from its owner while it runs; only those use
     the `max_unavailable` budgets. A notebook that could not be brought back keeps its seat for good.
     """
 
-    def __init__(
-        self, rollout: Rollout, changes: Sequence[Seat], away: Callable[[Seat], bool], concurrency: int
-    ) -> None:
+    def __init__(self, rollout: Rollout, changes: Sequence[SeatT], away: Callable[[SeatT], bool]) -> None:
         self._away = away
-        self._concurrency = concurrency
+        self._concurrency = rollout.concurrency
         self._most_failures = rollout.max_failures.of(len(changes)) if rollout.max_failures else None
         self._limits = _group_limits(rollout.max_unavailable, [c for c in changes if away(c)])
         self._taken: Counter[tuple[str, str]] = Counter()
-        self._waiting: deque[Seat] = deque()
-        self._parked: dict[tuple[str, str], deque[Seat]] = {}
+        self._waiting: deque[SeatT] = deque()
+        self._parked: dict[tuple[str, str], deque[SeatT]] = {}
         self.in_flight = 0
         self.failures = 0
 
-    def release(self, changes: Iterable[Seat]) -> None:
+    def release(self, changes: Iterable[SeatT]) -> None:
         """Adds the changes of a wave to those that may start."""
         self._waiting.extend(changes)
 
@@ -116,6 +119,11 @@ class Admission:
     def pending(self) -> int:
         """How many released changes have not started."""
         return len(self._waiting) + sum(len(parked) for parked in self._parked.values())
+
+    @property
+    def may_yet_start(self) -> bool:
+        """Whether a pending change can start once one that is under way has ended."""
+        return self.pending > 0 and self.in_flight > 0 and self.exhausted is None
 
     @property
     def exhausted(self) -> str | None:
@@ -132,7 +140,7 @@ class Admission:
             return f"notebooks that are not back fill max_unavailable of {full}"
         return None
 
-    def next(self) -> Seat | None:
+    def next(self) -> SeatT | None:
         """Takes the next change that every budget admits; None when none may start at this moment."""
         if self.exhausted or self.in_flight >= self._concurrency or not self._failure_room():
             return None
@@ -146,7 +154,7 @@ class Admission:
             self._parked.setdefault(full, deque()).append(change)
         return None
 
-    def ended(self, change: Seat, *, failed: bool, back: bool) -> None:
+    def ended(self, change: SeatT, *, failed: bool, back: bool) -> None:
         """Books the end of a change: whether it failed, and whether its notebook is available again."""
         self.in_flight -= 1
         self.failures += failed
@@ -157,28 +165,45 @@ class Admission:
     def _failure_room(self) -> bool:
         return self._most_failures is None or self.failures + self.in_flight < self._most_failures
 
-    def _seats(self, change: Seat) -> list[tuple[str, str]]:
+    def _seats(self, change: SeatT) -> list[tuple[str, str]]:
         if not self._away(change):
             return []
         keys = [("fleet", "")]
         keys += [(group, getattr(change, group)) for group in GROUPS[1:] if getattr(change, group)]
         return [key for key in keys if key in self._limits]
 
-    def _full_group(self, change: Seat) -> tuple[str, str] | None:
+    def _full_group(self, change: SeatT) -> tuple[str, str] | None:
         for key in self._seats(change):
             if self._taken[key] >= self._limits[key]:
                 return key
         return None
 
-    def _take(self, change: Seat, by: int) -> None:
+    def _take(self, change: SeatT, by: int) -> None:
         for key in self._seats(change):
             self._taken[key] += by
 
-    def _unpark(self, change: Seat) -> None:
+    def _unpark(self, change: SeatT) -> None:
         for key in self._seats(change):
             parked = self._parked.pop(key, None)
             if parked:
                 self._waiting.extendleft(reversed(parked))
+
+
+FAILURES = frozenset({Outcome.FAILED, Outcome.STRANDED, Outcome.UNKNOWN})
+NOT_BACK = frozenset({Outcome.STRANDED, Outcome.UNKNOWN})
+
+
+def verdict(outcomes: Sequence[Outcome], exhausted: str | None) -> str | None:
+    """Why no further wave may be released after one that ended with `outcomes`; None means "go"."""
+    if exhausted is not None:
+        return exhausted
+    lost = sum(outcome in NOT_BACK for outcome in outcomes)
+    if lost:
+        return f"{lost} stranded or unknown"
+    failed = sum(outcome in FAILURES for outcome in outcomes)
+    if failed and Outcome.CHANGED not in outcomes:
+        return f"none of the wave was changed, {failed} failed"
+    return None
 
 
 def _group_limits(shares: Mapping[str, Share], changes: Sequence[Seat]) -> dict[tuple[str, str], int]:

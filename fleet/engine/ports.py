@@ -42,7 +42,10 @@ class Recorder(Protocol):
     """Where events go to stay."""
 
     async def commit(self, event: Event) -> None:
-        """Returns when the event, and every one noted before it, is on disk."""
+        """Returns when the event, and every one noted before it, is on disk.
+
+        Raises RecordingFailed when it cannot get there.
+        """
         ...
 
     def note(self, event: Event) -> None:

@@ -1,0 +1,243 @@
+"""The life of one change, as tables: what an observation means, and what to do next.
+
+Theory of operation
+-------------------
+A change walks one way: a fence look; then for each phase the run state that the phase needs (stop or start),
+the PUT and the look that proves it; then back to the run state it came from, with the lease it had; then a
+last look. `decide(life)` says the next move. `advance(life, event)` says what an event means. Neither waits,
+sends or reads a clock.
+
+Three rules hold everywhere and nothing else may bend them:
+
+1. Nothing is sent again before a look. A write that was refused as "busy or already there", or that was not
+   answered, leads to a SETTLE stage, where only what the cloud shows decides.
+2. What somebody else did is never overwritten. A third value or an unexpected restart ends as `drifted`.
+3. A notebook that we stopped is a debt until a look shows it RUNNING. Every way out of the middle leads home
+   first (`_homeward`); only when home cannot be reached does the change end `stranded`.
+
+The same tables serve a run, its continuation and a second worker: they know only events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fleet.core import looks
+from fleet.core.errors import TRANSIENT, Meaning
+from fleet.core.events import Answered, Blind, ChangeEvent, Intended, Late, Outcome, Saw, Step, Verdict
+from fleet.core.life import (
+    Life,
+    Stage,
+    freeze,
+    homeward,
+    onward,
+    over,
+    so_far,
+    start_query,
+    with_note,
+)
+from fleet.core.notebook import Status
+
+SETTLE_WAIT = 10.0  # seconds between looks at a write whose fate is open
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Read the notebook now, or after `wait` seconds."""
+
+    wait: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """Wait for the shared poll to show the notebook in a status outside `passing`."""
+
+    passing: frozenset[Status]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Send one write: the body of a PUT, or the query of a start or lease call."""
+
+    step: Step
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The change is over."""
+
+    outcome: Outcome
+    reason: str
+    debt: bool
+    fix: str
+
+
+Move = Look | Await | Write | End
+
+PASSING = frozenset(status for status in Status if status.heading is not None)
+
+
+def decide(life: Life) -> Move:
+    """The next move of a change."""
+    if life.end is not None:
+        outcome, reason = life.end
+        return End(outcome, "; ".join(part for part in (reason, *life.notes) if part), life.debt, life.fix)
+    if life.stage is Stage.READY:
+        return _next_write(life)
+    if life.stage in (Stage.ARRIVING, Stage.STOPPING, Stage.STARTING):
+        return Await(PASSING)
+    return Look(SETTLE_WAIT if life.settle else 0.0)
+
+
+def _next_write(life: Life) -> Write:
+    if life.phases and life.phases[0].when.allows(life.current):
+        return Write(Step.PUT, life.phases[0].body)
+    if life.home and not life.phases:
+        return Write(Step.LEASE, start_query(life))
+    if life.current is Status.RUNNING:
+        return Write(Step.STOP)
+    return Write(Step.START, start_query(life))
+
+
+def advance(life: Life, event: ChangeEvent) -> Life:
+    """The life after `event`."""
+    match event:
+        case Intended():
+            return _intended(life, event)
+        case Answered():
+            return _answered(life, event)
+        case Saw():
+            return looks.after_look(life, event)
+        case Blind():
+            return _blind(life, event)
+        case Late():
+            return _late(life, event)
+        case _:
+            return life
+
+
+# What an intent means: from now on the write may have been applied.
+
+_SENT = {
+    Step.STOP: Stage.STOP_SENT,
+    Step.PUT: Stage.PUT_SENT,
+    Step.START: Stage.START_SENT,
+    Step.LEASE: Stage.LEASE_SENT,
+}
+
+
+def _intended(life: Life, event: Intended) -> Life:
+    life = replace(
+        life,
+        stage=_SENT[event.step],
+        tries={**life.tries, event.step: life.tried(event.step) + 1},
+        settle=0,
+        doubt=False,
+        proven=False,
+        refused_state=False,
+        lease_due=False,
+    )
+    if event.step is Step.STOP and life.change.run_state is Status.RUNNING:
+        frozen = freeze(life, event.at) if life.frozen is None else life.frozen
+        return replace(life, owed=life.debt, debt=True, frozen=frozen)
+    if event.step is Step.START:
+        return replace(life, started_at=event.at, restarted=True)
+    return life
+
+
+# What an answer means. Accepted goes on to wait or read back; whatever leaves a question open goes to a
+# settling stage; the rest is a refusal, and each step has its own way to take one.
+
+_ACCEPTED = {
+    Step.STOP: Stage.STOPPING,
+    Step.PUT: Stage.READ_BACK,
+    Step.START: Stage.STARTING,
+    Step.LEASE: Stage.VERIFY,
+}
+_SETTLE = {
+    Step.STOP: Stage.STOP_SETTLE,
+    Step.PUT: Stage.PUT_SETTLE,
+    Step.START: Stage.START_SETTLE,
+    Step.LEASE: Stage.VERIFY,
+}
+_LOOK_FIRST = TRANSIENT | {Meaning.BUSY, Meaning.WRONG_STATE}
+
+
+def _answered(life: Life, event: Answered) -> Life:
+    if event.verdict is Verdict.ACCEPTED:
+        return replace(life, written=True, trouble="", stage=_ACCEPTED[event.step])
+    life = replace(life, trouble=" ".join(part for part in (event.code, event.text) if part))
+    if event.verdict is Verdict.IN_DOUBT:
+        return replace(life, written=True, doubt=True, stage=_SETTLE[event.step])
+    if event.step is Step.STOP:
+        life = replace(life, debt=life.owed)
+    if event.meaning in _LOOK_FIRST:
+        refused_state = event.meaning is Meaning.WRONG_STATE
+        return replace(life, refused_state=refused_state, stage=_SETTLE[event.step])
+    if event.meaning is Meaning.GONE:
+        return over(replace(life, debt=False), Outcome.GONE, "deleted by somebody")
+    return _REFUSED[event.step](life, event)
+
+
+def _stop_refused(life: Life, event: Answered) -> Life:
+    return homeward(life, Outcome.FAILED, f"stop refused: {life.trouble}")
+
+
+def _put_refused(life: Life, event: Answered) -> Life:
+    if life.reverting:
+        reason = f"{so_far(life)}the old value could not be put back: {life.trouble}"
+        return over(life, Outcome.STRANDED, reason)
+    return homeward(life, Outcome.FAILED, f"update refused: {life.trouble}")
+
+
+def _start_refused(life: Life, event: Answered) -> Life:
+    life = replace(life, restarted=False)
+    if event.code in _LEASE_REFUSED and start_query(life)["duration"] == -1:
+        life = with_note(life, "auto stop was off and could not be switched off again: it is set to 72 hours")
+        return onward(replace(life, no_lease_off=True))
+    if event.meaning is Meaning.SOLD_OUT and not looks.flavor_changed(life):
+        return replace(life, stage=Stage.START_SETTLE)
+    if event.meaning in (Meaning.SOLD_OUT, Meaning.QUOTA, Meaning.INVALID):
+        return looks.cannot_start(life, f"start refused: {life.trouble}")
+    return over(life, Outcome.STRANDED, f"{so_far(life)}start refused: {life.trouble}")
+
+
+# A bad value, and auto stop time or duration missing or out of range (vendor's error codes).
+_LEASE_REFUSED = frozenset(f"ModelArts.{number}" for number in ("0104", "6346", "6348", "6349"))
+
+
+def _lease_refused(life: Life, event: Answered) -> Life:
+    return replace(life, stage=Stage.VERIFY)
+
+
+_REFUSED: Mapping[Step, Callable[[Life, Answered], Life]] = {
+    Step.STOP: _stop_refused,
+    Step.PUT: _put_refused,
+    Step.START: _start_refused,
+    Step.LEASE: _lease_refused,
+}
+
+
+# What it means when nothing can be seen any more, or the time is up.
+
+
+def _blind(life: Life, event: Blind) -> Life:
+    reason = f"{so_far(life)}could not be read: {event.text}"
+    if not life.tries:
+        return over(life, Outcome.FAILED, reason)
+    return over(life, Outcome.UNKNOWN, reason)
+
+
+def _late(life: Life, event: Late) -> Life:
+    """The first time the change gives up and goes home; the second time it ends where it is."""
+    if not life.tries:
+        return over(life, Outcome.SKIPPED, f"{event.reason} before anything was sent")
+    if life.late:
+        outcome = Outcome.STRANDED if life.debt else Outcome.UNKNOWN
+        return over(life, outcome, f"{so_far(life)}still in stage: {life.stage}")
+    ending = life.ending or (Outcome.FAILED, f"{event.reason} in stage: {life.stage}")
+    life = replace(life, late=True, ending=ending)
+    return onward(life) if life.stage is Stage.READY else life

@@ -1,0 +1,378 @@
+"""What a look at a notebook means for its change: one rule for every stage and status.
+
+The table at the end is complete: every stage in which a look can arrive has a rule for every documented
+status and for a word that nobody knows. `change` owns the theory and the moves; this module only reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from fleet.core.events import Outcome, Saw, Step
+from fleet.core.life import (
+    Life,
+    Stage,
+    Values,
+    compare,
+    difference,
+    homeward,
+    lease_off_by,
+    onward,
+    over,
+    regroup,
+    so_far,
+    with_note,
+)
+from fleet.core.notebook import Status
+from fleet.core.patch import When, readable
+from fleet.core.plan import Phase
+from fleet.core.sight import Sight
+
+LOOKS = 3  # how often a write whose fate is open is looked at before the next try
+GROW_LOOKS = 60  # a disk takes its time
+TRIES = 3  # intents of one kind when an answer stayed out
+BUSY_TRIES = 6  # intents of one kind when the cloud said "busy"
+STOPS_IN_DOUBT = 2
+
+Rule = Callable[[Life, Saw], Life]
+
+
+def after_look(life: Life, saw: Saw) -> Life:
+    """The life after a look."""
+    rules = TABLE.get(life.stage)
+    if rules is None:
+        return life
+    if saw.sight.status is Status.RUNNING and life.stage not in _MAY_STILL_STOP:
+        life = replace(life, debt=False)
+    return _remember(rules[saw.sight.status](life, saw), life.stage, saw)
+
+
+# A RUNNING seen here may be older than our stop.
+_MAY_STILL_STOP = frozenset({Stage.STOP_SETTLE, Stage.STOPPING})
+
+# A look here shows what was there before our next write.
+_UNDISTURBED = frozenset({Stage.ARRIVING, Stage.FENCE, Stage.READ_BACK, Stage.VERIFY})
+
+
+def _remember(life: Life, stage: Stage, saw: Saw) -> Life:
+    """Keeps what later looks are compared with, and the lease as long as we have not stopped the notebook."""
+    if stage not in _UNDISTURBED:
+        return life
+    life = replace(life, mark=_mark(saw.sight, life.mark))
+    if life.frozen is not None or saw.sight.lease is None:
+        return life
+    return replace(life, lease=saw.sight.lease, left=saw.sight.left, looked_at=saw.at)
+
+
+def _mark(sight: Sight, before: tuple[int, int]) -> tuple[int, int]:
+    started = sight.lease.create_at if sight.lease is not None else 0
+    return (started or before[0], sight.update_at or before[1])
+
+
+def _off(expected: Mapping[str, object], sight: Sight) -> bool:
+    """Whether a field that the cloud shows is not as expected."""
+    return any(sight.values.get(name) != value for name, value in expected.items() if readable(name))
+
+
+# --- before the first write ----------------------------------------------------------------------------
+
+
+def _fence(life: Life, saw: Saw) -> Life:
+    change, sight = life.change, saw.sight
+    if all(readable(name) for name in change.after) and not _off(change.after, sight):
+        return over(life, Outcome.UNCHANGED, "already so")
+    if _off(change.before, sight):
+        return over(life, Outcome.DRIFTED, difference(change.before, sight.values))
+    if sight.status is not change.run_state:
+        outcome = Outcome.SKIPPED if change.arriving else Outcome.DRIFTED
+        return over(life, outcome, f"is {sight.status}, not {change.run_state} as planned")
+    return onward(replace(life, current=sight.status))
+
+
+def _not_now(life: Life, saw: Saw) -> Life:
+    word = saw.sight.word or saw.sight.status.value
+    return over(life, Outcome.SKIPPED, f"status {word}{_why(saw.sight)}")
+
+
+def _arriving(life: Life, saw: Saw) -> Life:
+    return replace(life, stage=Stage.ARRIVING)
+
+
+def _arrived(life: Life, saw: Saw) -> Life:
+    return replace(life, stage=Stage.FENCE, settle=0)
+
+
+# --- anywhere ------------------------------------------------------------------------------------------
+
+
+def _wait(life: Life, saw: Saw) -> Life:
+    return life
+
+
+def _look_again(life: Life, saw: Saw) -> Life:
+    return replace(life, settle=life.settle + 1)
+
+
+def _gone(life: Life, saw: Saw) -> Life:
+    reason = "is being deleted" if saw.sight.status is Status.DELETING else "deleted by somebody"
+    return over(replace(life, debt=False), Outcome.GONE, reason)
+
+
+def _lost(life: Life, saw: Saw) -> Life:
+    """FROZEN, ERROR and the like in the middle of our work: nothing that we could send would help."""
+    reason = f"{so_far(life)}status {saw.sight.status}{_why(saw.sight)}"
+    return over(life, Outcome.STRANDED if life.debt else Outcome.FAILED, reason)
+
+
+def _why(sight: Sight) -> str:
+    return f": {sight.fail_reason}" if sight.fail_reason else ""
+
+
+# --- after a stop --------------------------------------------------------------------------------------
+
+
+def _still_running(life: Life, saw: Saw) -> Life:
+    if _restarted(life, saw.sight):
+        return over(replace(life, debt=False), Outcome.DRIFTED, "restarted by somebody after our stop")
+    if life.settle + 1 < LOOKS:
+        return _look_again(life, saw)
+    accepted_or_doubt = life.doubt or life.stage is Stage.STOPPING
+    if life.tried(Step.STOP) < (STOPS_IN_DOUBT if accepted_or_doubt else BUSY_TRIES) and not life.late:
+        return replace(life, stage=Stage.READY, settle=0)
+    life = replace(life, debt=False)
+    reason = f"would not stop: {life.trouble or 'still RUNNING'}"
+    if life.change.run_state is Status.STOPPED:
+        return over(life, Outcome.STRANDED, so_far(life) + reason)
+    return homeward(life, Outcome.FAILED if life.written else Outcome.SKIPPED, reason)
+
+
+def _restarted(life: Life, sight: Sight) -> bool:
+    """Whether somebody started the notebook again after our stop.
+
+    The lease begins anew with a start. Where our stop was not answered, any touch since is somebody's.
+    """
+    now = _mark(sight, life.mark)
+    return now != life.mark if life.doubt else now[0] != life.mark[0]
+
+
+def _has_stopped(life: Life, saw: Saw) -> Life:
+    if not life.debt and life.change.run_state is Status.RUNNING:
+        return over(life, Outcome.DRIFTED, "stopped by somebody just before us")
+    life = replace(life, current=Status.STOPPED, settle=0)
+    if _off(life.expected, saw.sight):
+        return homeward(life, Outcome.DRIFTED, difference(life.expected, saw.sight.values))
+    return onward(life)
+
+
+def _is_stopping(life: Life, saw: Saw) -> Life:
+    """Ours if a stop stayed unanswered; somebody else's if the cloud refused it."""
+    return replace(life, stage=Stage.STOPPING, settle=0) if life.debt else _look_again(life, saw)
+
+
+# --- after a PUT ---------------------------------------------------------------------------------------
+
+
+def _values(life: Life, saw: Saw) -> Life:
+    life = replace(life, current=_run_state(saw.sight))
+    match compare(life, saw.sight):
+        case Values.DESIRED:
+            return _phase_done(life)
+        case Values.OTHER:
+            wanted = {**life.expected, **life.phases[0].body}
+            return homeward(life, Outcome.DRIFTED, difference(wanted, saw.sight.values))
+    if life.refused_state:
+        return _other_state(life)
+    if life.settle + 1 < _looks(life) and not life.late:
+        return _look_again(life, saw)
+    if life.stage is Stage.PUT_SETTLE and life.tried(Step.PUT) < _tries(life) and not life.late:
+        return replace(life, stage=Stage.READY, settle=0)
+    reason = f"update not applied: {life.trouble or 'accepted, but the old value is still shown'}"
+    if life.reverting:
+        return over(life, Outcome.STRANDED, so_far(life) + reason)
+    return homeward(life, Outcome.FAILED, reason)
+
+
+def _run_state(sight: Sight) -> Status:
+    """A notebook whose start failed is as good as stopped."""
+    return Status.RUNNING if sight.status is Status.RUNNING else Status.STOPPED
+
+
+def _looks(life: Life) -> int:
+    return GROW_LOOKS if "storage_new_size" in life.phases[0].body else LOOKS
+
+
+def _tries(life: Life) -> int:
+    return TRIES if life.doubt else BUSY_TRIES
+
+
+def _phase_done(life: Life) -> Life:
+    expected = {**life.expected, **life.phases[0].body}
+    life = replace(life, expected=expected, phases=life.phases[1:], settle=0, doubt=False)
+    return onward(replace(life, proven=not life.restarted))
+
+
+def _other_state(life: Life) -> Life:
+    """Refused for the state that the notebook really is in: the fields belong to the other one."""
+    body = life.phases[0].body
+    if any(name in life.moved for name in body):
+        return homeward(life, Outcome.FAILED, f"update refused in either state: {life.trouble}")
+    other = When.RUNNING if life.current is Status.STOPPED else When.STOPPED
+    life = replace(life, moved={**life.moved, **dict.fromkeys(body, other)})
+    if not life.change.may_restart:
+        outcome = Outcome.FAILED if life.written else Outcome.SKIPPED
+        return homeward(life, outcome, f"{', '.join(body)}: needs a restart; disruption is none")
+    return onward(replace(life, phases=regroup(life.phases, life.moved)))
+
+
+# --- after a start -------------------------------------------------------------------------------------
+
+
+def _runs(life: Life, saw: Saw) -> Life:
+    return onward(replace(life, current=Status.RUNNING, proven=False))
+
+
+def _starts(life: Life, saw: Saw) -> Life:
+    return replace(life, stage=Stage.STARTING, settle=0)
+
+
+def _still_stopped(life: Life, saw: Saw) -> Life:
+    if life.settle + 1 < LOOKS:
+        return _look_again(life, saw)
+    if life.tried(Step.START) < _tries(life):
+        return replace(life, stage=Stage.READY, settle=0, current=Status.STOPPED)
+    return cannot_start(life, f"would not start: {life.trouble or 'still STOPPED'}")
+
+
+def _start_failed(life: Life, saw: Saw) -> Life:
+    return cannot_start(life, f"{saw.sight.status}{_why(saw.sight)}")
+
+
+def cannot_start(life: Life, reason: str) -> Life:
+    """Puts the old values back once and starts again; after that the notebook is stranded."""
+    old = _old_values(life)
+    if life.reverting or not old:
+        return over(life, Outcome.STRANDED, so_far(life) + reason)
+    return onward(
+        replace(
+            life,
+            current=Status.STOPPED,
+            phases=(Phase(When.STOPPED, old),),
+            reverting=True,
+            restarted=False,
+            tries={**life.tries, Step.PUT: 0, Step.START: 0},
+            ending=(Outcome.FAILED, f"{so_far(life)}{reason}; the old value was put back"),
+        )
+    )
+
+
+def _old_values(life: Life) -> dict[str, object]:
+    """What the fields that we changed for a stopped notebook held before; growth cannot be undone."""
+    return {
+        name: life.change.before[name]
+        for name, value in life.expected.items()
+        if name in ("image_id", "flavor") and value != life.change.before.get(name)
+    }
+
+
+def flavor_changed(life: Life) -> bool:
+    """Whether the notebook now asks for another flavor than it had."""
+    return "flavor" in _old_values(life)
+
+
+# --- the last look -------------------------------------------------------------------------------------
+
+
+def _verified(life: Life, saw: Saw) -> Life:
+    life = replace(life, current=saw.sight.status)
+    if not life.home:
+        by = "stopped" if saw.sight.status is Status.STOPPED else "started"
+        return over(replace(life, debt=False), Outcome.DRIFTED, f"{so_far(life)}{by} by somebody meanwhile")
+    if _off(life.expected, saw.sight):
+        return over(life, Outcome.DRIFTED, so_far(life) + difference(life.expected, saw.sight.values))
+    off = lease_off_by(life, saw.sight, saw.at)
+    if off and life.tried(Step.LEASE) == 0:
+        return onward(replace(life, lease_due=True))
+    return onward(replace(with_note(life, f"lease: {off}" if off else ""), proven=True))
+
+
+# --- the table -----------------------------------------------------------------------------------------
+
+
+def _row(
+    *,
+    running: Rule,
+    stopped: Rule,
+    starting: Rule,
+    stopping: Rule,
+    busy: Rule,
+    start_failed: Rule,
+    broken: Rule,
+    strange: Rule,
+) -> Mapping[Status, Rule]:
+    """One stage's rules; a notebook that is going or gone ends every stage alike."""
+    return {
+        Status.INIT: busy,
+        Status.CREATING: busy,
+        Status.STARTING: starting,
+        Status.STOPPING: stopping,
+        Status.DELETING: _gone,
+        Status.RUNNING: running,
+        Status.STOPPED: stopped,
+        Status.SNAPSHOTTING: busy,
+        Status.CREATE_FAILED: broken,
+        Status.START_FAILED: start_failed,
+        Status.DELETE_FAILED: broken,
+        Status.ERROR: broken,
+        Status.DELETED: _gone,
+        Status.FROZEN: broken,
+        Status.STRANGE: strange,
+    }
+
+
+def _stage(
+    running: Rule,
+    stopped: Rule,
+    *,
+    starting: Rule = _look_again,
+    stopping: Rule = _look_again,
+    start_failed: Rule = _lost,
+) -> Mapping[Status, Rule]:
+    """A stage after a write: what is passing or unknown is looked at again, what is broken is lost."""
+    return _row(
+        running=running,
+        stopped=stopped,
+        starting=starting,
+        stopping=stopping,
+        busy=_look_again,
+        start_failed=start_failed,
+        broken=_lost,
+        strange=_look_again,
+    )
+
+
+def _before_write(settled: Rule) -> Mapping[Status, Rule]:
+    """A stage before the first write: what is passing is waited for, what is broken is left alone."""
+    return _row(
+        running=settled,
+        stopped=settled,
+        starting=_arriving,
+        stopping=_arriving,
+        busy=_arriving,
+        start_failed=_not_now,
+        broken=_not_now,
+        strange=_not_now,
+    )
+
+
+TABLE: Mapping[Stage, Mapping[Status, Rule]] = {
+    Stage.ARRIVING: _before_write(_arrived),
+    Stage.FENCE: _before_write(_fence),
+    Stage.STOP_SETTLE: _stage(_still_running, _has_stopped, stopping=_is_stopping),
+    Stage.STOPPING: _stage(_still_running, _has_stopped, starting=_wait, stopping=_wait),
+    Stage.PUT_SETTLE: _stage(_values, _values, start_failed=_values),
+    Stage.READ_BACK: _stage(_values, _values, start_failed=_values),
+    Stage.START_SETTLE: _stage(_runs, _still_stopped, starting=_starts, start_failed=_start_failed),
+    Stage.STARTING: _stage(_runs, _still_stopped, starting=_wait, start_failed=_start_failed),
+    Stage.VERIFY: _stage(_verified, _verified, starting=_starts, start_failed=_start_failed),
+}

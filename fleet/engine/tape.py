@@ -1,0 +1,30 @@
+"""Where every event passes: first to the journal, then to whoever watches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fleet.core.events import Event
+from fleet.engine.ports import Observer, Recorder
+
+
+class Tape:
+    """Hands events to the recorder and, once they are on their way there, to the observers."""
+
+    def __init__(self, recorder: Recorder, observers: Sequence[Observer]) -> None:
+        self._recorder = recorder
+        self._observers = tuple(observers)
+
+    async def commit(self, event: Event) -> None:
+        """Returns when the event is on disk. Raises RecordingFailed when it cannot get there."""
+        await self._recorder.commit(event)
+        self._show(event)
+
+    def note(self, event: Event) -> None:
+        """The event will be on disk soon; losing it costs no more than one look."""
+        self._recorder.note(event)
+        self._show(event)
+
+    def _show(self, event: Event) -> None:
+        for observe in self._observers:
+            observe(event)
