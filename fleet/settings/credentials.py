@@ -1,0 +1,199 @@
+"""Who we are in a scope: its own credentials table, else the chain of places where the vendor's tools look.
+
+A place that is filled only half is an error, never a reason to go on as somebody else. Messages name
+variables, files and keys, not values.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from configparser import Error as IniError
+from configparser import RawConfigParser
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from fleet.core.errors import UsageError
+from fleet.core.scope import AkSkKeys, Credential, PasswordLogin, TokenGiven
+from fleet.settings.files import read_text
+from fleet.settings.tables import AkSkTable, CredentialTable, PasswordTable, ProfileTable, Table, TokenTable
+
+_SDK = (
+    "HUAWEICLOUD_SDK_AK",
+    "HUAWEICLOUD_SDK_SK",
+    "HUAWEICLOUD_SDK_SECURITY_TOKEN",
+    "HUAWEICLOUD_SDK_PROJECT_ID",
+)
+_HW = ("HW_ACCESS_KEY", "HW_SECRET_KEY", "HW_SECURITY_TOKEN", "HW_PROJECT_ID")
+_PROFILE_FILE = "HUAWEICLOUD_SDK_CREDENTIALS_FILE"
+_INI = ("ak", "sk", "security_token", "project_id")
+_HEADER_SAFE = re.compile(r"[!-~]+")
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the machine offers: the environment and the home folder."""
+
+    environ: Mapping[str, str] = field(repr=False)
+    home: Path
+
+    @property
+    def profile_file(self) -> Path:
+        """The file of the vendor's SDK."""
+        named = self.environ.get(_PROFILE_FILE)
+        return Path(named) if named else self.home / ".huaweicloud" / "credentials"
+
+    @property
+    def has_profile_file(self) -> bool:
+        """Whether to read it; one that was named must be there."""
+        return bool(self.environ.get(_PROFILE_FILE)) or os.path.lexists(self.profile_file)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Keys from the chain, and the project id of the same place (empty when it has none)."""
+
+    keys: AkSkKeys
+    project_id: str = ""
+
+
+def credential_of(table: CredentialTable, where: str, around: Surroundings) -> Credential:
+    """The credential that a table describes; `where` is the table's place in messages."""
+    match table:
+        case AkSkTable():
+            return _keys(
+                _value(table, "access_key", where, around),
+                _value(table, "secret_key", where, around),
+                _value(table, "security_token", where, around),
+                where,
+            )
+        case PasswordTable():
+            return PasswordLogin(
+                user=_value(table, "user", where, around),
+                domain=_value(table, "domain", where, around),
+                password=_value(table, "password", where, around),
+            )
+        case TokenTable():
+            return TokenGiven(_header_safe(_value(table, "token", where, around), f"{where}.token"))
+        case ProfileTable():
+            return _profile(table.profile, where, around)
+
+
+def from_chain(around: Surroundings) -> Found | None:
+    """The first filled place: the SDK's variables, its profile file, the HW_* variables."""
+    return (
+        _from_environment(_SDK, around)
+        or _from_profile_file("basic", around)
+        or _from_environment(_HW, around)
+    )
+
+
+def keys_from_chain(around: Surroundings, scope: str) -> AkSkKeys:
+    """The keys for a scope without credentials of its own.
+
+    Raises UsageError with every place looked at when all are empty.
+    """
+    found = from_chain(around)
+    if found is None:
+        raise UsageError(
+            f"scope {scope}: no credentials; looked at {_SDK[0]} and {_SDK[1]}, at [basic] in "
+            f"{around.profile_file}, at {_HW[0]} and {_HW[1]}; set them, or give the scope a "
+            f"[credentials.NAME] table"
+        )
+    return found.keys
+
+
+def holds_secrets(table: Table) -> bool:
+    """Whether the table itself holds a secret rather than the name of a variable."""
+    return any(isinstance(value, SecretStr) and value for _, value in table)
+
+
+def secret_values(credential: Credential) -> tuple[str, ...]:
+    """The strings that must never be shown."""
+    values: tuple[str, ...]
+    match credential:
+        case AkSkKeys():
+            values = (credential.secret_key, credential.security_token)
+        case PasswordLogin():
+            values = (credential.password,)
+        case TokenGiven():
+            values = (credential.token,)
+    return tuple(value for value in values if value)
+
+
+def _profile(section: str, where: str, around: Surroundings) -> AkSkKeys:
+    found = _from_profile_file(section, around)
+    if found is None:
+        raise UsageError(f"{where}: no ak and sk in section [{section}] of {around.profile_file}")
+    return found.keys
+
+
+def _from_environment(names: tuple[str, str, str, str], around: Surroundings) -> Found | None:
+    values = [around.environ.get(name, "") for name in names]
+    return _from_place(values, names, "environment")
+
+
+def _from_profile_file(section: str, around: Surroundings) -> Found | None:
+    if not around.has_profile_file:
+        return None
+    path = around.profile_file
+    file = read_text(path, str(path))
+    file.require_private()
+    values = _section(file.text, section, str(path))
+    return _from_place([values.get(name, "") for name in _INI], _INI, f"{path} [{section}]")
+
+
+def _from_place(values: list[str], names: tuple[str, str, str, str], where: str) -> Found | None:
+    access_key, secret_key, security_token, project_id = values
+    if not access_key and not secret_key:
+        return None
+    if not access_key or not secret_key:
+        present, absent = names[:2] if access_key else (names[1], names[0])
+        raise UsageError(f"{where}: {present} is set but {absent} is not; set both or neither")
+    return Found(_keys(access_key, secret_key, security_token, where), project_id)
+
+
+def _section(text: str, section: str, where: str) -> Mapping[str, str]:
+    parser = RawConfigParser(strict=True)
+    broken = False
+    try:
+        parser.read_string(text)
+    except IniError:  # its text and fields hold lines of the file
+        broken = True
+    if broken:
+        raise UsageError(f"{where}: not a credentials file; write [basic], then ak = ... and sk = ...")
+    return parser[section] if parser.has_section(section) else {}
+
+
+def _keys(access_key: str, secret_key: str, security_token: str, where: str) -> AkSkKeys:
+    return AkSkKeys(
+        access_key=_header_safe(access_key, f"{where}: access key"),
+        secret_key=_header_safe(secret_key, f"{where}: secret key"),
+        security_token=_header_safe(security_token, f"{where}: security token") if security_token else "",
+    )
+
+
+def _header_safe(value: str, what: str) -> str:
+    if not _HEADER_SAFE.fullmatch(value):
+        raise UsageError(f"{what} holds a space, a line break or a foreign character; copy it again")
+    return value
+
+
+def _value(table: Table, key: str, where: str, around: Surroundings) -> str:
+    """The value under `key`, or from the variable that `key`_env names; empty when neither is given."""
+    inline = getattr(table, key)
+    if inline:
+        return inline.get_secret_value() if isinstance(inline, SecretStr) else str(inline)
+    variable = getattr(table, f"{key}_env")
+    if variable is None:
+        return ""
+    value = around.environ.get(variable, "")
+    if not value:
+        # A secret put in the place of a name must not be echoed.
+        named = f"{variable} " if _VARIABLE.fullmatch(variable) else ""
+        raise UsageError(f"{where}.{key}_env: the environment variable {named}is not set")
+    return value

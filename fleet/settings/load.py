@@ -1,0 +1,236 @@
+"""Finds and reads `fleet.toml` and turns it into the scopes that the client connects.
+
+A scope's credentials are looked up when it is asked for: reports need none, and a job for one scope does not
+need everybody's keys.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import TypeAdapter, ValidationError
+
+from fleet.core.errors import UsageError
+from fleet.core.scope import Credential, ListMode, ScopeSpec
+from fleet.core.text import clean
+from fleet.settings.complaint import complaint, unknown_key
+from fleet.settings.credentials import Surroundings, credential_of, from_chain, holds_secrets, keys_from_chain
+from fleet.settings.files import TextFile, read_text
+from fleet.settings.tables import FileTables, ProjectId, Region, ScopeTable
+
+APP = "notebook-fleet"
+CONFIG = "fleet.toml"
+
+_EXAMPLE = """
+[[scope]]
+name = "lab-a"
+region = "cn-north-4"
+project_id = "00000000000000000000000000000000\""""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the configuration says. `source` is the file, None for the environment's "default" scope.
+
+    `run_dir` is the folder that [run] dir names.
+    """
+
+    source: Path | None
+    run_dir: Path | None
+    names: tuple[str, ...]
+    _where: str = field(repr=False)
+    _tables: FileTables = field(repr=False)
+    _around: Surroundings = field(repr=False)
+
+    def scopes(self, names: Iterable[str] | None = None) -> tuple[ScopeSpec, ...]:
+        """The scopes called `names`, every one by default, with their credentials.
+
+        Raises UsageError for an unknown name, and for credentials or a ca_file that cannot be found.
+        """
+        wanted = self.names if names is None else tuple(dict.fromkeys(names))
+        for name in wanted:
+            if name not in self.names:
+                raise UsageError(f"scope {clean(name)}: {unknown_key(name, list(self.names), 'scope')}")
+        return tuple(
+            self._spec(table) for name in wanted for table in self._tables.scope if table.name == name
+        )
+
+    def _spec(self, table: ScopeTable) -> ScopeSpec:
+        return ScopeSpec(
+            name=table.name,
+            region=table.region,
+            project_id=table.project_id,
+            endpoint=table.endpoint or _vendor_origin("modelarts", table.region),
+            iam_endpoint=table.iam_endpoint or _vendor_origin("iam", table.region),
+            credential=self._credential(table),
+            listing=ListMode(table.listing),
+            workspaces=table.workspaces,
+            features=table.features,
+            rate=table.rate,
+            poll=table.poll,
+            ca_file=self._ca_file(table),
+        )
+
+    def _credential(self, table: ScopeTable) -> Credential:
+        if table.credentials is None:
+            return keys_from_chain(self._around, table.name)
+        where = f"{self._where}: credentials.{clean(table.credentials)}"
+        return credential_of(self._tables.credentials[table.credentials], where, self._around)
+
+    def _ca_file(self, table: ScopeTable) -> str | None:
+        if table.ca_file is None:
+            return None
+        path = _resolve(table.ca_file, self.source, self._around.home)
+        if not path.is_file():
+            raise UsageError(f"scope {table.name}: ca_file {path} does not exist")
+        return str(path)
+
+
+def find_config(config: Path | None, *, environ: Mapping[str, str], home: Path, cwd: Path) -> Path | None:
+    """The file to read: the one given, else `fleet.toml` here, else the user's own; None if there is none."""
+    if config is not None:
+        return cwd / config
+    here = cwd / CONFIG
+    own = _user_folder("config", environ, home) / CONFIG
+    return next((path for path in (here, own) if os.path.lexists(path)), None)
+
+
+def load_settings(config: Path | None, *, environ: Mapping[str, str], home: Path, cwd: Path) -> Settings:
+    """The settings from `config`, else from where `find_config` looks, else from the environment alone.
+
+    Raises UsageError with one line for the first thing that is wrong.
+    """
+    around = Surroundings(environ, home)
+    path = find_config(config, environ=environ, home=home, cwd=cwd)
+    if path is None:
+        return _without_file(around, cwd)
+    where = str(config) if config is not None else CONFIG if path == cwd / CONFIG else str(path)
+    file = read_text(path, where)
+    tables = _parse(file)
+    return Settings(
+        source=path,
+        run_dir=_resolve(tables.run.dir, path, home) if tables.run.dir else None,
+        names=tuple(table.name for table in tables.scope),
+        _where=where,
+        _tables=tables,
+        _around=around,
+    )
+
+
+def state_dir(settings: Settings | None, environ: Mapping[str, str]) -> Path:
+    """Where runs live: [run] dir, else the user's state folder. `settings` is None without a file."""
+    if settings is not None and settings.run_dir is not None:
+        return settings.run_dir
+    return _user_folder("state", environ, Path(environ.get("HOME") or Path.home())) / "runs"
+
+
+def _parse(file: TextFile) -> FileTables:
+    problem, tables = "", None
+    try:
+        raw = tomllib.loads(file.text)
+    except tomllib.TOMLDecodeError as error:
+        problem, raw = f"not TOML: {error.args[0]}", {}
+    except RecursionError:
+        problem, raw = "not TOML: nested too deeply", {}
+    if not problem:
+        try:
+            tables = FileTables.model_validate(raw)
+        except ValidationError as error:
+            problem = complaint(error, raw)
+        else:
+            problem = _inconsistency(tables)
+    if problem or tables is None:  # raised out here, where no error that knows the file's text is attached
+        raise UsageError(f"{file.where}: {problem}")
+    if any(holds_secrets(table) for table in tables.credentials.values()):
+        file.require_private()
+    return tables
+
+
+def _inconsistency(tables: FileTables) -> str:
+    """What is wrong between tables, or nothing."""
+    times = Counter(scope.name for scope in tables.scope)
+    for number, scope in enumerate(tables.scope):
+        if times[scope.name] > 1:
+            return f"scope[{number}].name: {scope.name} is there {times[scope.name]} times; names must differ"
+        if scope.credentials is not None and scope.credentials not in tables.credentials:
+            known = list(tables.credentials)
+            hint = unknown_key(scope.credentials, known, "table") if known else "no [credentials.NAME] table"
+            return f"scope[{number}].credentials: {hint} (scope {scope.name})"
+    return ""
+
+
+def _without_file(around: Surroundings, cwd: Path) -> Settings:
+    """The one scope "default" that the environment describes."""
+    region = around.environ.get("HW_REGION_NAME", "")
+    project_id = _project_of(around)
+    if not (region and project_id):
+        raise UsageError(_no_scope(around, cwd, region))
+    for value, kind, variable in ((region, Region, "HW_REGION_NAME"), (project_id, ProjectId, "project id")):
+        problem = _problem(value, kind)
+        if problem:
+            raise UsageError(f"scope default, from the environment: {variable}: {problem}")
+    table = ScopeTable(name="default", region=region, project_id=project_id)
+    return Settings(
+        source=None,
+        run_dir=None,
+        names=(table.name,),
+        _where="environment",
+        _tables=FileTables(scope=(table,)),
+        _around=around,
+    )
+
+
+def _project_of(around: Surroundings) -> str:
+    """The project id beside the keys, else from the variables alone."""
+    found = from_chain(around)
+    named = (around.environ.get(name, "") for name in ("HUAWEICLOUD_SDK_PROJECT_ID", "HW_PROJECT_ID"))
+    return next(filter(None, (found.project_id if found else "", *named)), "")
+
+
+def _no_scope(around: Surroundings, cwd: Path, region: str) -> str:
+    own = _user_folder("config", around.environ, around.home) / CONFIG
+    lacking = (
+        "the project's id (HUAWEICLOUD_SDK_PROJECT_ID or HW_PROJECT_ID; a name is not enough)"
+        if region
+        else "HW_REGION_NAME"
+    )
+    return (
+        f"no configuration: neither {cwd / CONFIG} nor {own} exists, and the environment lacks {lacking}; "
+        f"write one of them:{_EXAMPLE}"
+    )
+
+
+def _problem(value: str, kind: Any) -> str:
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        return error.errors(include_input=False, include_url=False, include_context=False)[0]["msg"]
+    return ""
+
+
+def _vendor_origin(service: str, region: str) -> str:
+    domain = "myhuaweicloud.eu" if region == "eu-west-101" else "myhuaweicloud.com"
+    return f"https://{service}.{region}.{domain}"
+
+
+def _resolve(text: str, source: Path | None, home: Path) -> Path:
+    """A path from the file: ~ is home, anything relative starts beside the file."""
+    if text == "~" or text.startswith("~/"):
+        return home / text[2:]
+    return (source.parent if source is not None else home) / text
+
+
+def _user_folder(kind: str, environ: Mapping[str, str], home: Path) -> Path:
+    """platformdirs' folder, with the given environment and home instead of the process's own."""
+    named = environ.get(f"XDG_{kind.upper()}_HOME", "")
+    if Path(named).is_absolute():
+        return Path(named) / APP
+    folder = platformdirs.user_config_path(APP) if kind == "config" else platformdirs.user_state_path(APP)
+    return home / folder.relative_to(Path.home()) if folder.is_relative_to(Path.home()) else folder

@@ -1,0 +1,75 @@
+"""Progress as plain lines, for logs of other programs and for people without a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from typing import TextIO
+
+from fleet.core.events import Event, RunEnded, Slowed, WaveEnded, WaveStarted
+from fleet.core.text import clean
+from fleet.telemetry import wording
+from fleet.telemetry.progress import Progress, Snapshot
+from fleet.telemetry.quiet import QuietStream
+
+EVERY = 5.0  # seconds between two lines
+WIDTH = 79
+
+
+class PlainView:
+    """Writes a line at each start and end of a wave, and one every few seconds while events come in.
+
+    `now` gives wall time in seconds, the time that events carry.
+    """
+
+    def __init__(self, progress: Progress, stream: TextIO, now: Callable[[], float]) -> None:
+        self._progress = progress
+        self._stream = QuietStream(stream)
+        self._now = now
+        self._last = now()
+
+    def __enter__(self) -> PlainView:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __call__(self, event: Event) -> None:
+        self._progress.apply(event)
+        now = self._now()
+        news = _news(event)
+        if news is None and 0 <= now - self._last < EVERY:
+            return
+        self._last = now
+        self._stream.write(line(self._progress.snapshot(now), news or ""))
+        self._stream.flush()
+
+
+def line(snapshot: Snapshot, news: str = "") -> str:
+    """The snapshot as a line, folded where it is too long."""
+    parts = [
+        f"{wording.span(snapshot.elapsed)} {wording.place(snapshot)}{news}",
+        f"{snapshot.ended}/{snapshot.total} ended",
+        wording.outcomes(snapshot),
+        wording.activity(snapshot),
+        wording.remaining(snapshot),
+    ]
+    text = "; ".join(parts)
+    return "\n".join(textwrap.wrap(text, WIDTH, subsequent_indent="    ")) + "\n"
+
+
+def _news(event: Event) -> str | None:
+    """What deserves a line at once."""
+    match event:
+        case WaveStarted():
+            return " starts"
+        case WaveEnded(go=True):
+            return " ended: go"
+        case WaveEnded():
+            return f" ended: halt ({clean(event.reason)})"
+        case Slowed():
+            return f" slowed down ({clean(event.text)})"
+        case RunEnded():
+            return f" run ended ({clean(event.reason)})" if event.reason else " run ended"
+        case _:
+            return None

@@ -1,0 +1,270 @@
+"""Where a run stands, counted from its events; arithmetic only. `live` and `plain` show it."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fleet.core.events import (
+    Answered,
+    Began,
+    Blind,
+    Ended,
+    Event,
+    Intended,
+    Outcome,
+    RunEnd,
+    RunEnded,
+    RunStarted,
+    Saw,
+    Slowed,
+    Step,
+    WaveEnded,
+    WaveStarted,
+)
+from fleet.core.notebook import Status
+from fleet.core.plan import Plan
+
+WINDOW = 10.0  # seconds over which calls are counted
+TROUBLES = 3  # how many of the latest ones are kept
+
+_TROUBLE = frozenset({Outcome.FAILED, Outcome.STRANDED, Outcome.UNKNOWN, Outcome.DRIFTED})
+
+
+class WaveState(StrEnum):
+    """Where a wave stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    GO = "go"
+    HALTED = "halted"
+
+
+@dataclass(frozen=True, slots=True)
+class WaveProgress:
+    """One wave; `number` counts from 1 among the waves that hold changes."""
+
+    number: int
+    size: int
+    ended: int
+    state: WaveState
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A change that did not end well. The name is foreign text."""
+
+    scope: str
+    name: str
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A run at one instant. Durations in seconds; `left` is the estimate, None while nothing tells."""
+
+    run: str
+    job: str
+    total: int
+    ended: int
+    under_way: int
+    away: int
+    debts: int
+    outcomes: Mapping[Outcome, int]
+    calls_per_second: float
+    elapsed: float
+    left: float | None
+    waves: tuple[WaveProgress, ...]
+    troubles: tuple[Trouble, ...]
+    slowed: str
+    end: RunEnd | None
+    reason: str
+
+    @property
+    def wave(self) -> WaveProgress | None:
+        """The wave that was started last."""
+        return next((w for w in reversed(self.waves) if w.state is not WaveState.WAITING), None)
+
+
+class _Wave:
+    """A wave's counters."""
+
+    def __init__(self) -> None:
+        self.size = self.begun = self.ended = 0
+        self.state = WaveState.WAITING
+
+
+class Progress:
+    """Counts the events of one run of `plan`, those of an earlier part of the run included.
+
+    A notebook is away from the moment when we mean to stop it until its change ended with it back; a debt
+    stays away.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._changes = {change.item: change for change in plan.changes}
+        self._waves: dict[int, _Wave] = {}
+        for change in sorted(plan.changes, key=lambda change: change.wave):
+            self._waves.setdefault(change.wave, _Wave()).size += 1
+        self._slots = _slots(plan)
+        self._begun: dict[int, float] = {}
+        self._ended: dict[int, Outcome] = {}
+        self._outcomes: Counter[Outcome] = Counter()
+        self._away: set[int] = set()
+        self._debts: set[int] = set()
+        self._spent = 0.0
+        self._timed = 0
+        self._calls: deque[tuple[float, int]] = deque()
+        self._soak_from: float | None = None
+        self._troubles: deque[Trouble] = deque(maxlen=TROUBLES)
+        self._run = self._slowed = self._reason = ""
+        self._started_at: float | None = None
+        self._end: RunEnd | None = None
+        self._end_at: float | None = None
+
+    def apply(self, event: Event) -> None:
+        """Counts one event; one about a change that is not in the plan counts for nothing."""
+        match event:
+            case Saw():
+                if not event.polled:
+                    self._called(event.at, 1)
+            case Intended():
+                if event.step is Step.STOP and self._is_running(event.item):
+                    self._away.add(event.item)
+            case Answered():
+                self._called(event.at, event.sends)
+            case Blind():
+                self._called(event.at, 1)
+            case Began() if event.item in self._changes:
+                self._begin(event)
+            case Ended() if event.item in self._changes:
+                self._finish(event)
+            case RunStarted():
+                self._run = event.run
+                self._started_at = event.at if self._started_at is None else self._started_at
+                self._end = self._end_at = None
+            case WaveStarted():
+                self._set_wave(event.wave, WaveState.RUNNING)
+                self._soak_from = None
+            case WaveEnded():
+                self._set_wave(event.wave, WaveState.GO if event.go else WaveState.HALTED)
+                self._soak_from = event.at if event.go else None
+            case Slowed():
+                self._slowed = event.text
+            case RunEnded():
+                self._end, self._end_at, self._reason = event.end, event.at, event.reason
+
+    def snapshot(self, now: float) -> Snapshot:
+        """The run as it stands at wall time `now`."""
+        until = self._end_at if self._end_at is not None else now
+        return Snapshot(
+            run=self._run,
+            job=self._plan.job,
+            total=len(self._changes),
+            ended=len(self._ended),
+            under_way=len(self._begun),
+            away=len(self._away),
+            debts=len(self._debts),
+            outcomes={outcome: self._outcomes[outcome] for outcome in Outcome if self._outcomes[outcome]},
+            calls_per_second=self._rate(now),
+            elapsed=max(0.0, until - self._started_at) if self._started_at is not None else 0.0,
+            left=self._left(now),
+            waves=tuple(
+                WaveProgress(number, wave.size, wave.ended, wave.state)
+                for number, wave in enumerate(self._waves.values(), start=1)
+            ),
+            troubles=tuple(self._troubles),
+            slowed=self._slowed,
+            end=self._end,
+            reason=self._reason,
+        )
+
+    def _begin(self, event: Began) -> None:
+        item = event.item
+        earlier = self._ended.pop(item, None)
+        wave = self._wave_of(item)
+        if earlier is not None:  # a resumed run takes it up again
+            self._outcomes[earlier] -= 1
+            wave.ended -= 1
+        elif item not in self._begun:
+            wave.begun += 1
+        self._begun[item] = event.at
+
+    def _finish(self, event: Ended) -> None:
+        item = event.item
+        began = self._begun.pop(item, None)
+        earlier = self._ended.pop(item, None)
+        wave = self._wave_of(item)
+        if earlier is not None:
+            self._outcomes[earlier] -= 1
+            wave.ended -= 1
+        elif began is None:
+            wave.begun += 1
+        else:
+            self._spent += max(0.0, event.at - began)
+            self._timed += 1
+        self._ended[item] = event.outcome
+        self._outcomes[event.outcome] += 1
+        wave.ended += 1
+        if event.debt:
+            self._debts.add(item)
+            self._away.add(item)
+        else:
+            self._debts.discard(item)
+            self._away.discard(item)
+        if event.outcome in _TROUBLE:
+            change = self._changes[item]
+            self._troubles.append(Trouble(change.scope, change.name, event.outcome, event.reason))
+
+    def _called(self, at: float, sends: int) -> None:
+        self._calls.append((at, sends))
+        while self._calls and self._calls[0][0] <= at - WINDOW:
+            self._calls.popleft()
+
+    def _rate(self, now: float) -> float:
+        """Calls in the last WINDOW seconds, a second; shared list polls are not events and not counted."""
+        return sum(sends for at, sends in self._calls if now - WINDOW < at <= now) / WINDOW
+
+    def _left(self, now: float) -> float | None:
+        """Seconds to go, by this formula, with m the mean time that a finished change took:
+
+        for each wave m x changes waiting / slots (at most the wave's size), plus m / 2 for those under way,
+        plus the soaks still to come. None before the first change finished and after the end.
+        """
+        if self._end is not None or not self._timed:
+            return None
+        mean = self._spent / self._timed
+        left = mean / 2 if self._begun else 0.0
+        if any(wave.state is WaveState.HALTED for wave in self._waves.values()):
+            return left
+        for wave in self._waves.values():
+            left += mean * (wave.size - wave.begun) / min(self._slots, wave.size)
+        soak = self._plan.rollout.soak
+        left += soak * sum(wave.state is WaveState.WAITING for wave in self._waves.values())
+        if self._soak_from is not None:
+            left -= min(max(0.0, now - self._soak_from), soak)
+        return max(0.0, left)
+
+    def _wave_of(self, item: int) -> _Wave:
+        return self._waves[self._changes[item].wave]
+
+    def _set_wave(self, wave: int, state: WaveState) -> None:
+        if wave in self._waves:
+            self._waves[wave].state = state
+
+    def _is_running(self, item: int) -> bool:
+        change = self._changes.get(item)
+        return change is not None and change.run_state is Status.RUNNING
+
+
+def _slots(plan: Plan) -> int:
+    """How many changes are under way at once when nothing else holds them back."""
+    fleet = plan.rollout.max_unavailable.get("fleet")
+    most = [plan.rollout.concurrency]
+    if fleet is not None and any(change.needs_restart for change in plan.changes):
+        most.append(fleet.of(len(plan.changes)))
+    return max(1, min(most))

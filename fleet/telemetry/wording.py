@@ -1,0 +1,37 @@
+"""How both views put a snapshot into words."""
+
+from __future__ import annotations
+
+from fleet.telemetry.progress import Snapshot
+
+
+def span(seconds: float) -> str:
+    """A duration as H:MM:SS."""
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def outcomes(snapshot: Snapshot) -> str:
+    """The outcomes so far, such as "58 changed, 2 failed"."""
+    return ", ".join(f"{count} {outcome}" for outcome, count in snapshot.outcomes.items()) or "none ended yet"
+
+
+def activity(snapshot: Snapshot) -> str:
+    """What goes on at the moment."""
+    parts = [f"{snapshot.under_way} under way", f"{snapshot.away} away"]
+    if snapshot.debts:
+        parts.append(f"{snapshot.debts} not brought back")
+    return ", ".join([*parts, f"{snapshot.calls_per_second:.1f} calls/s"])
+
+
+def place(snapshot: Snapshot) -> str:
+    """The wave that was started last."""
+    wave = snapshot.wave
+    return f"wave {wave.number}/{len(snapshot.waves)}" if wave else "starting"
+
+
+def remaining(snapshot: Snapshot) -> str:
+    """The estimate, or how the run ended."""
+    if snapshot.end is not None:
+        return str(snapshot.end)
+    return f"about {span(snapshot.left)} left" if snapshot.left is not None else "time left unknown"
