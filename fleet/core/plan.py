@@ -103,7 +103,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything `apply` needs, and the seal."""
+    """Everything `apply` needs, and the seal. `names` says what the image ids in it are called."""
 
     format: int
     job: str
@@ -117,6 +117,7 @@ class Plan:
     settled: tuple[Settled, ...]
     checks: tuple[str, ...]
     estimate: Estimate
+    names: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
 
     @property

@@ -18,10 +18,13 @@ MAX_PASSES = 4
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """One scope's matches, in order of id; `listed` counts all rows read, `unstable` are left out."""
+    """One scope's matches, in order of id; `rows` are all that the last pass read.
+
+    `unstable` ones matched but did not hold still; they are left out.
+    """
 
     scope: str
-    listed: int
+    rows: tuple[Notebook, ...]
     matched: tuple[Notebook, ...]
     unstable: tuple[Notebook, ...] = ()
 

@@ -1,0 +1,141 @@
+"""fleet apply and run: perform a plan, show how it goes, tell what came of it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import string
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, TextIO
+
+import anyio
+import typer
+
+from fleet.cli.planning import ChurnOption, JobArgument, PlanArgument, make
+from fleet.cli.planview import show_plan
+from fleet.cli.reporting import FormatOption, show_report
+from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, read_file, runs_folder, settings_for
+from fleet.core.errors import GuardError, UsageError
+from fleet.core.events import dump_event
+from fleet.core.plan import Plan, load_plan
+from fleet.core.scope import ScopeSpec
+from fleet.journal.runs import LOG, new_run_id
+from fleet.report.formats import Format
+from fleet.service.running import RunFolder, apply_plan, open_run, require_same_scopes
+from fleet.service.telling import read_report
+from fleet.settings import secret_values
+from fleet.telemetry import LogObserver, ProgressView, configure_logging, progress_view
+
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+LogOption = Annotated[Path | None, typer.Option("--log-file", help="Write a log here (JSON lines).")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Log every call, not only every result.")]
+
+
+def apply(
+    context: typer.Context,
+    plan: PlanArgument,
+    yes: YesOption = False,
+    output: FormatOption = Format.TABLE,
+    log_file: LogOption = None,
+    debug: DebugOption = False,
+    run_dir: RunDirOption = None,
+    config: ConfigOption = None,
+) -> int:
+    """Perform a plan, exactly as it was sealed, after asking for the number of notebooks.
+
+    A notebook that no longer is as planned is left alone and reported as drifted. Ctrl-C once: nothing new
+    starts, what is under way comes home. Twice: stop at once and list what is owed.
+    """
+    loaded = load_plan(read_file(plan, "plan"), str(plan))
+    return _perform(context, loaded, _announced(), yes, output, log_file, debug, run_dir, config)
+
+
+def run(
+    context: typer.Context,
+    job: JobArgument,
+    yes: YesOption = False,
+    accept_churn: ChurnOption = False,
+    output: FormatOption = Format.TABLE,
+    log_file: LogOption = None,
+    debug: DebugOption = False,
+    run_dir: RunDirOption = None,
+    config: ConfigOption = None,
+) -> int:
+    """Plan a job and apply the plan at once, with the same guards and the same question."""
+    run_id = _announced()
+    made = make(context, job, config, accept_churn=accept_churn)
+    if not yes:
+        show_plan(made)
+    return _perform(context, made, run_id, yes, output, log_file, debug, run_dir, config)
+
+
+def _announced() -> str:
+    """A new run's id, told as the first line on stderr so that scripts can find the run again."""
+    letters = string.ascii_lowercase + string.digits
+    run_id = new_run_id(CLOCK.wall(), "".join(secrets.choice(letters) for _ in range(4)))
+    print(f"run {run_id}", file=sys.stderr, flush=True)
+    return run_id
+
+
+def _perform(
+    context: typer.Context,
+    plan: Plan,
+    run_id: str,
+    yes: bool,
+    output: Format,
+    log_file: Path | None,
+    debug: bool,
+    run_dir: Path | None,
+    config: Path | None,
+) -> int:
+    settings = settings_for(context, config)
+    specs = settings.scopes(scope.name for scope in plan.scopes)
+    require_same_scopes(plan, specs)
+    if not yes and plan.changes:
+        confirm(len(plan.changes))
+    folder = open_run(runs_folder(context, config, run_dir), run_id, plan)
+    watch_run(plan, folder, specs, log_file, "debug" if debug else "info")
+    report = read_report(folder.path)
+    show_report(report, output)
+    return report.exit
+
+
+def watch_run(
+    plan: Plan,
+    folder: RunFolder,
+    specs: Sequence[ScopeSpec],
+    log_file: Path | None = None,
+    level: Literal["info", "debug"] = "info",
+) -> None:
+    """Performs the plan with progress on stderr; the log goes to the run's folder unless told otherwise."""
+    with (
+        _open_log(log_file or folder.path / LOG) as log,
+        progress_view(plan, sys.stderr, CLOCK.wall, term=os.environ.get("TERM", "")) as view,
+    ):
+        redactor = configure_logging(log, level)
+        for spec in specs:
+            redactor.add(*secret_values(spec.credential))
+        anyio.run(_apply, plan, folder, specs, view)
+    for event in folder.journal.unsaved:
+        print(dump_event(event).decode(), file=sys.stderr)
+
+
+async def _apply(plan: Plan, folder: RunFolder, specs: Sequence[ScopeSpec], view: ProgressView) -> None:
+    await apply_plan(plan, folder, specs, CLOCK, [view, LogObserver(plan)])
+
+
+def confirm(count: int) -> None:
+    """Asks for the number of notebooks to change. Raises GuardError for any other answer."""
+    print(f"type {count} to change {count} notebooks: ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline().strip()
+    if answer != str(count):
+        raise GuardError("not confirmed; nothing was sent (--yes does not ask)")
+
+
+def _open_log(path: Path) -> TextIO:
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot write the log: {(error.strerror or 'error').lower()}") from None

@@ -1,0 +1,208 @@
+"""fleet demo: the whole road on a simulated fleet, with proof from the cloud's own log at its end."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from anyio.from_thread import start_blocking_portal
+
+from fleet.cli.applying import watch_run
+from fleet.cli.planning import make
+from fleet.cli.planview import show_plan
+from fleet.cli.reporting import show_report
+from fleet.cli.session import settings_for
+from fleet.cli.tables import show_lines
+from fleet.core.errors import Exit
+from fleet.core.pace import Rate, parse_rate
+from fleet.core.plan import Plan, dump_plan, load_plan
+from fleet.journal.runs import new_run_id
+from fleet.report.formats import Format
+from fleet.report.summary import Report
+from fleet.service.running import open_run
+from fleet.service.telling import read_report
+from fleet.simulator.app import serve
+from fleet.simulator.audit import audit, is_read, is_write, snapshot, worst_window
+from fleet.simulator.cloud import Cloud
+from fleet.simulator.seed import make_cloud
+from fleet.telemetry.wording import span
+
+NOTEBOOKS = 200
+SEED = 7
+TIME_SCALE = 60.0
+RATE = "300/10s"
+WRITES = (("stops", "StopNotebook"), ("updates", "UpdateNotebook"), ("starts", "StartNotebook"))
+SCOPES = ("lab-a", "lab-b", "lab-c")
+
+JOB = """\
+# Move every notebook off the old PyTorch images, a few at a time.
+job: image-migration
+name: torch-2-6
+select: image.name.startsWith("pytorch1.8") && status in ["RUNNING", "STOPPED"]
+with: {to: {name: pytorch2.6}}
+rollout:
+  waves: [1, 10%, 100%]       # running totals: one notebook, a tenth, the rest
+  concurrency: 20
+  max_failures: 20
+  max_unavailable: {fleet: 20, owner: 8}
+  disruption: restart         # a new image needs a stopped notebook
+  change_deadline: 5m
+guards: {protect: has(tags.keep)}
+"""
+
+
+def demo(
+    context: typer.Context,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the files go; default: a new temporary folder.")
+    ] = None,
+) -> int:
+    """Try everything in half a minute, without an account: a simulated fleet, a plan, a run, a report.
+
+    Starts a ModelArts simulator in this process, moves a third of its 200 notebooks to a new image, and
+    proves from the simulator's own request log what was and what was not done.
+    """
+    where = folder or Path(tempfile.mkdtemp(prefix="fleet-demo-"))
+    where.mkdir(mode=0o700, parents=True, exist_ok=True)
+    cloud = make_cloud(notebooks=NOTEBOOKS, seed=SEED, now=time.time(), time_scale=TIME_SCALE)
+    with _served(cloud) as base_url:
+        _say(
+            f"A simulated ModelArts with {NOTEBOOKS} notebooks in {len(SCOPES)} scopes is on {base_url}.",
+            f"Its notebooks stop and start {TIME_SCALE:g} times faster than real ones; leases keep time.",
+            f"Files: {where}",
+        )
+        files = _write_files(where, cloud, base_url)
+        return _walk(context, cloud, files, where / "runs")
+
+
+def _walk(context: typer.Context, cloud: Cloud, files: tuple[Path, Path, Path], runs: Path) -> int:
+    """What a user would do, command by command, and then the proof."""
+    config, job, plan_file = files
+    before = snapshot(cloud, time.time())
+    _command("plan", job, "-o", plan_file, "--config", config)
+    plan_file.write_bytes(dump_plan(make(context, job, config, accept_churn=False)))
+    _command("show", plan_file)
+    plan = load_plan(plan_file.read_bytes(), str(plan_file))
+    show_plan(plan)
+    _command("apply", plan_file, "--yes", "--config", config, "--run-dir", runs)
+    specs = settings_for(context, config).scopes()
+    run = open_run(runs, new_run_id(time.time(), "demo"), plan)
+    began = time.monotonic()
+    watch_run(plan, run, specs)
+    took = time.monotonic() - began
+    report = read_report(run.path)
+    _command("report", run.run, "--run-dir", runs)
+    show_report(report, Format.TABLE)
+    after = snapshot(cloud, time.time())
+    expected = {change.id: list(change.after) for change in plan.changes}
+    findings = [
+        f"{one.notebook}: {one.what}: {one.detail}" for one in audit(before, after, cloud.log, expected)
+    ]
+    proofs, broken = _proof(cloud, plan, report, findings)
+    _say("", f"Proof, from the request log of the simulator ({span(took)} of run):", *proofs)
+    _next(run.run, files, runs)
+    return Exit.SOME_FAILED if broken else int(report.exit)
+
+
+def _proof(cloud: Cloud, plan: Plan, report: Report, findings: Sequence[str]) -> tuple[list[str], bool]:
+    """One line for each claim, and whether any of them is false."""
+    rate = parse_rate(RATE)
+    writes = [record for record in cloud.log if is_write(record)]
+    kinds = {
+        name: sum(record.operation == operation for record in writes)
+        for name, operation in (
+            ("stops", "StopNotebook"),
+            ("updates", "UpdateNotebook"),
+            ("starts", "StartNotebook"),
+        )
+    }
+    restarts = sum(change.needs_restart for change in plan.changes)
+    planned = {"stops": restarts, "updates": sum(len(c.phases) for c in plan.changes), "starts": restarts}
+    claims = [
+        (
+            not findings,
+            "only the planned fields changed; every notebook is back in its run state with its lease",
+        ),
+        (
+            kinds == planned and len(writes) == sum(planned.values()),
+            f"writes sent: {_numbers(kinds)}, as planned",
+        ),
+        (_kept(cloud, rate), f"rate kept: {_worst(cloud, rate)}, allowed are {rate} each"),
+        (
+            all(row.outcome is not None for row in report.rows),
+            f"one row for each of {len(report.rows)} selected",
+        ),
+    ]
+    lines = [f"  {'ok ' if true else 'NOT'} {claim}" for true, claim in claims]
+    lines += [f"      {finding}" for finding in findings[:10]]
+    return lines, not all(true for true, _ in claims)
+
+
+def _numbers(kinds: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in kinds.items())
+
+
+def _kept(cloud: Cloud, rate: Rate) -> bool:
+    return all(worst_window(cloud.log, rate.window, kind) <= rate.count for kind in (is_read, is_write))
+
+
+def _worst(cloud: Cloud, rate: Rate) -> str:
+    reads, writes = (worst_window(cloud.log, rate.window, kind) for kind in (is_read, is_write))
+    return f"never more than {reads} reads and {writes} writes in any {rate.window:g} s"
+
+
+@contextmanager
+def _served(cloud: Cloud) -> Iterator[str]:
+    """The simulator in a thread of its own, so that commands run as they always do."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(serve(cloud, clock=time.time)) as base_url,
+    ):
+        yield base_url
+
+
+def _write_files(where: Path, cloud: Cloud, base_url: str) -> tuple[Path, Path, Path]:
+    config, job = where / "fleet.toml", where / "job.yaml"
+    identity = cloud.identity
+    scopes = [
+        f'[[scope]]\nname = "{name}"\nregion = "{identity.region}"\nproject_id = "{project.id}"\n'
+        f'endpoint = "{base_url}"\niam_endpoint = "{base_url}"\ncredentials = "demo"\n'
+        f'rate = "{RATE}"\npoll = "1s"\n'
+        for name, project in zip(SCOPES, identity.projects, strict=True)
+    ]
+    keys = f'access_key = "{identity.access_key}"\nsecret_key = "{identity.secret_key}"\n'
+    text = "\n".join([*scopes, f'[credentials.demo]\nkind = "aksk"\n{keys}'])
+    with os.fdopen(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    job.write_text(JOB)
+    return config, job, where / "plan.json"
+
+
+def _next(run: str, files: tuple[Path, Path, Path], runs: Path) -> None:
+    config, job, plan_file = files
+    _say(
+        "",
+        "Try next:",
+        f"  fleet report {run} --run-dir {runs} -o jsonl",
+        f"  fleet show {plan_file} --all",
+        "  fleet ls --fields",
+        "  fleet simulate --port 9000        (a fleet that stays; its first line says how to reach it)",
+        f"  the job and the configuration to start from: {job} {config}",
+    )
+
+
+def _command(*words: object) -> None:
+    _say("", "$ fleet " + shlex.join(map(str, words)), "")
+
+
+def _say(*lines: str) -> None:
+    show_lines(lines)
+    sys.stdout.flush()  # what follows may go to stderr

@@ -1,0 +1,183 @@
+"""From a job file to a sealed plan: list, look up the catalogues, propose, check, seal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+
+from fleet import __version__
+from fleet.client.clock import Clock
+from fleet.client.connect import connect
+from fleet.core.catalog import Catalog
+from fleet.core.events import Outcome
+from fleet.core.job import Context, JobSpec
+from fleet.core.jobfile import JobFile
+from fleet.core.notebook import Flavor, Image, Notebook
+from fleet.core.plan import FORMAT, Change, Plan, PlanScope, Settled, seal
+from fleet.core.planner import Target, estimate, plan_changes
+from fleet.core.rollout import Rollout
+from fleet.core.scope import ScopeSpec
+from fleet.core.selection import Selection
+from fleet.core.selector import Selector
+from fleet.service.survey import Listing, survey
+
+
+class Catalogued(Listing, Protocol):
+    """A scope that can be listed and that offers images and flavors."""
+
+    async def images(self) -> Sequence[Image]: ...
+
+    async def flavors(self) -> Sequence[Flavor]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A job as its file states it, with its parameters bound to the job type."""
+
+    file: JobFile
+    job: JobSpec
+
+    @property
+    def selector(self) -> Selector:
+        """The file's own condition, joined with what the parameters imply."""
+        implied = self.job.narrows()
+        return self.file.select if implied is None else self.file.select & Selector.parse(implied)
+
+
+async def plan_job(
+    order: Order, specs: Sequence[ScopeSpec], clock: Clock, *, accept_churn: bool = False
+) -> Plan:
+    """Connects to the scopes and plans; see `make_plan`."""
+    async with connect(specs, monotonic=clock.monotonic, wall=clock.wall) as clouds:
+        return await make_plan(order, specs, clouds, clock.wall(), accept_churn=accept_churn)
+
+
+async def make_plan(
+    order: Order,
+    specs: Sequence[ScopeSpec],
+    clouds: Mapping[str, Catalogued],
+    wall: float,
+    *,
+    accept_churn: bool = False,
+) -> Plan:
+    """The sealed plan for `order` at wall time `wall` (s). Nothing is written to the cloud.
+
+    Raises FleetError for whatever makes a plan impossible, and CallError when the cloud cannot be read.
+    """
+    file, now = order.file, int(wall * 1000)
+    chosen = {spec.name: clouds[spec.name] for spec in specs}
+    contexts = await _contexts(chosen, now)
+    for context in contexts.values():
+        order.job.check(context)
+    selections = await survey(chosen, order.selector, now, accept_churn=accept_churn)
+    protect = file.guards.protect
+    targets = [
+        Target(row, contexts[found.scope], protect is not None and protect.matches(row, found.scope, now))
+        for found in selections
+        for row in found.matched
+    ]
+    changes, settled = plan_changes(targets, order.job, file.rollout, file.guards.max_targets)
+    settled += _restless(selections, len(changes) + len(settled))
+    scopes = tuple(_plan_scope(spec, found) for spec, found in zip(specs, selections, strict=True))
+    return seal(
+        Plan(
+            format=FORMAT,
+            job=file.name,
+            job_type=file.job,
+            select=order.selector.text,
+            created_at=wall,
+            engine=__version__,
+            scopes=scopes,
+            rollout=file.rollout,
+            changes=changes,
+            settled=settled,
+            checks=tuple(_checks(specs, changes, file.rollout)),
+            estimate=estimate(changes, scopes, file.rollout),
+            names=_image_names(changes, contexts),
+        )
+    )
+
+
+async def _contexts(clouds: Mapping[str, Catalogued], now: int) -> dict[str, Context]:
+    """What each scope offers, read concurrently."""
+    contexts: dict[str, Context] = {}
+
+    async def one(name: str, cloud: Catalogued) -> None:
+        images, flavors = await cloud.images(), await cloud.flavors()
+        catalog = Catalog(
+            images={image.id: image for image in images},
+            flavors={flavor.id: flavor for flavor in flavors},
+        )
+        contexts[name] = Context(name, catalog, now)
+
+    async with anyio.create_task_group() as group:
+        for name, cloud in clouds.items():
+            group.start_soon(one, name, cloud)
+    return contexts
+
+
+def _restless(selections: Sequence[Selection], first: int) -> tuple[Settled, ...]:
+    rows = [(found.scope, row) for found in selections for row in found.unstable]
+    return tuple(_left_out(first + index, scope, row) for index, (scope, row) in enumerate(rows))
+
+
+def _left_out(item: int, scope: str, row: Notebook) -> Settled:
+    return Settled(
+        item=item,
+        scope=scope,
+        id=row.id,
+        name=row.name,
+        owner=row.owner,
+        outcome=Outcome.SKIPPED,
+        reason="kept changing while the fleet was read",
+        run_state=row.status.value,
+        lease=row.lease,
+    )
+
+
+def _image_names(changes: Sequence[Change], contexts: Mapping[str, Context]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for change in changes:
+        images = contexts[change.scope].catalog.images
+        for values in (change.before, change.after):
+            image = images.get(values.get("image_id", ""))
+            if image is not None:
+                names[image.id] = image.name
+    return names
+
+
+def _plan_scope(spec: ScopeSpec, found: Selection) -> PlanScope:
+    return PlanScope(
+        name=spec.name,
+        region=spec.region,
+        project_id=spec.project_id,
+        endpoint=spec.endpoint,
+        listed=len(found.rows),
+        throttle=spec.throttle,
+        rate=str(spec.rate),
+    )
+
+
+def _checks(specs: Sequence[ScopeSpec], changes: Sequence[Change], rollout: Rollout) -> list[str]:
+    """What a person should know before saying yes."""
+    said = []
+    by_throttle: dict[str, list[ScopeSpec]] = {}
+    for spec in specs:
+        by_throttle.setdefault(spec.throttle, []).append(spec)
+    for throttle, sharing in by_throttle.items():
+        if len(sharing) > 1:
+            lowest = min((spec.rate for spec in sharing), key=lambda rate: rate.count / rate.window)
+            names = ", ".join(spec.name for spec in sharing)
+            said.append(f"scopes {names} share one throttle ({throttle}): together at most {lowest}")
+    if rollout.max_failures is not None:
+        most = rollout.max_failures.of(len(changes))
+        if most < min(rollout.concurrency, len(changes)):
+            said.append(f"max_failures {rollout.max_failures}: at most {most} go at once, as each may fail")
+    notes: dict[str, int] = {}
+    for change in changes:
+        for note in change.notes:
+            notes[note] = notes.get(note, 0) + 1
+    return said + [f"{note} ({count} notebooks)" for note, count in notes.items()]
