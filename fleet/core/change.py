@@ -27,17 +27,7 @@ from typing import Any
 from fleet.core import looks
 from fleet.core.errors import TRANSIENT, Meaning
 from fleet.core.events import Answered, Blind, ChangeEvent, Intended, Late, Outcome, Saw, Step, Verdict
-from fleet.core.life import (
-    Life,
-    Stage,
-    freeze,
-    homeward,
-    onward,
-    over,
-    so_far,
-    start_query,
-    with_note,
-)
+from fleet.core.life import Life, Stage, freeze, homeward, onward, over, so_far, start_query, with_note
 from fleet.core.notebook import Status
 
 SETTLE_WAIT = 10.0  # seconds between looks at a write whose fate is open
@@ -144,7 +134,7 @@ def _intended(life: Life, event: Intended) -> Life:
         frozen = freeze(life, event.at) if life.frozen is None else life.frozen
         return replace(life, owed=life.debt, debt=True, frozen=frozen)
     if event.step is Step.START:
-        return replace(life, started_at=event.at, restarted=True)
+        return replace(life, started_at=event.at)
     return life
 
 
@@ -167,23 +157,29 @@ _LOOK_FIRST = TRANSIENT | {Meaning.BUSY, Meaning.WRONG_STATE}
 
 
 def _answered(life: Life, event: Answered) -> Life:
+    if event.step is Step.START and event.verdict is not Verdict.REFUSED:
+        life = replace(life, restarted=True)
     if event.verdict is Verdict.ACCEPTED:
         return replace(life, written=True, trouble="", stage=_ACCEPTED[event.step])
     life = replace(life, trouble=" ".join(part for part in (event.code, event.text) if part))
     if event.verdict is Verdict.IN_DOUBT:
         return replace(life, written=True, doubt=True, stage=_SETTLE[event.step])
     if event.step is Step.STOP:
-        life = replace(life, debt=life.owed)
+        life = replace(life, debt=life.owed, frozen=life.frozen if life.owed else None)
     if event.meaning in _LOOK_FIRST:
         refused_state = event.meaning is Meaning.WRONG_STATE
         return replace(life, refused_state=refused_state, stage=_SETTLE[event.step])
     if event.meaning is Meaning.GONE:
-        return over(replace(life, debt=False), Outcome.GONE, "deleted by somebody")
+        return over(life, Outcome.GONE, "deleted by somebody")
     return _REFUSED[event.step](life, event)
 
 
 def _stop_refused(life: Life, event: Answered) -> Life:
-    return homeward(life, Outcome.FAILED, f"stop refused: {life.trouble}")
+    """An earlier stop that stayed unanswered was looked for and did not happen: nothing is owed."""
+    reason = f"stop refused: {life.trouble}"
+    if life.change.run_state is Status.STOPPED:
+        return over(life, Outcome.STRANDED, so_far(life) + reason)
+    return homeward(replace(life, debt=False), Outcome.FAILED, reason)
 
 
 def _put_refused(life: Life, event: Answered) -> Life:
@@ -194,7 +190,6 @@ def _put_refused(life: Life, event: Answered) -> Life:
 
 
 def _start_refused(life: Life, event: Answered) -> Life:
-    life = replace(life, restarted=False)
     if event.code in _LEASE_REFUSED and start_query(life)["duration"] == -1:
         life = with_note(life, "auto stop was off and could not be switched off again: it is set to 72 hours")
         return onward(replace(life, no_lease_off=True))
@@ -202,7 +197,7 @@ def _start_refused(life: Life, event: Answered) -> Life:
         return replace(life, stage=Stage.START_SETTLE)
     if event.meaning in (Meaning.SOLD_OUT, Meaning.QUOTA, Meaning.INVALID):
         return looks.cannot_start(life, f"start refused: {life.trouble}")
-    return over(life, Outcome.STRANDED, f"{so_far(life)}start refused: {life.trouble}")
+    return looks.stays_stopped(life, f"start refused: {life.trouble}")
 
 
 # A bad value, and auto stop time or duration missing or out of range (vendor's error codes).

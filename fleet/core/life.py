@@ -72,7 +72,7 @@ class Life:
     doubt: bool = False  # the last kind of write may have been applied
     written: bool = False  # some write was, or may have been, applied
     proven: bool = False  # the last look showed everything as it should be, and nothing was written since
-    restarted: bool = False  # we started it
+    restarted: bool = False  # we started it, or may have
     reverting: bool = False
     refused_state: bool = False  # the last refusal said "not in this state"
     late: bool = False
@@ -170,15 +170,16 @@ def freeze(life: Life, at: float) -> int | None:
 def wanted_lease(life: Life) -> int | None:
     """The duration (ms) to start with; None for "auto stop off".
 
-    What was left at our stop is given back, at least the one hour that the API allows. A countdown that ran
-    out on a notebook still running (an IDLE lease that activity keeps alive) is given back whole.
+    What was left at our stop is given back, at least the one hour that the API allows. A countdown that is
+    not known, or ran out on a notebook still running (an IDLE lease that activity keeps alive), is given
+    back whole.
     """
     lease = life.lease
     if lease is None:
         return LEASE_MAX_MS
-    if not lease.enable or life.frozen is None:
+    if not lease.enable:
         return None
-    left = life.frozen if life.frozen > 0 else lease.duration
+    left = life.frozen if life.frozen is not None and life.frozen > 0 else lease.duration
     return min(max(left, LEASE_MIN_MS), LEASE_MAX_MS)
 
 
@@ -201,7 +202,7 @@ def lease_off_by(life: Life, sight: Sight, at: float) -> str:
     if lease is None or seen is None or not life.restarted or life.change.run_state is Status.STOPPED:
         return ""
     if wanted is None:
-        if not seen.enable:
+        if not seen.enable or life.no_lease_off:
             return ""
         return "auto stop is on, it was off"
     if not seen.enable or sight.left is None:
@@ -215,7 +216,9 @@ def lease_off_by(life: Life, sight: Sight, at: float) -> str:
 
 
 def over(life: Life, outcome: Outcome, reason: str) -> Life:
-    """The change ends here and so."""
+    """The change ends here and so. What somebody else changed or deleted is not ours to bring back."""
+    if outcome in (Outcome.DRIFTED, Outcome.GONE):
+        life = replace(life, debt=False, restarted=False)
     return replace(life, stage=Stage.ENDED, end=(outcome, reason))
 
 

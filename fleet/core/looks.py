@@ -6,7 +6,7 @@ status and for a word that nobody knows. `change` owns the theory and the moves;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from fleet.core.events import Outcome, Saw, Step
@@ -43,24 +43,32 @@ def after_look(life: Life, saw: Saw) -> Life:
     rules = TABLE.get(life.stage)
     if rules is None:
         return life
-    if saw.sight.status is Status.RUNNING and life.stage not in _MAY_STILL_STOP:
-        life = replace(life, debt=False)
+    life = replace(life, debt=_owes(life, saw.sight.status))
     return _remember(rules[saw.sight.status](life, saw), life.stage, saw)
 
 
-# A RUNNING seen here may be older than our stop.
+# A RUNNING seen here may be older than our stop, and an unknown touch may be somebody's.
 _MAY_STILL_STOP = frozenset({Stage.STOP_SETTLE, Stage.STOPPING})
 
-# A look here shows what was there before our next write.
-_UNDISTURBED = frozenset({Stage.ARRIVING, Stage.FENCE, Stage.READ_BACK, Stage.VERIFY})
+# What a notebook shows whose start did not last. Nobody but the cloud can bring that about.
+_FALLEN = frozenset({Status.STARTING, Status.START_FAILED, Status.ERROR, Status.FROZEN})
+
+
+def _owes(life: Life, status: Status) -> bool:
+    """A debt is paid by RUNNING, and back if the notebook that we started turns out not to run."""
+    if status is Status.RUNNING and life.stage not in _MAY_STILL_STOP:
+        return False
+    if status in _FALLEN and life.restarted and life.change.run_state is Status.RUNNING:
+        return True
+    return life.debt
 
 
 def _remember(life: Life, stage: Stage, saw: Saw) -> Life:
-    """Keeps what later looks are compared with, and the lease as long as we have not stopped the notebook."""
-    if stage not in _UNDISTURBED:
+    """Keeps what later looks are compared with, and the lease as long as it is not of our making."""
+    if stage in _MAY_STILL_STOP:
         return life
     life = replace(life, mark=_mark(saw.sight, life.mark))
-    if life.frozen is not None or saw.sight.lease is None:
+    if life.debt or life.restarted or saw.sight.lease is None:
         return life
     return replace(life, lease=saw.sight.lease, left=saw.sight.left, looked_at=saw.at)
 
@@ -87,7 +95,14 @@ def _fence(life: Life, saw: Saw) -> Life:
     if sight.status is not change.run_state:
         outcome = Outcome.SKIPPED if change.arriving else Outcome.DRIFTED
         return over(life, outcome, f"is {sight.status}, not {change.run_state} as planned")
+    moved = [name for phase in life.phases for name in phase.body if not phase.when.allows(change.run_state)]
+    if moved and not change.may_restart:
+        return over(life, Outcome.SKIPPED, _no_restart(moved))
     return onward(replace(life, current=sight.status))
+
+
+def _no_restart(fields: Iterable[str]) -> str:
+    return f"{', '.join(fields)}: needs a restart; disruption is none"
 
 
 def _not_now(life: Life, saw: Saw) -> Life:
@@ -116,13 +131,13 @@ def _look_again(life: Life, saw: Saw) -> Life:
 
 def _gone(life: Life, saw: Saw) -> Life:
     reason = "is being deleted" if saw.sight.status is Status.DELETING else "deleted by somebody"
-    return over(replace(life, debt=False), Outcome.GONE, reason)
+    return over(life, Outcome.GONE, reason)
 
 
 def _lost(life: Life, saw: Saw) -> Life:
     """FROZEN, ERROR and the like in the middle of our work: nothing that we could send would help."""
     reason = f"{so_far(life)}status {saw.sight.status}{_why(saw.sight)}"
-    return over(life, Outcome.STRANDED if life.debt else Outcome.FAILED, reason)
+    return over(life, Outcome.STRANDED if life.debt or life.restarted else Outcome.FAILED, reason)
 
 
 def _why(sight: Sight) -> str:
@@ -134,15 +149,17 @@ def _why(sight: Sight) -> str:
 
 def _still_running(life: Life, saw: Saw) -> Life:
     if _restarted(life, saw.sight):
-        return over(replace(life, debt=False), Outcome.DRIFTED, "restarted by somebody after our stop")
+        return over(life, Outcome.DRIFTED, "restarted by somebody after our stop")
     if life.settle + 1 < LOOKS:
         return _look_again(life, saw)
     accepted_or_doubt = life.doubt or life.stage is Stage.STOPPING
-    if life.tried(Step.STOP) < (STOPS_IN_DOUBT if accepted_or_doubt else BUSY_TRIES) and not life.late:
+    going_home = life.change.run_state is Status.STOPPED
+    tries = STOPS_IN_DOUBT if accepted_or_doubt else BUSY_TRIES
+    if life.tried(Step.STOP) < tries and (going_home or not life.late):
         return replace(life, stage=Stage.READY, settle=0)
     life = replace(life, debt=False)
     reason = f"would not stop: {life.trouble or 'still RUNNING'}"
-    if life.change.run_state is Status.STOPPED:
+    if going_home:
         return over(life, Outcome.STRANDED, so_far(life) + reason)
     return homeward(life, Outcome.FAILED if life.written else Outcome.SKIPPED, reason)
 
@@ -174,8 +191,13 @@ def _is_stopping(life: Life, saw: Saw) -> Life:
 
 
 def _values(life: Life, saw: Saw) -> Life:
-    life = replace(life, current=_run_state(saw.sight))
-    match compare(life, saw.sight):
+    found = compare(life, saw.sight)
+    if saw.sight.status is Status.START_FAILED and (life.debt or life.reverting):
+        life = replace(life, current=Status.STOPPED)  # as good as stopped, and ours to bring back
+    elif saw.sight.status is not life.current:
+        return _meddled(replace(life, current=saw.sight.status), found)
+    give_up = life.late and not life.reverting
+    match found:
         case Values.DESIRED:
             return _phase_done(life)
         case Values.OTHER:
@@ -183,9 +205,9 @@ def _values(life: Life, saw: Saw) -> Life:
             return homeward(life, Outcome.DRIFTED, difference(wanted, saw.sight.values))
     if life.refused_state:
         return _other_state(life)
-    if life.settle + 1 < _looks(life) and not life.late:
+    if life.settle + 1 < _looks(life) and not give_up:
         return _look_again(life, saw)
-    if life.stage is Stage.PUT_SETTLE and life.tried(Step.PUT) < _tries(life) and not life.late:
+    if life.stage is Stage.PUT_SETTLE and life.tried(Step.PUT) < _tries(life) and not give_up:
         return replace(life, stage=Stage.READY, settle=0)
     reason = f"update not applied: {life.trouble or 'accepted, but the old value is still shown'}"
     if life.reverting:
@@ -193,9 +215,17 @@ def _values(life: Life, saw: Saw) -> Life:
     return homeward(life, Outcome.FAILED, reason)
 
 
-def _run_state(sight: Sight) -> Status:
-    """A notebook whose start failed is as good as stopped."""
-    return Status.RUNNING if sight.status is Status.RUNNING else Status.STOPPED
+def _passes_by(life: Life, saw: Saw) -> Life:
+    """Somebody starts or stops the notebook while our PUT is open."""
+    return _look_again(replace(life, current=saw.sight.status), saw)
+
+
+def _meddled(life: Life, found: Values) -> Life:
+    """Somebody started or stopped the notebook around our PUT: all is well if nothing is left to do."""
+    if found is Values.DESIRED and life.home and len(life.phases) == 1 and life.ending is None:
+        return _phase_done(life)
+    by = "stopped" if life.current is Status.STOPPED else "started"
+    return over(life, Outcome.DRIFTED, f"{so_far(life)}{by} by somebody meanwhile")
 
 
 def _looks(life: Life) -> int:
@@ -209,7 +239,7 @@ def _tries(life: Life) -> int:
 def _phase_done(life: Life) -> Life:
     expected = {**life.expected, **life.phases[0].body}
     life = replace(life, expected=expected, phases=life.phases[1:], settle=0, doubt=False)
-    return onward(replace(life, proven=not life.restarted))
+    return onward(replace(life, tries={**life.tries, Step.PUT: 0}, proven=not life.restarted))
 
 
 def _other_state(life: Life) -> Life:
@@ -221,15 +251,22 @@ def _other_state(life: Life) -> Life:
     life = replace(life, moved={**life.moved, **dict.fromkeys(body, other)})
     if not life.change.may_restart:
         outcome = Outcome.FAILED if life.written else Outcome.SKIPPED
-        return homeward(life, outcome, f"{', '.join(body)}: needs a restart; disruption is none")
-    return onward(replace(life, phases=regroup(life.phases, life.moved)))
+        return homeward(life, outcome, _no_restart(body))
+    return onward(
+        replace(life, tries={**life.tries, Step.PUT: 0}, phases=regroup(life.phases, life.moved))
+    )
 
 
 # --- after a start -------------------------------------------------------------------------------------
 
 
 def _runs(life: Life, saw: Saw) -> Life:
-    return onward(replace(life, current=Status.RUNNING, proven=False))
+    if not life.restarted and life.change.run_state is Status.STOPPED:
+        return over(life, Outcome.DRIFTED, "started by somebody just before us")
+    life = replace(life, current=Status.RUNNING, settle=0, proven=False)
+    if life.phases and _off(life.expected, saw.sight):
+        return homeward(life, Outcome.DRIFTED, difference(life.expected, saw.sight.values))
+    return onward(life)
 
 
 def _starts(life: Life, saw: Saw) -> Life:
@@ -241,18 +278,33 @@ def _still_stopped(life: Life, saw: Saw) -> Life:
         return _look_again(life, saw)
     if life.tried(Step.START) < _tries(life):
         return replace(life, stage=Stage.READY, settle=0, current=Status.STOPPED)
-    return cannot_start(life, f"would not start: {life.trouble or 'still STOPPED'}")
+    reason = f"would not start: {life.trouble or 'still STOPPED'}"
+    if _off(life.expected, saw.sight):
+        return stays_stopped(life, f"{reason}; {difference(life.expected, saw.sight.values)}")
+    return cannot_start(life, reason)
 
 
 def _start_failed(life: Life, saw: Saw) -> Life:
-    return cannot_start(life, f"{saw.sight.status}{_why(saw.sight)}")
+    reason = f"{saw.sight.status}{_why(saw.sight)}"
+    if _off(life.expected, saw.sight):
+        reason += f"; {difference(life.expected, saw.sight.values)}"
+    elif not life.reverting and _old_values(life):
+        return cannot_start(life, reason)
+    return over(life, Outcome.STRANDED, so_far(life) + reason)
+
+
+def stays_stopped(life: Life, reason: str) -> Life:
+    """No start will help: stranded, unless the notebook was stopped when we came."""
+    if life.change.run_state is Status.STOPPED:
+        return homeward(life, Outcome.FAILED, reason)
+    return over(life, Outcome.STRANDED, so_far(life) + reason)
 
 
 def cannot_start(life: Life, reason: str) -> Life:
-    """Puts the old values back once and starts again; after that the notebook is stranded."""
+    """Puts the old values back once and starts again; after that the notebook stays as it is."""
     old = _old_values(life)
     if life.reverting or not old:
-        return over(life, Outcome.STRANDED, so_far(life) + reason)
+        return stays_stopped(life, reason)
     return onward(
         replace(
             life,
@@ -287,13 +339,22 @@ def _verified(life: Life, saw: Saw) -> Life:
     life = replace(life, current=saw.sight.status)
     if not life.home:
         by = "stopped" if saw.sight.status is Status.STOPPED else "started"
-        return over(replace(life, debt=False), Outcome.DRIFTED, f"{so_far(life)}{by} by somebody meanwhile")
+        return over(life, Outcome.DRIFTED, f"{so_far(life)}{by} by somebody meanwhile")
     if _off(life.expected, saw.sight):
         return over(life, Outcome.DRIFTED, so_far(life) + difference(life.expected, saw.sight.values))
     off = lease_off_by(life, saw.sight, saw.at)
     if off and life.tried(Step.LEASE) == 0:
         return onward(replace(life, lease_due=True))
     return onward(replace(with_note(life, f"lease: {off}" if off else ""), proven=True))
+
+
+def _of_one_to_run(rule: Rule) -> Rule:
+    """Only a notebook that is to run is waited for and helped; another one was started by somebody."""
+
+    def checked(life: Life, saw: Saw) -> Life:
+        return (_verified if life.change.run_state is Status.STOPPED else rule)(life, saw)
+
+    return checked
 
 
 # --- the table -----------------------------------------------------------------------------------------
@@ -365,14 +426,21 @@ def _before_write(settled: Rule) -> Mapping[Status, Rule]:
     )
 
 
+_AFTER_PUT = _stage(_values, _values, starting=_passes_by, stopping=_passes_by, start_failed=_values)
+
 TABLE: Mapping[Stage, Mapping[Status, Rule]] = {
     Stage.ARRIVING: _before_write(_arrived),
     Stage.FENCE: _before_write(_fence),
     Stage.STOP_SETTLE: _stage(_still_running, _has_stopped, stopping=_is_stopping),
     Stage.STOPPING: _stage(_still_running, _has_stopped, starting=_wait, stopping=_wait),
-    Stage.PUT_SETTLE: _stage(_values, _values, start_failed=_values),
-    Stage.READ_BACK: _stage(_values, _values, start_failed=_values),
+    Stage.PUT_SETTLE: _AFTER_PUT,
+    Stage.READ_BACK: _AFTER_PUT,
     Stage.START_SETTLE: _stage(_runs, _still_stopped, starting=_starts, start_failed=_start_failed),
     Stage.STARTING: _stage(_runs, _still_stopped, starting=_wait, start_failed=_start_failed),
-    Stage.VERIFY: _stage(_verified, _verified, starting=_starts, start_failed=_start_failed),
+    Stage.VERIFY: _stage(
+        _verified,
+        _verified,
+        starting=_of_one_to_run(_starts),
+        start_failed=_of_one_to_run(_start_failed),
+    ),
 }

@@ -151,7 +151,7 @@ class NotebookPatch:
             raise InvalidField("hooks", "neither pre_start nor post_start is given")
 
     def fields(self) -> tuple[str, ...]:
-        """Names of the fields that this patch changes, in the order of the page."""
+        """Names of the fields that this patch changes."""
         return tuple(f.name for f in fields(self) if getattr(self, f.name) is not None)
 
     def only(self, names: Iterable[str]) -> NotebookPatch:
@@ -184,29 +184,29 @@ def _check_size(size: int) -> None:
 
 
 def _check_endpoints(items: tuple[Endpoint, ...]) -> None:
+    if not items:
+        raise InvalidField("endpoints", "an empty list would remove every way in")
     for item in items:
         if item.service not in ("NOTEBOOK", "SSH"):
             raise InvalidField("endpoints.service", f"{item.service!r} is neither NOTEBOOK nor SSH")
-        if item.allowed_access_ips is not None:
+        if item.allowed_access_ips:  # an open one is carried as it was; `opens_to_world` guards the rest
             check_whitelist(item.allowed_access_ips)
 
 
 def opens_to_world(before: Sequence[Endpoint], after: Iterable[Endpoint]) -> str | None:
     """Says which endpoint a write would open to every address, or None.
 
-    An endpoint that is open already may stay as it is; one with a whitelist must keep one, and must not
-    vanish from the list, since nobody knows whether the cloud merges or replaces.
+    An endpoint that is open already may stay as it is. One with a whitelist must keep one, a new one must
+    have one, and none may vanish from the list, since nobody knows whether the cloud merges or replaces.
     """
     written = list(after)
-    open_before = {item.service for item in before if item.open}
-    for item in before:
-        if item.open:
-            continue
-        same = [other for other in written if other.service == item.service]
-        if not same:
-            return f"the {item.service} endpoint would be left out of the list"
-        if any(other.open for other in same) and item.service not in open_before:
-            return f"the {item.service} endpoint would lose its whitelist and be open to the world"
+    for service in sorted({item.service for item in (*before, *written)}):
+        was = [item for item in before if item.service == service]
+        will = [item for item in written if item.service == service]
+        if len(will) < len(was):
+            return f"the {service} endpoint would be left out of the list"
+        if sum(item.open for item in will) > sum(item.open for item in was):
+            return f"the {service} endpoint would have no whitelist and be open to the world"
     return None
 
 
@@ -223,18 +223,60 @@ def to_body(patch: NotebookPatch) -> dict[str, Any]:
 def from_body(body: Mapping[str, Any]) -> NotebookPatch:
     """The patch that `to_body` wrote. Raises InvalidField for an unknown field or a broken constraint."""
     known = {f.name for f in fields(NotebookPatch)}
-    for name in body:
+    values = dict(body)
+    for name, value in body.items():
         if name not in known:
             raise InvalidField(name, f"is not a field of the update; known are {', '.join(sorted(known))}")
-    values = dict(body)
-    if "endpoints" in values:
-        values["endpoints"] = tuple(_endpoint(item) for item in values["endpoints"])
-    if "hooks" in values:
-        hooks = values["hooks"]["container_hooks"]
-        values["hooks"] = Hooks(
-            **{when: Hook(item["script"], HookType(item["type"])) for when, item in hooks.items()}
-        )
+        try:
+            values[name] = _FROM_BODY[name](value)
+        except (TypeError, KeyError, ValueError, AttributeError):
+            raise InvalidField(name, "does not have the shape that the update takes") from None
     return NotebookPatch(**values)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _size(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _endpoints(rows: Any) -> tuple[Endpoint, ...]:
+    return tuple(_endpoint(row) for row in rows)
+
+
+def _endpoint(row: Mapping[str, Any]) -> Endpoint:
+    keys, ips = row.get("key_pair_names"), row.get("allowed_access_ips")
+    return Endpoint(
+        service=_text(row["service"]),
+        key_pair_names=None if keys is None else tuple(map(_text, keys)),
+        allowed_access_ips=None if ips is None else tuple(map(_text, ips)),
+    )
+
+
+def _hooks(value: Mapping[str, Any]) -> Hooks:
+    return Hooks(
+        **{
+            when: Hook(_text(item["script"]), HookType(item["type"]))
+            for when, item in value["container_hooks"].items()
+        }
+    )
+
+
+_FROM_BODY: Mapping[str, Callable[[Any], Any]] = {
+    "name": _text,
+    "description": _text,
+    "flavor": _text,
+    "image_id": _text,
+    "storage_new_size": _size,
+    "endpoints": _endpoints,
+    "hooks": _hooks,
+}
 
 
 def _hooks_json(hooks: Hooks) -> dict[str, Any]:
@@ -253,15 +295,6 @@ def endpoints_json(items: Iterable[Endpoint]) -> list[dict[str, Any]]:
             row["allowed_access_ips"] = list(item.allowed_access_ips)
         rows.append(row)
     return rows
-
-
-def _endpoint(row: Mapping[str, Any]) -> Endpoint:
-    keys, ips = row.get("key_pair_names"), row.get("allowed_access_ips")
-    return Endpoint(
-        service=row["service"],
-        key_pair_names=None if keys is None else tuple(keys),
-        allowed_access_ips=None if ips is None else tuple(ips),
-    )
 
 
 # Where the present value of a patch field is found on the notebook, in the form of the body.

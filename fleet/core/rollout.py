@@ -152,6 +152,7 @@ class Admission(Generic[SeatT]):
                 self.in_flight += 1
                 return change
             self._parked.setdefault(full, deque()).append(change)
+            self._offer_seats_of(change)
         return None
 
     def ended(self, change: SeatT, *, failed: bool, back: bool) -> None:
@@ -160,7 +161,7 @@ class Admission(Generic[SeatT]):
         self.failures += failed
         if back:
             self._take(change, -1)
-            self._unpark(change)
+            self._offer_seats_of(change)
 
     def _failure_room(self) -> bool:
         return self._most_failures is None or self.failures + self.in_flight < self._most_failures
@@ -182,11 +183,17 @@ class Admission(Generic[SeatT]):
         for key in self._seats(change):
             self._taken[key] += by
 
-    def _unpark(self, change: SeatT) -> None:
+    def _offer_seats_of(self, change: SeatT) -> None:
+        """Wakes one parked change for each seat that `change` gave back, or was woken for and cannot use.
+
+        One, not all: most of them would only be parked again, at every end anew.
+        """
         for key in self._seats(change):
-            parked = self._parked.pop(key, None)
-            if parked:
-                self._waiting.extendleft(reversed(parked))
+            parked = self._parked.get(key)
+            if parked and self._taken[key] < self._limits[key]:
+                self._waiting.appendleft(parked.popleft())
+                if not parked:
+                    del self._parked[key]
 
 
 FAILURES = frozenset({Outcome.FAILED, Outcome.STRANDED, Outcome.UNKNOWN})

@@ -1,0 +1,433 @@
+"""What the events of a run add up to: one row for every selected notebook, and the run's own end.
+
+The journal stores events; this is the only place that says what they mean for a report, for the exit code
+and for what we still owe. It takes any sequence of events, also one with gaps from a damaged journal.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fleet.core.errors import Exit
+from fleet.core.events import (
+    Answered,
+    Began,
+    Blind,
+    Ended,
+    Event,
+    Intended,
+    Late,
+    Outcome,
+    RunEnd,
+    RunEnded,
+    RunStarted,
+    Saw,
+    Slowed,
+    Step,
+    Verdict,
+    WaveEnded,
+    WaveStarted,
+)
+from fleet.core.life import Life
+from fleet.core.notebook import Lease, LeaseType, Status
+from fleet.core.patch import readable
+from fleet.core.plan import Change, Plan, Settled
+from fleet.core.sight import Sight
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Requests sent, by kind. A write without an answer counts as sent; looks from the list poll do not."""
+
+    put: int = 0
+    stop: int = 0
+    start: int = 0
+    get: int = 0
+    lease: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLeft:
+    """Auto stop as it stood at one moment; `left_s` is None when it was off."""
+
+    enable: bool
+    type: LeaseType
+    left_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What became of one selected notebook.
+
+    `outcome` is None while the change is open. Instants are wall seconds; `away_s` counts from our stop to
+    the look that showed RUNNING again, or to the end when there was none. `fix` pays the `debt`.
+    """
+
+    item: int
+    scope: str
+    id: str
+    name: str
+    owner: str
+    wave: int | None
+    outcome: Outcome | None
+    reason: str
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    run_state_before: str
+    run_state_after: str
+    lease_before: LeaseLeft | None
+    lease_after: LeaseLeft | None
+    started_at: float | None = None
+    finished_at: float | None = None
+    away_s: float = 0.0
+    calls: Calls = Calls()
+    request_ids: tuple[str, ...] = ()
+    debt: bool = False
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """A notebook that we stopped `at` (wall seconds) and have not brought back; `fix` is the command."""
+
+    item: int
+    scope: str
+    id: str
+    name: str
+    at: float
+    fix: str
+
+
+@dataclass(slots=True)
+class _Absence:
+    """Whether a notebook that was RUNNING is away because of us, and for how long it has been."""
+
+    owed: bool = False
+    since: float = 0.0
+    down: bool = False  # it was seen down, or we started it: a RUNNING from now on is newer than our stop
+    seconds: float = 0.0
+    before_stop: tuple[bool, float, bool] = (False, 0.0, False)
+
+    def stop_intended(self, at: float) -> None:
+        self.before_stop = (self.owed, self.since, self.down)
+        if not (self.owed and self.down):
+            self.since = at
+        self.owed, self.down = True, False
+
+    def stop_refused(self) -> None:
+        self.owed, self.since, self.down = self.before_stop
+
+    def saw(self, status: Status, at: float) -> bool:
+        """Returns whether the look shows that the debt is paid, or void."""
+        owed = self.owed
+        if status in (Status.DELETING, Status.DELETED) or (status is Status.RUNNING and self.down):
+            self._over(at)
+        elif status not in (Status.RUNNING, Status.STOPPING):
+            self.down = True
+        return owed and not self.owed
+
+    def ended(self, debt: bool, at: float) -> None:
+        if debt:
+            self.since = self.since if self.owed else at
+            self.owed = self.down = True
+        else:
+            self._over(at if self.down else self.since)
+
+    def until(self, at: float) -> float:
+        """Seconds away in all, if it comes back at `at`."""
+        return self.seconds + (max(0.0, at - self.since) if self.owed else 0.0)
+
+    def _over(self, at: float) -> None:
+        self.seconds = self.until(at)
+        self.owed = False
+
+
+@dataclass(slots=True)
+class _Track:
+    """One change as its events come in."""
+
+    change: Change
+    after: dict[str, Any]
+    run_state: str
+    lease_before: LeaseLeft | None
+    lease_after: LeaseLeft | None
+    started_at: float | None = None
+    finished_at: float | None = None
+    outcome: Outcome | None = None
+    reason: str = ""
+    fix: str = ""
+    calls: Counter[Step] = field(default_factory=Counter)
+    request_ids: dict[str, None] = field(default_factory=dict)
+    intent: Intended | None = None  # not answered yet
+    absence: _Absence = field(default_factory=_Absence)
+    calm: tuple[Sight, float] | None = None  # the last look before our first stop
+    stopped_at: float | None = None
+    wrote: bool = False
+
+    def apply(self, event: Began | Intended | Answered | Saw | Blind | Late | Ended) -> None:
+        if self.started_at is None:
+            self.started_at = event.at
+        match event:
+            case Began():
+                self.outcome, self.finished_at, self.reason, self.fix = None, None, "", ""
+            case Intended():
+                self._intended(event)
+            case Answered():
+                self._answered(event)
+            case Saw():
+                self._saw(event)
+            case Blind():
+                self.calls[Step.LOOK] += event.sends
+            case Ended():
+                self.outcome, self.reason, self.fix = event.outcome, event.reason, event.fix
+                self.finished_at = event.at
+                self.absence.ended(event.debt, event.at)
+            case Late():
+                pass
+
+    @property
+    def _was_running(self) -> bool:
+        return self.change.run_state is Status.RUNNING
+
+    def _intended(self, event: Intended) -> None:
+        self.intent = event
+        self.wrote = True
+        self.calls[event.step] += 1
+        if event.step is Step.STOP and self._was_running:
+            self.stopped_at = event.at if self.stopped_at is None else self.stopped_at
+            self.absence.stop_intended(event.at)
+        elif event.step is Step.START:
+            self.absence.down = True
+
+    def _answered(self, event: Answered) -> None:
+        self._note_request(event.request_id)
+        self.calls[event.step] += event.sends
+        intent, self.intent = self.intent, None
+        if intent is None or intent.step is not event.step:
+            return
+        self.calls[event.step] -= 1
+        if event.step is Step.STOP and self._was_running and event.verdict is Verdict.REFUSED:
+            self.absence.stop_refused()
+        if event.step is Step.PUT and event.verdict is Verdict.ACCEPTED:
+            # No look will ever show these fields: the answer is all the proof there is.
+            self.after.update({name: value for name, value in intent.body.items() if not readable(name)})
+
+    def _saw(self, event: Saw) -> None:
+        sight = event.sight
+        if not event.polled:
+            self.calls[Step.LOOK] += event.sends
+            self._note_request(event.request_id)
+        self.after.update(sight.values)
+        self.run_state = sight.word or sight.status.value
+        if sight.lease is not None:
+            self.lease_after = _lease_left(sight.lease, sight.left)
+            if not self.wrote:
+                self.lease_before = self.lease_after
+            if self.stopped_at is None:
+                self.calm = (sight, event.at)
+        if self._was_running and self.absence.saw(sight.status, event.at):
+            self.fix = ""
+
+    def _note_request(self, request_id: str) -> None:
+        if request_id:
+            self.request_ids[request_id] = None
+
+    def row(self, now: float) -> Row:
+        """The row as of `now`, the latest instant known."""
+        change, debt = self.change, self.absence.owed
+        return Row(
+            item=change.item,
+            scope=change.scope,
+            id=change.id,
+            name=change.name,
+            owner=change.owner,
+            wave=change.wave,
+            outcome=self.outcome,
+            reason=self.reason,
+            before=change.before,
+            after=dict(self.after),
+            run_state_before=change.run_state.value,
+            run_state_after=self.run_state,
+            lease_before=self.lease_before,
+            lease_after=self.lease_after,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+            away_s=round(self.absence.until(now if self.finished_at is None else self.finished_at), 3),
+            calls=Calls(**{step.value: count for step, count in self.calls.items()}),
+            request_ids=tuple(self.request_ids),
+            debt=debt,
+            fix=self.fix or (self._start_command() if debt else ""),
+        )
+
+    def _start_command(self) -> str:
+        """The command that brings the notebook back, with the lease that it had when we stopped it."""
+        life = replace(Life.begin(self.change, {}), debt=True)
+        stopped_ms = int((self.stopped_at or 0.0) * 1000)
+        if self.calm is not None:
+            sight, seen_at = self.calm
+            left = None if sight.left is None else sight.left - (stopped_ms - int(seen_at * 1000))
+            return replace(life, lease=sight.lease, left=left, frozen=left).fix
+        lease = self.change.lease
+        left = lease.left(stopped_ms) if lease is not None and lease.enable else None
+        return replace(life, left=left, frozen=left).fix
+
+
+@dataclass(slots=True)
+class RunState:
+    """A run as its events tell it. `apply` takes them one by one; the order must be that of the journal.
+
+    `started_at`, `finished_at` and `at`, the latest instant known, are wall seconds. `limits` holds what
+    the cloud's throttling taught, by throttle key. `gaps` is set by whoever knows that events were lost:
+    then nobody can tell what was not started.
+    """
+
+    plan: Plan
+    run: str = ""
+    started_at: float | None = None
+    finished_at: float | None = None
+    at: float = 0.0
+    end: RunEnd | None = None
+    reason: str = ""
+    limits: dict[str, str] = field(default_factory=dict)
+    gaps: bool = False
+    _tracks: dict[int, _Track] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tracks = {change.item: _track(change, self.plan.created_at) for change in self.plan.changes}
+
+    def apply(self, event: Event) -> None:
+        """Takes in the next event. Raises ValueError when it is about no change of the plan."""
+        self.at = max(self.at, event.at)
+        match event:
+            case RunStarted():
+                self.run = event.run
+                self.started_at = event.at if self.started_at is None else self.started_at
+                self.finished_at, self.end, self.reason = None, None, ""
+            case RunEnded():
+                self.finished_at, self.end, self.reason = event.at, event.end, event.reason
+            case Slowed():
+                self.limits[event.key] = event.text
+            case WaveStarted() | WaveEnded():
+                pass
+            case _:
+                track = self._tracks.get(event.item)
+                if track is None:
+                    raise ValueError(f"an event is about item {event.item}, which is no change of the plan")
+                track.apply(event)
+
+    def rows(self, *, over: bool = False) -> tuple[Row, ...]:
+        """One row for every selected notebook, in the order of the plan.
+
+        When the run is over, which its recorded end says or the caller (`over`), rows that are still open
+        get the outcome that an operator must assume.
+        """
+        rows = [track.row(self.at) for track in self._tracks.values()]
+        if over or self.end is not None:
+            rows = [row if row.outcome is not None else self._closed(row) for row in rows]
+        rows += [_settled_row(settled, self.plan.created_at) for settled in self.plan.settled]
+        return tuple(sorted(rows, key=lambda row: row.item))
+
+    def _closed(self, row: Row) -> Row:
+        why = f"{_ENDS[self.end]}: {self.reason}" if self.reason else _ENDS[self.end]
+        if row.debt:
+            reason = f"stopped by us and not seen RUNNING since; {why}"
+            return replace(row, outcome=Outcome.STRANDED, reason=reason)
+        if row.started_at is not None:
+            return replace(row, outcome=Outcome.UNKNOWN, reason=f"not followed to its end; {why}")
+        if self.gaps:
+            return replace(row, outcome=Outcome.UNKNOWN, reason=f"the journal has gaps; {why}")
+        return replace(row, outcome=Outcome.NOT_STARTED, reason=why)
+
+
+_ENDS = {
+    RunEnd.FINISHED: "the run finished",
+    RunEnd.HALTED: "the run was halted",
+    RunEnd.INTERRUPTED: "the run was interrupted",
+    RunEnd.LOCKED_OUT: "the run lost its credentials",
+    None: "the run broke off",
+}
+
+
+def fold(plan: Plan, events: Iterable[Event]) -> RunState:
+    """The state of the run of `plan` after `events`."""
+    state = RunState(plan)
+    for event in events:
+        state.apply(event)
+    return state
+
+
+def debts(state: RunState) -> tuple[Debt, ...]:
+    """What is owed, in the order of the plan, with the command that pays each debt."""
+    owing = ((track, track.row(state.at)) for track in state._tracks.values() if track.absence.owed)
+    return tuple(
+        Debt(row.item, row.scope, row.id, row.name, track.absence.since, row.fix) for track, row in owing
+    )
+
+
+def exit_code(rows: Iterable[Row], end: RunEnd | None) -> Exit:
+    """The exit code of a run that is over; where several hold, the largest. `end` None: it broke off."""
+    codes = {Exit.DONE, _END_CODES[end]}
+    for row in rows:
+        codes.add(Exit.STRANDED if row.debt else _OUTCOME_CODES.get(row.outcome, Exit.DONE))
+    return max(codes)
+
+
+_END_CODES = {
+    RunEnd.FINISHED: Exit.DONE,
+    RunEnd.HALTED: Exit.STOPPED_BY_GUARD,
+    RunEnd.LOCKED_OUT: Exit.STOPPED_BY_GUARD,
+    RunEnd.INTERRUPTED: Exit.INTERRUPTED,
+    None: Exit.INTERRUPTED,
+}
+_OUTCOME_CODES: Mapping[Outcome | None, Exit] = {
+    Outcome.FAILED: Exit.SOME_FAILED,
+    Outcome.DRIFTED: Exit.SOME_DRIFTED,
+    Outcome.GONE: Exit.SOME_DRIFTED,
+    Outcome.STRANDED: Exit.STRANDED,
+    Outcome.UNKNOWN: Exit.STRANDED,
+}
+
+
+def count(rows: Iterable[Row]) -> dict[str, int]:
+    """How many rows have each outcome, all of the closed list; `open` besides when some have none yet."""
+    found = Counter("open" if row.outcome is None else row.outcome.value for row in rows)
+    counts = {outcome.value: found[outcome.value] for outcome in Outcome}
+    return {**counts, "open": found["open"]} if found["open"] else counts
+
+
+def _track(change: Change, planned_at: float) -> _Track:
+    lease = _planned_lease(change.lease, planned_at)
+    return _Track(change, dict(change.before), change.run_state.value, lease, lease)
+
+
+def _settled_row(settled: Settled, planned_at: float) -> Row:
+    lease = _planned_lease(settled.lease, planned_at)
+    return Row(
+        item=settled.item,
+        scope=settled.scope,
+        id=settled.id,
+        name=settled.name,
+        owner=settled.owner,
+        wave=None,
+        outcome=settled.outcome,
+        reason=settled.reason,
+        before=settled.values,
+        after=settled.values,
+        run_state_before=settled.run_state,
+        run_state_after=settled.run_state,
+        lease_before=lease,
+        lease_after=lease,
+    )
+
+
+def _planned_lease(lease: Lease | None, planned_at: float) -> LeaseLeft | None:
+    if lease is None:
+        return None
+    return _lease_left(lease, lease.left(int(planned_at * 1000)) if lease.enable else None)
+
+
+def _lease_left(lease: Lease, left: int | None) -> LeaseLeft:
+    return LeaseLeft(lease.enable, lease.type, None if left is None else round(left / 1000))

@@ -1,0 +1,147 @@
+"""Which images are meant by a name, and why one does not fit a notebook."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.core.catalog import Catalog, architecture, misfits
+from fleet.core.notebook import Endpoint, Flavor, Image, Notebook, Status
+
+CPU = Flavor("modelarts.vm.cpu.2u", arch="x86_64", category="CPU")
+NPU = Flavor("modelarts.vm.ascend.snt9b.1", arch="aarch64", category="ASCEND", accelerator_type="snt9b")
+IMAGE = Image(
+    "new",
+    name="pytorch2.6-cuda12.4",
+    arch="X86_64",
+    status="ACTIVE",
+    resource_categories=("GPU", "CPU"),
+    dev_services=("NOTEBOOK", "SSH"),
+)
+ASCEND = replace(IMAGE, arch="AARCH64", resource_categories=("ASCEND",), flavor_type="ASCEND_SNT9B")
+NOTEBOOK = Notebook(
+    "nb",
+    Status.RUNNING,
+    flavor=CPU.id,
+    image=Image("old", arch="x86_64"),
+    endpoints=(Endpoint("NOTEBOOK"), Endpoint("SSH")),
+)
+
+
+def test_an_image_that_has_everything_fits() -> None:
+    assert misfits(NOTEBOOK, IMAGE, CPU) == ()
+    assert misfits(NOTEBOOK, IMAGE, None) == ()
+    assert misfits(NOTEBOOK, ASCEND, NPU) == ()
+
+
+@pytest.mark.parametrize(
+    ("image", "flavor", "reason"),
+    [
+        (replace(IMAGE, status="CREATING"), CPU, "its status is CREATING, not ACTIVE"),
+        (replace(IMAGE, status=""), CPU, "its status is unknown, not ACTIVE"),
+        (replace(IMAGE, arch="AARCH64"), CPU, "it is for aarch64, the notebook runs on x86_64"),
+        (replace(IMAGE, arch="AARCH64"), None, "it is for aarch64, the notebook runs on x86_64"),
+        (replace(IMAGE, arch=""), CPU, "it is for an unknown architecture, the notebook runs on x86_64"),
+        (
+            replace(IMAGE, resource_categories=("GPU",)),
+            CPU,
+            "it does not support the category CPU of modelarts.vm.cpu.2u",
+        ),
+        (
+            replace(ASCEND, flavor_type="ASCEND_SNT9"),
+            NPU,
+            "it is for ASCEND_SNT9, modelarts.vm.ascend.snt9b.1 has snt9b",
+        ),
+        (
+            replace(IMAGE, dev_services=("NOTEBOOK",)),
+            CPU,
+            "it does not offer SSH, which the notebook has an endpoint for",
+        ),
+    ],
+)
+def test_one_difference_is_one_reason(image: Image, flavor: Flavor | None, reason: str) -> None:
+    assert misfits(NOTEBOOK, image, flavor) == (reason,)
+
+
+def test_an_image_for_ssh_only_needs_an_ssh_endpoint() -> None:
+    image = replace(IMAGE, dev_services=("SSH",))
+    assert misfits(replace(NOTEBOOK, endpoints=()), image, CPU) == (
+        "it can be reached by SSH only, and the notebook has no SSH endpoint",
+    )
+    assert misfits(replace(NOTEBOOK, endpoints=(Endpoint("SSH"),)), image, CPU) == ()
+
+
+def test_an_architecture_that_nobody_knows_is_a_misfit() -> None:
+    unknown = replace(NOTEBOOK, image=Image("old"))
+    assert misfits(unknown, IMAGE, None) == ("the notebook's architecture is unknown",)
+
+
+def test_the_flavor_tells_the_architecture_before_the_present_image() -> None:
+    assert architecture(NOTEBOOK, NPU) == "aarch64"
+    assert architecture(NOTEBOOK, None) == "x86_64"
+    assert architecture(NOTEBOOK, replace(NPU, arch="")) == "x86_64"
+
+
+@pytest.mark.parametrize(
+    ("offered", "wanted", "fits"),
+    [
+        ("ASCEND_SNT9", "ascend-snt9", True),
+        ("ASCEND_SNT9", "Snt9", True),
+        ("ASCEND_SNT9", "snt9b", False),
+        ("ASCEND_SNT9B", "snt9", False),
+        ("ASCEND_SNT3", "snt9", False),
+        ("", "snt9", True),
+        ("ASCEND_SNT9", "", True),
+        ("ASCEND_SNT9", "something new", True),
+    ],
+)
+def test_ascend_types_are_compared_however_they_are_spelled(offered: str, wanted: str, fits: bool) -> None:
+    flavor = replace(NPU, accelerator_type=wanted)
+    assert (misfits(NOTEBOOK, replace(ASCEND, flavor_type=offered), flavor) == ()) is fits
+
+
+def catalog(*names: str) -> Catalog:
+    return Catalog({f"id-{n}": Image(f"id-{n}", name=name) for n, name in enumerate(names)})
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("pytorch2.6", ["pytorch2.6-cann", "pytorch2.6-cuda", "pytorch2.6.1", "pytorch2.6_x"]),
+        ("pytorch2.6-cuda", ["pytorch2.6-cuda"]),
+        ("pytorch2.60", ["pytorch2.60-cuda"]),
+        (
+            "pytorch2",
+            ["pytorch2.6-cann", "pytorch2.6-cuda", "pytorch2.60-cuda", "pytorch2.6.1", "pytorch2.6_x"],
+        ),
+        ("conda3", ["conda3", "conda3"]),
+        ("torch2.6", []),
+        ("pytorch2.6-", []),
+    ],
+)
+def test_a_name_is_exact_or_a_family(name: str, found: list[str]) -> None:
+    offered = catalog(
+        "pytorch2.6-cuda", "pytorch2.6-cann", "pytorch2.60-cuda", "pytorch2.6.1", "pytorch2.6_x", "conda3",
+        "conda3-ubuntu", "conda3",
+    )  # fmt: skip
+    assert sorted(image.name for image in offered.find_images(name)) == sorted(found)
+
+
+_NAMES = st.from_regex(r"[a-c][a-c0-1.-]{0,6}", fullmatch=True)
+
+
+@given(st.lists(_NAMES, max_size=8), _NAMES)
+def test_an_exact_name_never_brings_in_its_family(names: list[str], wanted: str) -> None:
+    found = [image.name for image in catalog(*names).find_images(wanted)]
+    if wanted in names:
+        assert set(found) == {wanted}
+        assert len(found) == names.count(wanted)
+    else:
+        assert all(name.startswith(wanted) and not name[len(wanted)].isalnum() for name in found)
+
+
+def test_spelling_advice_knows_names_and_families() -> None:
+    assert catalog("pytorch2.6-cuda", "conda3").names() == ("conda3", "pytorch2.6", "pytorch2.6-cuda")
