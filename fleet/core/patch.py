@@ -189,7 +189,7 @@ def _check_endpoints(items: tuple[Endpoint, ...]) -> None:
     for item in items:
         if item.service not in ("NOTEBOOK", "SSH"):
             raise InvalidField("endpoints.service", f"{item.service!r} is neither NOTEBOOK nor SSH")
-        if item.allowed_access_ips:  # an open one is carried as it was; `opens_to_world` guards the rest
+        if item.allowed_access_ips is not None:  # to carry an open one as it was, leave the list out
             check_whitelist(item.allowed_access_ips)
 
 

@@ -238,9 +238,22 @@ def test_a_closed_endpoint_may_neither_open_nor_vanish() -> None:
     assert opens_to_world([closed], [other]) is None
     for opened in (Endpoint("SSH", ("kp",)), Endpoint("SSH", ("kp",), ())):
         told = opens_to_world([closed], [opened])
-        assert told == "the SSH endpoint would lose its whitelist and be open to the world"
+        assert told == "the SSH endpoint would have no whitelist and be open to the world"
     assert opens_to_world([closed], []) == "the SSH endpoint would be left out of the list"
     assert opens_to_world([closed], iter([Endpoint("NOTEBOOK")])) is not None
+
+
+def test_a_new_endpoint_must_bring_a_whitelist() -> None:
+    there = Endpoint("NOTEBOOK", allowed_access_ips=("8.8.8.8",))
+    assert opens_to_world([there], [there, Endpoint("SSH", ("kp",), ("9.9.9.9",))]) is None
+    told = opens_to_world([there], [there, Endpoint("SSH", ("kp",))])
+    assert told == "the SSH endpoint would have no whitelist and be open to the world"
+
+
+def test_of_two_endpoints_of_one_service_the_closed_one_stays_closed() -> None:
+    closed, open_ = Endpoint("SSH", ("a",), ("8.8.8.8",)), Endpoint("SSH", ("b",))
+    assert opens_to_world([closed, open_], [closed, open_]) is None
+    assert opens_to_world([closed, open_], [Endpoint("SSH", ("a",)), open_]) is not None
 
 
 def test_an_open_endpoint_may_stay_open_or_be_closed() -> None:
@@ -255,10 +268,10 @@ def test_an_unchanged_list_never_opens_anything(endpoints: list[Endpoint]) -> No
 
 
 @given(ENDPOINTS, ENDPOINTS)
-def test_replacing_an_endpoint_is_refused_exactly_when_it_loses_its_whitelist(
+def test_replacing_an_endpoint_is_refused_exactly_when_it_opens_or_vanishes(
     before: Endpoint, after: Endpoint
 ) -> None:
-    lost = not before.open and (after.service != before.service or after.open)
+    lost = after.service != before.service or (after.open and not before.open)
     assert (opens_to_world([before], [after]) is not None) is lost
 
 
@@ -312,7 +325,18 @@ def test_a_body_with_an_unknown_field_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [{"name": "a b"}, {"storage_new_size": 0}, {"endpoints": [{"service": "SSH", "allowed_access_ips": []}]}],
+    [
+        {"name": "a b"},
+        {"name": 5},
+        {"storage_new_size": 0},
+        {"storage_new_size": True},
+        {"endpoints": []},
+        {"endpoints": [{}]},
+        {"endpoints": [{"service": "SSH", "allowed_access_ips": []}]},
+        {"hooks": {}},
+        {"hooks": {"container_hooks": {"pre_start": {"script": "/a", "type": "OTHER"}}}},
+        {"hooks": {"container_hooks": {"never": {"script": "/a", "type": "SCRIPT"}}}},
+    ],
 )
 def test_a_body_is_held_to_the_same_rules(body: dict[str, Any]) -> None:
     with pytest.raises(InvalidField):
