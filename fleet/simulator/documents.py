@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import json
 import typing
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import yaml
@@ -71,15 +71,35 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
 
 
 def _first_problem(error: ValidationError, shape: Any) -> str:
-    problem = error.errors(include_url=False, include_context=False)[0]
-    place = ".".join(str(part) for part in problem["loc"])
-    name = str(problem["loc"][-1]) if problem["loc"] else ""
-    if problem["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
-        near = difflib.get_close_matches(name, sorted(_names(shape)), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"unknown key {place!r}{hint}"
-    at = f"{place}: " if place else ""
-    return f"{at}{problem['msg']}"
+    """The first problem in our words where pydantic's would not help the writer of the file."""
+    problem = error.errors(include_url=False)[0]
+    *outer, last = problem["loc"] or ("",)
+    context = problem.get("ctx", {})
+    if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return _at(outer, f"unknown key {last!r}{_near(str(last), _names(shape))}")
+    if problem["type"] == "union_tag_invalid":
+        known = [tag.strip().strip("'") for tag in context["expected_tags"].split(",")]
+        tag = context["tag"]
+        hint = _near(tag, known) or f"; known are {', '.join(known)}"
+        return _at(problem["loc"], f"unknown {context['discriminator']} {tag!r}{hint}")
+    if problem["type"] == "union_tag_not_found":
+        return _at(problem["loc"], f"the key {context['discriminator']} is missing")
+    if problem["type"] in ("tuple_type", "list_type"):
+        return _at(problem["loc"], "must be a list")
+    if problem["type"] in ("dataclass_type", "dict_type", "model_attributes_type"):
+        return _at(problem["loc"], "must be a mapping")
+    return _at(problem["loc"], problem["msg"])
+
+
+def _at(place: Sequence[int | str], what: str) -> str:
+    """``what`` behind the place in the document: items by number, from 1."""
+    parts = [f"item {part + 1}" if isinstance(part, int) else part for part in place if part != ""]
+    return ": ".join([*parts, what])
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _names(shape: Any) -> set[str]:

@@ -6,9 +6,12 @@ Calls come in through ``start``, ``stop``, ``save_image`` and ``delete``; time c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from fleet.simulator import refusals
 from fleet.simulator.states import TABLE, TRANSITIONAL, Cause, Status
-from fleet.simulator.world import Image, Notebook, StartOrder, Timer, World, ms, to_uuid
+from fleet.simulator.world import Image, Notebook, StartOrder, Timer, World, ms
 
 _TAKES = {
     Status.INIT: "init",
@@ -66,9 +69,7 @@ def save_image(world: World, notebook: Notebook, image: Image, now: float) -> No
 def delete(world: World, notebook: Notebook, now: float) -> None:
     require(notebook, Cause.DELETE)
     if notebook.status is Status.RUNNING and world.rules.delete_running == "refuse":
-        raise refusals.Refusal(
-            "ModelArts.6304", "Please stop the instance before deleting it."
-        )
+        raise refusals.Refusal("ModelArts.6304", "Please stop the instance before deleting it.")
     _follow(world, notebook, Cause.DELETE, now)
 
 
@@ -89,16 +90,21 @@ def watch_lease(world: World, notebook: Notebook, now: float) -> None:
 
 
 def enter(world: World, notebook: Notebook, status: Status, at: float) -> None:
-    """Put the notebook into a status, with everything that comes with being there."""
+    """Put the notebook into a status."""
     notebook.status = status
-    notebook.outcome, notebook.outcome_reason = Cause.DONE, ""
     notebook.touch(ms(at))
-    if status in TRANSITIONAL:
+    settle_in(world, notebook, at)
+
+
+def settle_in(world: World, notebook: Notebook, at: float) -> None:
+    """Everything that comes with being in the status that the notebook is in."""
+    notebook.outcome, notebook.outcome_reason = Cause.DONE, ""
+    if notebook.status in TRANSITIONAL:
         world.agenda.schedule(at + _plan_end(world, notebook, at), Timer.STATUS, notebook)
-    if status is Status.RUNNING:
+    if notebook.status not in (Status.RUNNING, Status.SNAPSHOTTING):
+        notebook.running_since = None
+    elif notebook.running_since is None:
         notebook.running_since = at
-    else:
-        notebook.running_since = None if status is not Status.SNAPSHOTTING else at
     watch_lease(world, notebook, at)
 
 
@@ -145,6 +151,12 @@ def _come_up(world: World, notebook: Notebook) -> None:
 def ssh_uri(region: str, number: int) -> str:
     """The address of a notebook's SSH endpoint."""
     return f"ssh://ma-user@dev-modelarts-{region}.example.com:{30000 + number % 30000}"
+
+
+def new_endpoint(region: str, service: str, said: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """An endpoint that was not there before; only SSH ones have an address."""
+    address = {"uri": ssh_uri(region, number)} if service == "SSH" else {}
+    return {"service": service, **said, **address}
 
 
 def _finish_image(notebook: Notebook, image: Image, at: float) -> None:

@@ -52,9 +52,7 @@ def busy(name: str) -> Refusal:
 
 
 def wrong_state(status: str, field: str) -> Refusal:
-    return Refusal(
-        "ModelArts.6347", f'When the status is "{status}", "{field}" cannot be modified.'
-    )
+    return Refusal("ModelArts.6347", f'When the status is "{status}", "{field}" cannot be modified.')
 
 
 def frozen() -> Refusal:
@@ -78,6 +76,4 @@ def iam_bad_request(message: str) -> Refusal:
 
 
 def not_published() -> Refusal:
-    return Refusal(
-        "APIGW.0101", "The API does not exist or has not been published in the environment", 404
-    )
+    return Refusal("APIGW.0101", "The API does not exist or has not been published in the environment", 404)

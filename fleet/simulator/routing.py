@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 
 class Operation(StrEnum):
@@ -34,10 +35,18 @@ class Operation(StrEnum):
     LIST_PROJECTS = "KeystoneListProjects"
 
 
-LOGINS = frozenset(
-    {Operation.CREATE_TOKEN, Operation.CREATE_TEMPORARY_KEY, Operation.LIST_PROJECTS}
-)
+LOGINS = frozenset({Operation.CREATE_TOKEN, Operation.CREATE_TEMPORARY_KEY, Operation.LIST_PROJECTS})
 """The calls that go to IAM, not to ModelArts."""
+
+
+CallClass = Literal["reads", "writes", "logins"]
+
+
+def call_class(operation: str, method: str) -> CallClass:
+    """What a call counts as: limits and reports look at the three apart."""
+    if operation in LOGINS:
+        return "logins"
+    return "reads" if method == "GET" else "writes"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,7 @@ from pydantic import Field
 
 from fleet.simulator.documents import CONFIG
 from fleet.simulator.refusals import Refusal
-
-Calls = Literal["all", "reads", "writes", "logins"]
+from fleet.simulator.routing import CallClass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +31,7 @@ class Limit:
     policy: Literal["user", "api", "ip"] = "user"
     limit: Annotated[int, Field(gt=0)]
     seconds: Annotated[int, Field(gt=0)] = 60
-    calls: Calls = "all"
+    calls: CallClass | Literal["all"] = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Caller:
     user: str
     api: str
     ip: str
-    calls: Literal["reads", "writes", "logins"]
+    calls: CallClass
 
     def key(self, limit: Limit) -> str | None:
         """The caller's value under the limit's policy; None when the limit is not about it."""

@@ -20,6 +20,9 @@ from fleet.simulator.states import Cause, Status
 
 HOUR_MS = 3_600_000
 
+CUSTOM_FLAVOR = "custom.flavor.spec.code"
+"""What a notebook with a custom specification shows as its flavor."""
+
 
 def ms(now: float) -> int:
     """Wall seconds as the vendor's UTC milliseconds."""
@@ -201,7 +204,6 @@ class World:
     seed: int
     time_scale: float
     weather: Weather
-    projects: tuple[str, ...]
     region: str
     domain: tuple[str, str]
     key_pairs: frozenset[str]
