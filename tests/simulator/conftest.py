@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -18,13 +17,6 @@ from fleet.simulator.world import Notebook
 NOW = 1_764_000_000.0
 
 Ask = Callable[..., tuple[int, Any]]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_loop_by_accident() -> None:
-    """looptime asks for the current loop in plain tests too; without this, one that nobody closes
-    is made for the asking."""
-    asyncio.set_event_loop(None)
 
 
 @pytest.fixture

@@ -1,0 +1,19 @@
+"""What every test shares: no event loop by accident, and properties without a stopwatch."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import settings
+
+# The machine that runs this may be busy: how long one example takes says nothing.
+settings.register_profile("fleet", deadline=None)
+settings.load_profile("fleet")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_loop_by_accident() -> None:
+    """The plugin for virtual time asks for the current loop in plain tests too; without this, one that
+    nobody closes is made for the asking."""
+    asyncio.set_event_loop(None)
