@@ -1,0 +1,76 @@
+"""Values as rows of the journal's tables, each with its checksum in the last column."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from zlib import crc32
+
+from fleet.core.events import Event, dump_event
+from fleet.core.plan import Change, Plan, Settled
+
+FORMAT = 1
+
+Cell = int | float | str | bytes | None
+Record = tuple[Cell, ...]
+
+
+def checksum(cells: Sequence[Cell]) -> int:
+    """CRC-32 of the cells, by type and value."""
+    return crc32("\x1f".join(f"{type(cell).__name__}:{_text(cell)}" for cell in cells).encode("utf-8"))
+
+
+def _text(cell: Cell) -> str:
+    return cell.decode("latin-1") if isinstance(cell, bytes) else str(cell)
+
+
+def sealed(cells: Record) -> Record:
+    """The row with its checksum."""
+    return (*cells, checksum(cells))
+
+
+def intact(record: Record) -> bool:
+    """Whether the last cell is the checksum of the others."""
+    try:
+        return record[-1] == checksum(record[:-1])
+    except UnicodeError:
+        return False
+
+
+def meta_record(key: str, value: bytes) -> Record:
+    return sealed((key, value))
+
+
+def event_record(seq: int, event: Event) -> Record:
+    return sealed((seq, getattr(event, "item", None), event.kind, float(event.at), _body(event)))
+
+
+def _body(event: Event) -> str:
+    try:
+        return dump_event(event).decode()
+    except ValueError:
+        # A lone surrogate in foreign text has no UTF-8 form. No notebook's name may keep us from recording.
+        return json.dumps(asdict(event), ensure_ascii=False).encode("utf-8", "replace").decode()
+
+
+def item_records(plan: Plan) -> list[Record]:
+    """A row for every selected notebook, in the order of the plan."""
+    return [_change_record(row) for row in plan.changes] + [_settled_record(row) for row in plan.settled]
+
+
+def _change_record(change: Change) -> Record:
+    lease = _json(asdict(change.lease) if change.lease else None)
+    before, after = _json(change.before), _json(change.after)
+    who = (change.scope, change.id, change.name, change.owner)
+    return sealed((change.item, *who, change.wave, change.run_state.value, lease, before, after, None, ""))
+
+
+def _settled_record(row: Settled) -> Record:
+    lease, values = _json(asdict(row.lease) if row.lease else None), _json(row.values)
+    who = (row.scope, row.id, row.name, row.owner)
+    return sealed((row.item, *who, None, row.run_state, lease, values, values, row.outcome.value, row.reason))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,135 @@
+"""The runs on disk: one private folder each, with the plan, the journal and the log.
+
+The folder that holds them all is decided elsewhere and given as `base`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fleet.core.errors import UsageError
+from fleet.core.fold import count
+from fleet.journal.errors import JournalError
+from fleet.journal.filesystem import network_mount
+from fleet.journal.lock import is_locked
+from fleet.journal.reader import JournalReader
+
+PLAN = "plan.json"
+JOURNAL = "journal.db"
+LOG = "log.jsonl"
+
+_RUN = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-z]{4}")
+_PREFIX = re.compile(r"[0-9a-z-]{1,20}")
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One run at a glance. Instants are wall seconds.
+
+    `state` is `running`, how the run ended (`finished`, `halted`, `interrupted`, `credentials lost`), or
+    `damaged` when its journal cannot be read. A run that broke off counts as `interrupted`.
+    """
+
+    run: str
+    job: str
+    state: str
+    started_at: float | None
+    finished_at: float | None
+    counts: Mapping[str, int]
+    dir: Path
+
+
+def new_run_id(now: float, rand4: str) -> str:
+    """`YYYYMMDD-HHMMSS-xxxx` in UTC, from wall seconds and four characters of 0-9a-z."""
+    run = f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}-{rand4}"
+    if not _RUN.fullmatch(run):
+        raise ValueError(f"{rand4!r} is not four characters of 0-9 and a-z")
+    return run
+
+
+def create_run_dir(base: Path, run: str) -> Path:
+    """Makes the folder of a new run, for the owner's eyes only.
+
+    Raises UsageError for a name that is no run id, JournalError where no run can be kept.
+    """
+    if not _RUN.fullmatch(run):
+        raise UsageError(f"{run[:60]!r} is not a run id such as 20261130-081500-k3f9")
+    folder = base / run
+    try:
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        kind = network_mount(base)
+        if kind is not None:
+            raise JournalError(f"{base}: is on {kind}; runs need a local disk, choose one with --run-dir")
+        folder.mkdir(mode=0o700)
+        _sync(base)
+    except OSError as error:
+        raise JournalError(f"{folder}: {error.strerror}; choose another place with --run-dir") from None
+    return folder
+
+
+def _sync(folder: Path) -> None:
+    """Makes a new entry of the folder survive a power loss."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def find_run(base: Path, name: str) -> Path:
+    """The folder of the run with this id, or the only one whose id begins so. Raises UsageError otherwise."""
+    if not _PREFIX.fullmatch(name):
+        raise UsageError(f"{name[:60]!r} is not a run id, nor the beginning of one; see: fleet runs")
+    found = [folder for folder in _run_dirs(base) if folder.name.startswith(name)]
+    if not found:
+        raise UsageError(f"{name}: no such run in {base}; see: fleet runs")
+    if len(found) > 1:
+        some = ", ".join(folder.name for folder in found[:5])
+        raise UsageError(f"{name}: {len(found)} runs begin so ({some}{' ...' if len(found) > 5 else ''})")
+    return found[0]
+
+
+def list_runs(base: Path) -> list[RunSummary]:
+    """Every run, the newest first."""
+    return [_summary(folder) for folder in _run_dirs(base) if (folder / JOURNAL).exists()]
+
+
+def _run_dirs(base: Path) -> list[Path]:
+    """The run folders, the newest first. A link is none: it could lead anywhere."""
+    try:
+        with os.scandir(base) as entries:
+            names = [
+                entry.name
+                for entry in entries
+                if _RUN.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+            ]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UsageError(f"{base}: {error.strerror}") from None
+    return [base / name for name in sorted(names, reverse=True)]
+
+
+def _summary(folder: Path) -> RunSummary:
+    running = is_locked(folder)
+    try:
+        with JournalReader(folder / JOURNAL) as reader:
+            return _read_summary(folder, reader, running)
+    except JournalError:
+        return RunSummary(folder.name, "", "damaged", None, None, {}, folder)
+
+
+def _read_summary(folder: Path, reader: JournalReader, running: bool) -> RunSummary:
+    run, job, final = reader.meta["run"], reader.meta["job"], reader.meta.get("final")
+    if final is not None:
+        state = final["end"] or "interrupted"
+        return RunSummary(run, job, state, final["started_at"], final["finished_at"], final["counts"], folder)
+    fold = reader.fold()
+    state = "running" if running else fold.end or ("damaged" if fold.gaps else "interrupted")
+    counts = count(fold.rows(over=not running))
+    return RunSummary(run, job, state, fold.started_at, fold.finished_at, counts, folder)

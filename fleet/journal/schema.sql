@@ -1,0 +1,35 @@
+-- The journal of one run. Every row carries the CRC-32 of its other columns, because SQLite does not
+-- notice a changed byte in the middle of a row.
+
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,  -- format, run, job, digest, plan; final once the journal was closed
+    value BLOB NOT NULL,
+    crc   INTEGER NOT NULL
+);
+
+-- What the plan says about each selected notebook, for whoever reads this file without the program.
+CREATE TABLE item (
+    item      INTEGER PRIMARY KEY,
+    scope     TEXT NOT NULL,
+    id        TEXT NOT NULL,
+    name      TEXT NOT NULL,
+    owner     TEXT NOT NULL,
+    wave      INTEGER,          -- null for notebooks that need or get no change
+    run_state TEXT NOT NULL,
+    lease     TEXT NOT NULL,    -- JSON, as are the next two
+    before    TEXT NOT NULL,
+    after     TEXT NOT NULL,
+    outcome   TEXT,             -- of notebooks without a change: unchanged or skipped
+    reason    TEXT NOT NULL,
+    crc       INTEGER NOT NULL
+);
+
+-- Append only. seq has no holes, so that a lost row is noticed.
+CREATE TABLE event (
+    seq  INTEGER PRIMARY KEY,
+    item INTEGER,               -- null for events of the whole run
+    kind TEXT NOT NULL,
+    at   REAL NOT NULL,         -- wall time, seconds since the epoch
+    body TEXT NOT NULL,         -- the whole event as JSON
+    crc  INTEGER NOT NULL
+);

@@ -1,0 +1,192 @@
+"""The journal's file: its only connection that writes, and what it does when the disk does not take it.
+
+SQLite up to 3.51.2 can damage a WAL database when two connections write or checkpoint at the same time.
+Therefore one connection does both, in one thread at a time, and readers open the file read-only. The owner
+holds the run's lock as long as the file is open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Self
+
+from fleet.core.events import Event
+from fleet.core.fold import RunState, count
+from fleet.core.plan import Plan, dump_plan
+from fleet.journal.errors import JournalError, JournalWriteError
+from fleet.journal.lock import RunLock
+from fleet.journal.reader import JournalReader
+from fleet.journal.rows import FORMAT, event_record, item_records, meta_record
+
+BALLAST_BYTES = 1 << 20
+
+
+class JournalFile:
+    """An open journal. Not for use by two threads at once.
+
+    `state` is the run as far as it is on disk. `failure` says why an event could not be written, and stays;
+    `unsaved` holds the events that are nowhere but here.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: RunLock, state: RunState) -> None:
+        self.path = path
+        self.state = state
+        self.failure = ""
+        self.unsaved: list[Event] = []
+        self._connection = connection
+        self._lock = lock
+        self._seq = int(connection.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0])
+
+    @classmethod
+    def create(cls, path: Path, plan: Plan, run: str) -> Self:
+        """A new journal in an existing folder. Raises JournalError when it cannot be made."""
+        lock = RunLock(path.parent)
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+            connection = _connect(path)
+            _fill(connection, plan, run)
+            _put_ballast(_ballast(path))
+        except FileExistsError:
+            lock.release()
+            raise JournalError(f"{path}: is there already; continue it with: fleet resume {run}") from None
+        except (OSError, sqlite3.Error) as error:
+            lock.release()
+            raise JournalError(f"{path}: cannot be created: {error}; nothing was changed") from None
+        return cls(path, connection, lock, RunState(plan, run=run))
+
+    @classmethod
+    def reopen(cls, path: Path) -> Self:
+        """The journal of a run that is to go on.
+
+        Raises JournalBusy when another process writes to it, JournalError when it is damaged.
+        """
+        lock = RunLock(path.parent)
+        try:
+            with JournalReader(path) as reader:
+                state = reader.fold()
+            if reader.damage:
+                raise JournalError(
+                    f"{path}: damaged ({reader.damage[0]}); it is left as it is, make a new plan instead"
+                )
+            connection = _connect(path)
+            connection.execute("DELETE FROM meta WHERE key = 'final'")
+            _put_ballast(_ballast(path))
+        except (OSError, sqlite3.Error) as error:
+            lock.release()
+            raise JournalError(f"{path}: cannot be opened: {error}") from None
+        except JournalError:
+            lock.release()
+            raise
+        return cls(path, connection, lock, state)
+
+    def save(self, events: Sequence[Event]) -> None:
+        """Returns when the events are on disk, in this order.
+
+        Raises JournalWriteError when they are not, and ever after the first time. Even then each event
+        is tried once more, in the room that the ballast leaves, so that results are not lost.
+        """
+        if not self.failure:
+            try:
+                self.insert(events)
+            except (sqlite3.Error, OSError) as error:
+                self.failure = f"{self.path}: cannot be written: {error}"
+                _ballast(self.path).unlink(missing_ok=True)
+            else:
+                return
+        for event in events:
+            try:
+                self.insert([event])
+            except (sqlite3.Error, OSError):
+                self.unsaved.append(event)
+        raise self.write_error()
+
+    def write_error(self) -> JournalWriteError:
+        return JournalWriteError(
+            f"{self.failure}; no further change is made. Free some space, then: fleet resume {self.state.run}"
+        )
+
+    def insert(self, events: Sequence[Event]) -> None:
+        """All the events in one transaction, synced; or none, and an error of SQLite."""
+        records = [event_record(self._seq + number, event) for number, event in enumerate(events, start=1)]
+        with _transaction(self._connection):
+            self._connection.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", records)
+        self._seq += len(records)
+        for event in events:
+            self.state.apply(event)
+
+    def checkpoint(self) -> None:
+        """Moves what the WAL holds into the file, as far as no reader is in the way."""
+        # If the disk refuses, nothing is lost: the WAL stays as it is.
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def close(self) -> None:
+        """Stores the final counts, folds the WAL into the file and gives the run free."""
+        with contextlib.suppress(sqlite3.Error), _transaction(self._connection):
+            self._connection.execute("INSERT INTO meta VALUES (?, ?, ?)", meta_record("final", self._final()))
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._connection.close()
+        _ballast(self.path).unlink(missing_ok=True)
+        self._lock.release()
+
+    def _final(self) -> bytes:
+        state = self.state
+        summary = {
+            "events": self._seq,
+            "end": state.end,
+            "started_at": state.started_at,
+            "finished_at": state.finished_at,
+            "counts": count(state.rows(over=True)),
+        }
+        return json.dumps(summary).encode()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    for setting in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=0"):
+        connection.execute(f"PRAGMA {setting}")
+    return connection
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # SQLite may have rolled back by itself; the first error is the one to tell.
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _fill(connection: sqlite3.Connection, plan: Plan, run: str) -> None:
+    meta = {"format": str(FORMAT), "run": run, "job": plan.job, "digest": plan.digest}
+    records = [meta_record(key, value.encode()) for key, value in meta.items()]
+    connection.executescript(files(__package__).joinpath("schema.sql").read_text("utf-8"))
+    with _transaction(connection):
+        connection.executemany(
+            "INSERT INTO meta VALUES (?, ?, ?)", [*records, meta_record("plan", dump_plan(plan))]
+        )
+        connection.executemany(
+            "INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", item_records(plan)
+        )
+
+
+def _ballast(path: Path) -> Path:
+    return path.with_suffix(".ballast")
+
+
+def _put_ballast(path: Path) -> None:
+    """Room to give back when the disk is full. Real bytes, not a hole."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(bytes(BALLAST_BYTES))

@@ -1,0 +1,188 @@
+"""The journals that the engine records to: `Journal` for runs, `InlineJournal` where time is virtual.
+
+Both keep the same promise. `commit` returns when the event and all before it are on disk; `note` leaves an
+event for the next batch. What is handed over is written in the order of the calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Self
+
+from fleet.core.events import Event
+from fleet.core.plan import Plan
+from fleet.journal.errors import JournalError, JournalWriteError
+from fleet.journal.sqlite import JournalFile
+
+NOTE_DELAY = 0.05  # s that a noted event waits for company before it is written
+QUIET = 1.0  # s without events after which the WAL is folded into the file
+MOST_BATCHES = 1000  # without a quiet moment
+
+_Waiter = asyncio.Future[None]
+_Entry = tuple[Event, _Waiter | None]
+
+
+class _OnFile:
+    """What both journals have in common."""
+
+    def __init__(self, file: JournalFile) -> None:
+        self._file = file
+        self._closed = False
+
+    @classmethod
+    def create(cls, path: Path, plan: Plan, run: str) -> Self:
+        """A new journal. Raises JournalError when it cannot be made."""
+        return cls(JournalFile.create(path, plan, run))
+
+    @classmethod
+    def open_for_append(cls, path: Path) -> Self:
+        """The journal of a run that goes on. Raises JournalError when it is damaged or in use."""
+        return cls(JournalFile.reopen(path))
+
+    @property
+    def unsaved(self) -> tuple[Event, ...]:
+        """Events that the disk did not take; complete after `close`."""
+        return tuple(self._file.unsaved)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise JournalError(f"{self._file.path}: the journal is closed")
+
+
+class InlineJournal(_OnFile):
+    """Writes in the caller's thread: a noted event waits for the next commit, a commit blocks.
+
+    For virtual time, which would jump while another thread works, and for breaking off at a chosen write.
+    """
+
+    def __init__(self, file: JournalFile) -> None:
+        super().__init__(file)
+        self._noted: list[Event] = []
+
+    async def commit(self, event: Event) -> None:
+        """Returns when the event is on disk. Raises JournalWriteError when it cannot get there."""
+        self.note(event)
+        self._flush()
+
+    def note(self, event: Event) -> None:
+        """Keeps the event for the next commit."""
+        self._check_open()
+        self._noted.append(event)
+
+    def close(self) -> None:
+        """Writes what was noted, and the final counts. Look at `unsaved` afterwards."""
+        if self._closed:
+            return
+        self._closed = True
+        with contextlib.suppress(JournalWriteError):  # told by `unsaved`
+            self._flush()
+        self._file.close()
+
+    def _flush(self) -> None:
+        noted, self._noted = self._noted, []
+        if noted:
+            self._file.save(noted)
+
+
+class Journal(_OnFile):
+    """Writes in a thread of its own, everything that has queued up in one transaction.
+
+    To be used from one event loop. A `commit` that is cancelled while it waits is written all the same.
+    """
+
+    def __init__(self, file: JournalFile) -> None:
+        super().__init__(file)
+        self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
+        self._thread.start()
+
+    async def commit(self, event: Event) -> None:
+        """Returns when the event is on disk. Raises JournalWriteError when it cannot get there."""
+        if self._file.failure:
+            self.note(event)
+            raise self._file.write_error()
+        waiter: _Waiter = asyncio.get_running_loop().create_future()
+        self._hand_over((event, waiter))
+        await waiter
+
+    def note(self, event: Event) -> None:
+        """Leaves the event for the next batch, which is written within moments."""
+        self._hand_over((event, None))
+
+    def close(self) -> None:
+        """Writes what is still queued, and the final counts. Blocks for it; look at `unsaved` afterwards."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+            self._thread.join()
+
+    def _hand_over(self, entry: _Entry) -> None:
+        self._check_open()
+        self._queue.put(entry)
+
+    def _work(self) -> None:
+        """The writer thread: the only one that touches the file."""
+        batches, last = 0, False
+        while not last:
+            try:
+                first = self._queue.get(timeout=QUIET if batches else None)
+            except Empty:
+                self._file.checkpoint()
+                batches = 0
+                continue
+            batch, last = self._gather(first)
+            if batch:
+                self._write(batch)
+            batches += 1
+            if batches >= MOST_BATCHES:
+                self._file.checkpoint()
+                batches = 0
+        self._file.close()
+
+    def _gather(self, first: _Entry | None) -> tuple[list[_Entry], bool]:
+        """What is queued by now; without a waiter in it, what comes within moments too.
+
+        Returns the batch, and whether it is the last one.
+        """
+        batch: list[_Entry] = []
+        entry, urgent = first, False
+        until = time.monotonic() + NOTE_DELAY
+        while entry is not None:
+            batch.append(entry)
+            urgent = urgent or entry[1] is not None
+            try:
+                entry = self._queue.get(timeout=0 if urgent else max(0.0, until - time.monotonic()))
+            except Empty:
+                return batch, False
+        return batch, True
+
+    def _write(self, batch: Sequence[_Entry]) -> None:
+        problem: Exception | None = None
+        try:
+            self._file.save([event for event, _ in batch])
+        except Exception as error:  # whatever it is, nobody may wait for ever
+            problem = error
+        waiters = [waiter for _, waiter in batch if waiter is not None]
+        if waiters:
+            _wake(waiters, problem)
+
+
+def _wake(waiters: Sequence[_Waiter], problem: Exception | None) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        waiters[0].get_loop().call_soon_threadsafe(_resolve, waiters, problem)
+
+
+def _resolve(waiters: Sequence[_Waiter], problem: Exception | None) -> None:
+    for waiter in waiters:
+        if waiter.done():
+            continue
+        if problem is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(problem)

@@ -1,0 +1,75 @@
+"""The rows as a table for people, with the summary block below it.
+
+Names come from strangers: they are cleaned, and never read as markup.
+"""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fleet.core.duration import duration
+from fleet.core.events import Outcome
+from fleet.core.fold import Row
+from fleet.core.text import clean
+from fleet.report.as_text import summary_text
+from fleet.report.summary import Report
+
+UNBOUNDED = 10_000  # columns; lines are as long as they need to be when nobody says how wide the view is
+
+_STYLES = {
+    Outcome.CHANGED: "green",
+    Outcome.FAILED: "red",
+    Outcome.STRANDED: "bold red",
+    Outcome.UNKNOWN: "bold red",
+    Outcome.DRIFTED: "yellow",
+    Outcome.GONE: "yellow",
+}
+
+
+def table_text(report: Report, *, width: int | None = None, color: bool = False) -> str:
+    """The table and the summary. `width` is that of the terminal, None for none."""
+    table = Table(box=None, pad_edge=False, header_style="bold" if color else "")
+    for title in ("scope", "name", "id", "wave", "outcome", "run state", "away", "reason"):
+        right, whole = title in ("wave", "away"), title in ("id", "outcome")
+        table.add_column(title, overflow="fold", justify="right" if right else "left", no_wrap=whole)
+    for row in report.rows:
+        table.add_row(*_cells(row))
+    out = io.StringIO()
+    console = Console(
+        file=out,
+        width=width or UNBOUNDED,
+        force_terminal=color,
+        color_system="standard" if color else None,
+        markup=False,
+        legacy_windows=False,
+        _environ={},
+    )
+    console.print(table)
+    lines = "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+    return f"{lines}\n{summary_text(report)}"
+
+
+def _cells(row: Row) -> tuple[Text, ...]:
+    texts = (
+        clean(row.scope),
+        clean(row.name),
+        row.id,
+        "" if row.wave is None else str(row.wave),
+        row.outcome or "open",
+        _run_state(row),
+        duration(row.away_s) if row.away_s else "",
+        clean(row.reason),
+    )
+    cells = [Text(text) for text in texts]
+    if row.outcome in _STYLES:
+        cells[4].stylize(_STYLES[row.outcome])
+    return tuple(cells)
+
+
+def _run_state(row: Row) -> str:
+    before, after = clean(row.run_state_before), clean(row.run_state_after)
+    return before if before == after else f"{before} > {after}"

@@ -1,0 +1,68 @@
+"""The summary for people: a block of lines whose numbers add up, and what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from fleet.core.duration import duration
+from fleet.core.fold import Row
+from fleet.core.text import clean
+from fleet.report.summary import Report, next_steps, took
+
+MOST_DEBTS = 50  # shown; all of them are rows of the report
+
+
+def summary_text(report: Report) -> str:
+    """The block, one fact a line, ending with a line break."""
+    return "".join(f"{line}\n" for line in _lines(report))
+
+
+def _lines(report: Report) -> Iterator[str]:
+    reason = f": {clean(report.reason)}" if report.reason else ""
+    took_all = duration(report.duration_s)
+    yield f"run {report.run}, job {clean(report.job)}: {report.state} after {took_all}{reason}"
+    yield tally(report.counts)
+    yield from _effort(report)
+    for key, text in report.limits.items():
+        yield f"limit learned for {clean(key)}: {clean(text)}"
+    yield from _debts(report)
+    for damage in report.damage:
+        yield f"journal damaged: {damage}"
+    yield from next_steps(report)
+
+
+def tally(counts: Mapping[str, int]) -> str:
+    """`214 selected: 61 changed, 3 unchanged`; the parts add up to the whole."""
+    parts = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
+    return f"{sum(counts.values())} selected: {parts}" if parts else "0 selected"
+
+
+def _effort(report: Report) -> Iterator[str]:
+    calls = report.calls
+    total = calls.put + calls.stop + calls.start + calls.get + calls.lease
+    if total:
+        yield (
+            f"{total} calls: {calls.put} put, {calls.stop} stop, {calls.start} start, "
+            f"{calls.get} get, {calls.lease} lease"
+        )
+    for state, cost in report.costs.items():
+        kinds = ", ".join(f"{number:g} {kind}" for kind, number in cost.by_kind.items() if number)
+        yield f"  for each of {cost.notebooks} changed {state}: {cost.calls:g} ({kinds})"
+    if report.longest_away is not None:
+        yield f"longest away: {_who(report.longest_away)}, {duration(report.longest_away.away_s)}"
+    if report.slowest is not None:
+        yield f"slowest: {_who(report.slowest)}, {duration(took(report.slowest))}"
+
+
+def _debts(report: Report) -> Iterator[str]:
+    if not report.debts:
+        return
+    yield f"{len(report.debts)} stopped by us and not back; each is brought back by its command:"
+    for debt in report.debts[:MOST_DEBTS]:
+        yield f"  {clean(debt.name)}: {clean(debt.fix, 400)}"
+    if len(report.debts) > MOST_DEBTS:
+        yield f"  and {len(report.debts) - MOST_DEBTS} more: fleet report {report.run} -o jsonl"
+
+
+def _who(row: Row) -> str:
+    return f"{clean(row.name)} ({clean(row.scope)} {row.id})"

@@ -1,0 +1,130 @@
+"""A run as values for telling: its rows, what they add up to, and what an operator does next.
+
+Pure, and the same for every format; the rows come from `core.fold`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from fleet.core.errors import Exit
+from fleet.core.events import Outcome
+from fleet.core.fold import Calls, Debt, Row, RunState, count, debts, exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What changed notebooks of one run state took: how many there were, and calls for each on average."""
+
+    notebooks: int
+    calls: float
+    by_kind: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One run. Instants are wall seconds, durations seconds.
+
+    `state` is `running`, how the run ended, or `interrupted` when it broke off; `reason` says why. `costs`
+    is by the run state that the notebooks had before. `damage` lists what of the journal cannot be trusted.
+    """
+
+    run: str
+    job: str
+    state: str
+    reason: str
+    started_at: float | None
+    finished_at: float | None
+    duration_s: float
+    rows: tuple[Row, ...]
+    counts: Mapping[str, int]
+    calls: Calls
+    costs: Mapping[str, Cost]
+    longest_away: Row | None
+    slowest: Row | None
+    limits: Mapping[str, str]
+    debts: tuple[Debt, ...]
+    damage: tuple[str, ...]
+    exit: Exit
+
+    @property
+    def live(self) -> bool:
+        """Whether the run is still going on, so that rows may be open."""
+        return self.state == "running"
+
+
+def summarize(state: RunState, *, live: bool = False, damage: Iterable[object] = ()) -> Report:
+    """The report of a run. `live` says that a process is still working on it; `damage` is shown as it is."""
+    live = live and state.end is None
+    rows = state.rows(over=not live)
+    started = state.at if state.started_at is None else state.started_at
+    until = state.at if state.finished_at is None else state.finished_at
+    return Report(
+        run=state.run,
+        job=state.plan.job,
+        state="running" if live else (state.end or "interrupted"),
+        reason=state.reason,
+        started_at=state.started_at,
+        finished_at=state.finished_at,
+        duration_s=round(max(0.0, until - started), 3),
+        rows=rows,
+        counts=count(rows),
+        calls=_total(rows),
+        costs=_costs(rows),
+        longest_away=_largest(rows, lambda row: row.away_s),
+        slowest=_largest(rows, took),
+        limits=dict(state.limits),
+        debts=debts(state),
+        damage=tuple(str(one) for one in damage),
+        exit=exit_code(rows, state.end),
+    )
+
+
+def took(row: Row) -> float:
+    """Seconds from a change's beginning to its end; 0 when it has not had both."""
+    if row.started_at is None or row.finished_at is None:
+        return 0.0
+    return round(max(0.0, row.finished_at - row.started_at), 3)
+
+
+def next_steps(report: Report) -> tuple[str, ...]:
+    """The commands that come next, each with its reason first."""
+    if report.live:
+        return ()
+    counts, steps = report.counts, []
+    unfinished = sum(counts[outcome] for outcome in (Outcome.UNKNOWN, Outcome.NOT_STARTED))
+    if unfinished or (report.debts and report.state != "finished"):
+        steps.append(f"to go on where it stopped: fleet resume {report.run}")
+    if any(counts[outcome] for outcome in (Outcome.FAILED, Outcome.DRIFTED)):
+        steps.append("to try those again that failed or drifted, plan anew: fleet plan JOB -o FILE")
+    if counts[Outcome.CHANGED]:
+        steps.append(f"to take the changes back: fleet undo {report.run}")
+    return tuple(steps)
+
+
+def _total(rows: Iterable[Row]) -> Calls:
+    totals: dict[str, int] = {}
+    for row in rows:
+        for kind, number in asdict(row.calls).items():
+            totals[kind] = totals.get(kind, 0) + number
+    return Calls(**totals)
+
+
+def _costs(rows: Sequence[Row]) -> dict[str, Cost]:
+    changed = [row for row in rows if row.outcome is Outcome.CHANGED]
+    return {
+        state: _cost([row for row in changed if row.run_state_before == state])
+        for state in sorted({row.run_state_before for row in changed})
+    }
+
+
+def _cost(rows: Sequence[Row]) -> Cost:
+    by_kind = {kind: round(total / len(rows), 2) for kind, total in asdict(_total(rows)).items()}
+    return Cost(len(rows), round(sum(asdict(_total(rows)).values()) / len(rows), 2), by_kind)
+
+
+def _largest(rows: Iterable[Row], size: Callable[[Row], float]) -> Row | None:
+    """The first of the rows with the largest size; None when there is none above zero."""
+    largest = max(rows, key=size, default=None)
+    return largest if largest is not None and size(largest) > 0 else None

@@ -1,0 +1,460 @@
+"""What sequences of events mean: rows, debts, counts and the exit code."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.core.errors import Exit, Meaning
+from fleet.core.events import (
+    Answered,
+    Began,
+    Blind,
+    Ended,
+    Event,
+    Intended,
+    Late,
+    Outcome,
+    RunEnd,
+    RunEnded,
+    RunStarted,
+    Saw,
+    Slowed,
+    Step,
+    Verdict,
+    WaveEnded,
+    WaveStarted,
+    dump_event,
+    load_event,
+)
+from fleet.core.fold import Calls, LeaseLeft, Row, RunState, count, debts, exit_code, fold
+from fleet.core.notebook import Lease, LeaseType, Status
+from fleet.core.patch import When
+from fleet.core.plan import FORMAT, Change, Estimate, Phase, Plan, PlanScope, Settled, seal
+from fleet.core.rollout import Rollout
+from fleet.core.sight import GONE, Sight
+
+OLD, NEW = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
+PLANNED = 1000.0
+HOUR = 3_600_000
+
+
+def change(item: int, run_state: Status = Status.RUNNING, lease: Lease | None = None) -> Change:
+    return Change(
+        item=item,
+        scope="lab-a",
+        id=f"f9937afa-4451-42db-a76b-{item:012d}",
+        name=f"nb-{item}",
+        owner="ann",
+        pool="",
+        flavor="modelarts.vm.cpu.2u",
+        wave=1,
+        run_state=run_state,
+        arriving=False,
+        may_restart=True,
+        phases=(Phase(When.STOPPED, {"image_id": NEW}),),
+        before={"image_id": OLD},
+        after={"image_id": NEW},
+        lease=lease,
+    )
+
+
+def plan_of(*changes: Change, settled: tuple[Settled, ...] = ()) -> Plan:
+    return seal(
+        Plan(
+            format=FORMAT,
+            job="torch",
+            job_type="image-migration",
+            select="true",
+            created_at=PLANNED,
+            engine="0.1.0",
+            scopes=(PlanScope("lab-a", "cn-north-4", "0" * 32, "https://x", 3, "k", "60/min"),),
+            rollout=Rollout(),
+            changes=changes,
+            settled=settled,
+            checks=(),
+            estimate=Estimate(1, 1, 1.0),
+        )
+    )
+
+
+LEASE = Lease(enable=True, type=LeaseType.TIMING, create_at=1_000_000, duration=2 * HOUR)
+RUNNING, STOPPED = change(0, lease=LEASE), change(1, Status.STOPPED)
+UNCHANGED = Settled(
+    2, "lab-a", "id-2", "nb-2", "bob", Outcome.UNCHANGED, "already so", "RUNNING", {"image_id": NEW}
+)
+PLAN = plan_of(RUNNING, STOPPED, settled=(UNCHANGED,))
+
+
+def intended(step: Step, at: float, item: int = 0, **body: Any) -> Intended:
+    return Intended(item, at, step, 1, body)
+
+
+def answered(
+    step: Step, at: float, verdict: Verdict = Verdict.ACCEPTED, item: int = 0, sends: int = 1
+) -> Answered:
+    return Answered(item, at, step, verdict, request_id=f"{step}-{at:g}", sends=sends)
+
+
+def saw(status: Status, at: float, item: int = 0, *, polled: bool = False, **values: Any) -> Saw:
+    return Saw(item, at, Sight(status, values), polled, "" if polled else f"get-{at:g}", 0 if polled else 1)
+
+
+FENCE = Saw(
+    0, 1010.0, Sight(Status.RUNNING, {"image_id": OLD}, LEASE, LEASE.left(1_010_000)), request_id="g1"
+)
+STOP_ACCEPTED: tuple[Event, ...] = (
+    Began(0, 1009.0),
+    FENCE,
+    intended(Step.STOP, 1010.0),
+    answered(Step.STOP, 1011.0),
+)
+HOME: tuple[Event, ...] = (
+    saw(Status.STOPPED, 1060.0, polled=True, image_id=OLD),
+    intended(Step.PUT, 1061.0, image_id=NEW),
+    answered(Step.PUT, 1062.0, sends=2),
+    saw(Status.STOPPED, 1063.0, image_id=NEW),
+    intended(Step.START, 1064.0),
+    answered(Step.START, 1065.0),
+    Saw(0, 1130.0, Sight(Status.RUNNING, {"image_id": NEW}, LEASE, HOUR), request_id="g3"),
+    Ended(0, 1131.0, Outcome.CHANGED),
+)
+
+
+def row_of(*events: Event, plan: Plan = PLAN, item: int = 0) -> Row:
+    return fold(plan, events).rows()[item]
+
+
+def test_a_whole_change_tells_everything_about_the_notebook() -> None:
+    row = row_of(*STOP_ACCEPTED, *HOME)
+    assert row.outcome is Outcome.CHANGED
+    assert (row.before, row.after) == ({"image_id": OLD}, {"image_id": NEW})
+    assert (row.run_state_before, row.run_state_after) == ("RUNNING", "RUNNING")
+    assert row.lease_before == LeaseLeft(True, LeaseType.TIMING, 7190)
+    assert row.lease_after == LeaseLeft(True, LeaseType.TIMING, 3600)
+    assert (row.started_at, row.finished_at) == (1009.0, 1131.0)
+    assert row.away_s == 120.0
+    assert row.calls == Calls(put=2, stop=1, start=1, get=3)
+    assert row.request_ids == ("g1", "stop-1011", "put-1062", "get-1063", "start-1065", "g3")
+    assert (row.debt, row.fix) == (False, "")
+
+
+def test_every_selected_notebook_has_a_row_before_anything_happened() -> None:
+    rows = fold(PLAN, ()).rows()
+    assert [row.id for row in rows] == [RUNNING.id, STOPPED.id, "id-2"]
+    assert [row.outcome for row in rows] == [None, None, Outcome.UNCHANGED]
+    assert rows[0].lease_before == rows[0].lease_after == LeaseLeft(True, LeaseType.TIMING, 7200)
+    assert rows[0].after == rows[0].before == {"image_id": OLD}
+    assert (rows[2].reason, rows[2].run_state_after, rows[2].wave) == ("already so", "RUNNING", None)
+    assert rows[2].before == rows[2].after == {"image_id": NEW}
+
+
+def test_rows_come_in_the_order_of_the_plans_items() -> None:
+    plan = plan_of(change(2), change(0), settled=(replace(UNCHANGED, item=1),))
+    assert [row.item for row in fold(plan, ()).rows()] == [0, 1, 2]
+
+
+def test_auto_stop_that_is_off_has_no_time_left() -> None:
+    plan = plan_of(change(0, lease=Lease(enable=False)))
+    assert row_of(plan=plan).lease_before == LeaseLeft(False, LeaseType.TIMING, None)
+
+
+def test_a_stop_that_nobody_answered_is_a_debt() -> None:
+    row = row_of(Began(0, 1009.0), FENCE, intended(Step.STOP, 1010.0))
+    assert row.debt
+    assert row.fix.startswith("fleet start ")
+    assert RUNNING.id in row.fix
+    assert row.fix.endswith(f"--duration {LEASE.left(1_010_000)} --type TIMING")
+    assert row.calls.stop == 1
+
+
+def test_a_stop_that_was_refused_is_no_debt() -> None:
+    refused = answered(Step.STOP, 1011.0, Verdict.REFUSED)
+    row = row_of(Began(0, 1009.0), FENCE, intended(Step.STOP, 1010.0), refused)
+    assert not row.debt
+    assert row.away_s == 0.0
+
+
+def test_a_refused_second_stop_leaves_the_debt_of_the_first() -> None:
+    doubt, refused = Verdict.IN_DOUBT, Verdict.REFUSED
+    events = (
+        intended(Step.STOP, 1010.0),
+        answered(Step.STOP, 1011.0, doubt),
+        intended(Step.STOP, 1020.0),
+        answered(Step.STOP, 1021.0, refused),
+    )
+    assert row_of(*events).debt
+
+
+def test_stopping_a_notebook_that_was_stopped_before_is_no_debt() -> None:
+    assert not row_of(intended(Step.STOP, 1010.0, item=1), item=1).debt
+
+
+def test_a_running_seen_right_after_our_stop_may_be_older_than_it() -> None:
+    assert row_of(*STOP_ACCEPTED, saw(Status.RUNNING, 1012.0, polled=True)).debt
+    assert row_of(*STOP_ACCEPTED, saw(Status.STOPPING, 1012.0), saw(Status.RUNNING, 1013.0, polled=True)).debt
+
+
+@pytest.mark.parametrize("between", [saw(Status.STOPPED, 1050.0), intended(Step.START, 1050.0)])
+def test_running_after_it_was_down_or_started_pays_the_debt(between: Event) -> None:
+    row = row_of(*STOP_ACCEPTED, between, saw(Status.RUNNING, 1100.0))
+    assert not row.debt
+    assert row.away_s == 90.0
+
+
+def test_a_second_stop_while_it_is_away_does_not_shorten_the_absence() -> None:
+    events = (*STOP_ACCEPTED, saw(Status.START_FAILED, 1050.0), intended(Step.STOP, 1060.0))
+    assert debts(fold(PLAN, events))[0].at == 1010.0
+    row = row_of(*events, saw(Status.STOPPED, 1070.0), saw(Status.RUNNING, 1100.0))
+    assert row.away_s == 90.0
+
+
+def test_a_stop_that_did_nothing_does_not_count_as_absence() -> None:
+    doubt = answered(Step.STOP, 1011.0, Verdict.IN_DOUBT)
+    again = (intended(Step.STOP, 1040.0), answered(Step.STOP, 1041.0))
+    events = (intended(Step.STOP, 1010.0), doubt, saw(Status.RUNNING, 1030.0), *again)
+    assert row_of(*events, saw(Status.STOPPED, 1070.0), saw(Status.RUNNING, 1100.0)).away_s == 60.0
+
+
+def test_the_lease_to_give_back_is_the_one_before_our_stop() -> None:
+    off = Saw(0, 1060.0, Sight(Status.STOPPED, {}, Lease(enable=False)))
+    row = row_of(*STOP_ACCEPTED, off)
+    assert row.fix == row_of(*STOP_ACCEPTED).fix
+    assert (row.lease_before, row.lease_after) == (
+        LeaseLeft(True, LeaseType.TIMING, 7190),
+        LeaseLeft(False, LeaseType.TIMING, None),
+    )
+
+
+@pytest.mark.parametrize("sight", [GONE, Sight(Status.DELETING)])
+def test_nothing_is_owed_for_a_notebook_that_somebody_deletes(sight: Sight) -> None:
+    assert not row_of(*STOP_ACCEPTED, Saw(0, 1020.0, sight)).debt
+
+
+def test_the_end_of_a_change_says_whether_it_is_owed() -> None:
+    stranded = Ended(0, 1200.0, Outcome.STRANDED, "START_FAILED", debt=True, fix="fleet start x")
+    row = row_of(*STOP_ACCEPTED, saw(Status.STOPPED, 1060.0), stranded)
+    assert (row.debt, row.fix, row.reason) == (True, "fleet start x", "START_FAILED")
+    assert row.away_s == 190.0
+    drifted = Ended(0, 1200.0, Outcome.DRIFTED, "restarted by somebody")
+    row = row_of(*STOP_ACCEPTED, drifted)
+    assert (row.debt, row.away_s) == (False, 0.0)
+
+
+def test_a_debt_seen_running_after_the_end_is_paid() -> None:
+    stranded = Ended(0, 1200.0, Outcome.STRANDED, debt=True, fix="fleet start x")
+    row = row_of(*STOP_ACCEPTED, stranded, saw(Status.RUNNING, 1300.0))
+    assert (row.debt, row.fix, row.outcome) == (False, "", Outcome.STRANDED)
+
+
+def test_debts_are_listed_with_their_commands() -> None:
+    state = fold(PLAN, STOP_ACCEPTED)
+    (debt,) = debts(state)
+    assert (debt.id, debt.at) == (RUNNING.id, 1010.0)
+    assert RUNNING.id in debt.fix
+    assert debts(fold(PLAN, (*STOP_ACCEPTED, *HOME))) == ()
+
+
+def test_a_stop_without_any_look_before_gives_back_the_lease_of_the_plan() -> None:
+    left = LEASE.left(1_010_000)
+    assert f"--duration {left} --type TIMING" in row_of(intended(Step.STOP, 1010.0)).fix
+
+
+def test_a_field_that_no_look_shows_counts_as_it_was_accepted() -> None:
+    hooks = {"container_hooks": {"pre_start": {"script": "/a.sh", "type": "SCRIPT"}}}
+    put = intended(Step.PUT, 1010.0, hooks=hooks, image_id=NEW)
+    accepted = row_of(put, answered(Step.PUT, 1011.0))
+    assert accepted.after == {"image_id": OLD, "hooks": hooks}
+    refused = row_of(put, answered(Step.PUT, 1011.0, Verdict.REFUSED))
+    assert refused.after == {"image_id": OLD}
+
+
+def test_calls_count_requests_sent_and_no_polled_looks() -> None:
+    events = (
+        saw(Status.RUNNING, 1.0, polled=True),
+        Blind(0, 2.0, Meaning.SERVER, "oops", sends=4),
+        intended(Step.PUT, 3.0),
+        answered(Step.PUT, 4.0, Verdict.REFUSED, sends=0),
+        intended(Step.LEASE, 5.0),
+    )
+    assert row_of(*events).calls == Calls(put=0, get=4, lease=1)
+
+
+def test_a_new_beginning_opens_a_change_that_had_ended() -> None:
+    first = Ended(0, 1020.0, Outcome.UNKNOWN, "could not be read", debt=True, fix="fix")
+    row = row_of(*STOP_ACCEPTED, first, Began(0, 2000.0))
+    assert (row.outcome, row.reason, row.finished_at, row.started_at) == (None, "", None, 1009.0)
+    assert row.debt
+    assert row_of(*STOP_ACCEPTED, first, Began(0, 2000.0), *HOME).outcome is Outcome.CHANGED
+
+
+@pytest.mark.parametrize(
+    ("events", "outcome"),
+    [
+        ((), Outcome.NOT_STARTED),
+        ((Began(0, 1.0),), Outcome.UNKNOWN),
+        (STOP_ACCEPTED, Outcome.STRANDED),
+    ],
+)
+def test_what_is_open_at_the_end_of_a_run_is_told_for_the_worst(
+    events: tuple[Event, ...], outcome: Outcome
+) -> None:
+    state = fold(PLAN, events)
+    assert state.rows()[0].outcome is None
+    assert state.rows(over=True)[0].outcome is outcome
+    state.apply(RunEnded(3000.0, RunEnd.INTERRUPTED, "by a person"))
+    row = state.rows()[0]
+    assert row.outcome is outcome
+    assert row.reason.endswith("the run was interrupted: by a person")
+
+
+def test_with_gaps_in_the_journal_nothing_is_known_as_not_started() -> None:
+    state = fold(PLAN, ())
+    state.gaps = True
+    assert state.rows(over=True)[1].outcome is Outcome.UNKNOWN
+
+
+def test_a_continued_run_has_its_first_beginning_and_its_last_end() -> None:
+    state = fold(
+        PLAN, (RunStarted(10.0, "r", "d"), RunEnded(20.0, RunEnd.INTERRUPTED), RunStarted(30.0, "r", "d"))
+    )
+    assert (state.started_at, state.finished_at, state.end) == (10.0, None, None)
+    state.apply(RunEnded(40.0, RunEnd.FINISHED))
+    assert (state.finished_at, state.end) == (40.0, RunEnd.FINISHED)
+
+
+def test_the_latest_limit_of_each_key_is_kept() -> None:
+    state = fold(PLAN, (Slowed(1.0, "k", "60/min"), Slowed(2.0, "k", "30/min"), Slowed(3.0, "j", "5/s")))
+    assert state.limits == {"k": "30/min", "j": "5/s"}
+
+
+def test_an_event_about_no_change_of_the_plan_is_refused() -> None:
+    with pytest.raises(ValueError, match="item 7"):
+        fold(PLAN, (Began(7, 1.0),))
+
+
+def test_counts_name_every_outcome_and_add_up() -> None:
+    counts = count(fold(PLAN, (Began(0, 1.0),)).rows())
+    assert counts["unchanged"] == 1
+    assert counts["open"] == 2
+    assert set(counts) == {outcome.value for outcome in Outcome} | {"open"}
+    assert "open" not in count(fold(PLAN, ()).rows(over=True))
+
+
+SAMPLE = fold(PLAN, ()).rows()[0]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "end", "code"),
+    [
+        ((), RunEnd.FINISHED, Exit.DONE),
+        ((Outcome.CHANGED, Outcome.UNCHANGED, Outcome.SKIPPED), RunEnd.FINISHED, Exit.DONE),
+        ((Outcome.FAILED,), RunEnd.FINISHED, Exit.SOME_FAILED),
+        ((Outcome.FAILED, Outcome.NOT_STARTED), RunEnd.HALTED, Exit.STOPPED_BY_GUARD),
+        ((), RunEnd.LOCKED_OUT, Exit.STOPPED_BY_GUARD),
+        ((Outcome.FAILED, Outcome.DRIFTED), RunEnd.HALTED, Exit.SOME_DRIFTED),
+        ((Outcome.GONE,), RunEnd.FINISHED, Exit.SOME_DRIFTED),
+        ((Outcome.GONE, Outcome.NOT_STARTED), RunEnd.INTERRUPTED, Exit.INTERRUPTED),
+        ((Outcome.CHANGED,), None, Exit.INTERRUPTED),
+        ((Outcome.STRANDED, Outcome.FAILED), RunEnd.INTERRUPTED, Exit.STRANDED),
+        ((Outcome.UNKNOWN,), RunEnd.FINISHED, Exit.STRANDED),
+    ],
+)
+def test_the_largest_exit_code_wins(outcomes: tuple[Outcome, ...], end: RunEnd | None, code: Exit) -> None:
+    assert exit_code([replace(SAMPLE, outcome=outcome) for outcome in outcomes], end) is code
+
+
+def test_a_debt_is_exit_code_7_whatever_the_outcome() -> None:
+    owing = replace(SAMPLE, outcome=Outcome.FAILED, debt=True)
+    assert exit_code([owing], RunEnd.FINISHED) is Exit.STRANDED
+
+
+# Any sequence of events, however odd: a damaged journal can have any gap.
+
+items = st.sampled_from([0, 1])
+instants = st.integers(0, 2000).map(float)
+sights = st.builds(
+    Sight,
+    st.sampled_from(Status),
+    st.dictionaries(st.sampled_from(["image_id", "name"]), st.sampled_from([OLD, NEW])),
+    st.none() | st.builds(Lease, st.booleans(), st.sampled_from(LeaseType), st.integers(0, HOUR)),
+    st.none() | st.integers(-HOUR, HOUR),
+)
+writes = st.sampled_from([Step.STOP, Step.PUT, Step.START, Step.LEASE])
+bodies = st.dictionaries(st.sampled_from(["image_id", "hooks"]), st.sampled_from([OLD, NEW]))
+sends = st.integers(0, 3)
+events_of_a_run: st.SearchStrategy[Event] = st.one_of(
+    st.builds(Began, items, instants),
+    st.builds(Intended, items, instants, writes, st.integers(1, 3), bodies),
+    st.builds(
+        Answered,
+        items,
+        instants,
+        writes,
+        st.sampled_from(Verdict),
+        request_id=st.sampled_from("abc"),
+        sends=sends,
+    ),
+    st.builds(Saw, items, instants, sights, st.booleans(), sends=sends),
+    st.builds(Blind, items, instants, st.sampled_from(Meaning), st.just("text"), sends),
+    st.builds(Late, items, instants),
+    st.builds(Ended, items, instants, st.sampled_from(Outcome), st.just("why"), st.booleans(), st.just("")),
+    st.builds(RunStarted, instants, st.just("run"), st.just("digest")),
+    st.builds(WaveStarted, instants, st.just(1), st.just(2)),
+    st.builds(WaveEnded, instants, st.just(1), st.booleans()),
+    st.builds(Slowed, instants, st.sampled_from("kl"), st.just("60/min")),
+    st.builds(RunEnded, instants, st.sampled_from(RunEnd)),
+)
+histories = st.lists(events_of_a_run, max_size=30)
+
+
+@given(histories, st.integers(0, 30))
+def test_a_fold_of_all_equals_a_fold_of_any_split(history: list[Event], cut: int) -> None:
+    state: RunState = fold(PLAN, history[:cut])
+    state.rows(over=True)  # looking must not change anything
+    debts(state)
+    for event in history[cut:]:
+        state.apply(load_event(dump_event(event)))
+    assert state == fold(PLAN, history)
+    assert state.rows() == fold(PLAN, history).rows()
+
+
+@given(histories)
+def test_any_history_gives_one_sound_row_for_each_notebook(history: list[Event]) -> None:
+    state = fold(PLAN, history)
+    rows = state.rows(over=True)
+    assert [row.item for row in rows] == [0, 1, 2]
+    assert all(row.outcome is not None for row in rows)
+    assert all(row.away_s >= 0 for row in rows)
+    assert min(min(row.calls.put, row.calls.stop, row.calls.start, row.calls.get) for row in rows) >= 0
+    assert [debt.item for debt in debts(state)] == [row.item for row in rows if row.debt]
+    assert all(row.fix for row in rows if row.debt)
+    assert sum(count(rows).values()) == len(rows)
+
+
+@given(histories)
+def test_only_a_stop_or_an_end_that_says_so_makes_a_debt(history: list[Event]) -> None:
+    harmless = [
+        event
+        for event in history
+        if not (isinstance(event, Intended) and event.step is Step.STOP)
+        and not (isinstance(event, Ended) and event.debt)
+    ]
+    assert debts(fold(PLAN, harmless)) == ()
+
+
+@given(histories)
+def test_nothing_but_a_look_a_refusal_or_an_end_takes_a_debt_away(history: list[Event]) -> None:
+    paying = (Saw, Ended)
+    rest = [
+        event
+        for event in history
+        if not isinstance(event, paying)
+        and not (isinstance(event, Answered) and event.verdict is Verdict.REFUSED)
+    ]
+    stop = Intended(0, 1.0, Step.STOP, 1)
+    assert 0 in [debt.item for debt in debts(fold(PLAN, [stop, *rest]))]

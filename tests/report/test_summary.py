@@ -1,0 +1,111 @@
+"""What a run adds up to, as values and as the block for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from fleet.core.errors import Exit
+from fleet.core.events import Began, Outcome, RunEnd, RunEnded, RunStarted
+from fleet.core.fold import Calls, RunState, fold
+from fleet.core.plan import Plan
+from fleet.report.as_text import summary_text, tally
+from fleet.report.summary import Report, next_steps, summarize
+
+RUN = "20261130-081500-k3f9"
+
+BLOCK = """\
+run 20261130-081500-k3f9, job torch: halted after 8m20s: 2 failed
+6 selected: 2 changed, 1 skipped, 1 failed, 1 stranded, 1 not-started
+9 calls: 2 put, 2 stop, 1 start, 4 get, 0 lease
+  for each of 1 changed RUNNING: 5 (1 put, 1 stop, 1 start, 2 get)
+  for each of 1 changed STOPPED: 2 (1 put, 1 get)
+longest away: nb-3 (lab-a id-3), 6m
+slowest: nb-3 (lab-a id-3), 6m
+limit learned for writes of lab-a: 30/min by policy user
+1 stopped by us and not back; each is brought back by its command:
+  nb-3: fleet start --scope lab-a id-3
+to go on where it stopped: fleet resume 20261130-081500-k3f9
+to try those again that failed or drifted, plan anew: fleet plan JOB -o FILE
+to take the changes back: fleet undo 20261130-081500-k3f9
+"""
+
+
+def test_the_block_tells_everything_and_adds_up(report: Report) -> None:
+    assert summary_text(report) == BLOCK
+
+
+def test_the_report_adds_up(report: Report) -> None:
+    assert sum(report.counts.values()) == len(report.rows) == 6
+    assert report.calls == Calls(put=2, stop=2, start=1, get=4)
+    assert report.costs["RUNNING"].calls == 5.0
+    assert report.costs["STOPPED"].by_kind == {
+        "put": 1.0,
+        "stop": 0.0,
+        "start": 0.0,
+        "get": 1.0,
+        "lease": 0.0,
+    }
+    assert report.duration_s == 500.0
+    assert report.exit is Exit.STRANDED
+    assert [debt.name for debt in report.debts] == ["nb-3"]
+
+
+def test_costs_of_running_and_stopped_notebooks_are_averages(state: RunState) -> None:
+    report = summarize(state)
+    assert {run_state: cost.notebooks for run_state, cost in report.costs.items()} == {
+        "RUNNING": 1,
+        "STOPPED": 1,
+    }
+
+
+def test_a_run_under_way_has_open_rows_and_nothing_to_type(make_plan: Callable[..., Plan]) -> None:
+    state = fold(make_plan("nb-0", "nb-1"), [RunStarted(10.0, RUN, "d"), Began(0, 20.0)])
+    report = summarize(state, live=True)
+    assert (report.state, report.counts["open"]) == ("running", 2)
+    assert next_steps(report) == ()
+    assert "3 selected: 1 skipped, 2 open" in summary_text(report)
+
+
+def test_a_run_that_broke_off_is_interrupted_and_every_row_has_an_outcome(
+    make_plan: Callable[..., Plan],
+) -> None:
+    state = fold(make_plan("nb-0", "nb-1"), [RunStarted(10.0, RUN, "d"), Began(0, 20.0)])
+    report = summarize(state)
+    assert report.state == "interrupted"
+    assert [row.outcome for row in report.rows] == [Outcome.UNKNOWN, Outcome.NOT_STARTED, Outcome.SKIPPED]
+    assert next_steps(report) == (f"to go on where it stopped: fleet resume {RUN}",)
+
+
+def test_an_ended_run_is_never_shown_as_running(state: RunState) -> None:
+    assert summarize(state, live=True).state == "halted"
+
+
+def test_a_clean_run_offers_only_the_way_back(make_plan: Callable[..., Plan]) -> None:
+    state = fold(make_plan(), [RunStarted(10.0, RUN, "d"), RunEnded(11.0, RunEnd.FINISHED)])
+    report = summarize(state)
+    assert (report.exit, next_steps(report)) == (Exit.DONE, ())
+    assert summary_text(report) == f"run {RUN}, job torch: finished after 1s\n1 selected: 1 skipped\n"
+
+
+def test_damage_is_shown(state: RunState) -> None:
+    assert "journal damaged: event row 7: missing\n" in summary_text(
+        summarize(state, damage=["event row 7: missing"])
+    )
+
+
+def test_many_debts_are_counted_but_not_all_printed(report: Report) -> None:
+    many = replace(report, debts=report.debts * 60)
+    text = summary_text(many)
+    assert text.count("fleet start") == 50
+    assert "and 10 more" in text
+
+
+def test_foreign_text_cannot_break_a_line(report: Report) -> None:
+    nasty = replace(report, job="a\nb\x1b[2J", reason="x\r\ny", limits={"k\n": "t\x07"})
+    assert len(summary_text(nasty).splitlines()) == len(BLOCK.splitlines())
+    assert "\x1b" not in summary_text(nasty)
+
+
+def test_no_selected_notebook_is_said_so() -> None:
+    assert tally({"changed": 0}) == "0 selected"
