@@ -26,9 +26,33 @@ from typing import Any
 
 from fleet.core import looks
 from fleet.core.errors import TRANSIENT, Meaning
-from fleet.core.events import Answered, Blind, ChangeEvent, Intended, Late, Outcome, Saw, Step, Verdict
-from fleet.core.life import Life, Stage, freeze, homeward, onward, over, so_far, start_query, with_note
+from fleet.core.events import (
+    Answered,
+    Began,
+    Blind,
+    ChangeEvent,
+    Intended,
+    Late,
+    Outcome,
+    Reopened,
+    Saw,
+    Step,
+    Verdict,
+)
+from fleet.core.life import (
+    Life,
+    Stage,
+    freeze,
+    homeward,
+    onward,
+    over,
+    regroup,
+    so_far,
+    start_query,
+    with_note,
+)
 from fleet.core.notebook import Status
+from fleet.core.reopen import reopened
 
 SETTLE_WAIT = 10.0  # seconds between looks at a write whose fate is open
 
@@ -95,6 +119,8 @@ def _next_write(life: Life) -> Write:
 def advance(life: Life, event: ChangeEvent) -> Life:
     """The life after `event`."""
     match event:
+        case Began():
+            return replace(life, phases=regroup(life.change.phases, event.moved))
         case Intended():
             return _intended(life, event)
         case Answered():
@@ -105,6 +131,8 @@ def advance(life: Life, event: ChangeEvent) -> Life:
             return _blind(life, event)
         case Late():
             return _late(life, event)
+        case Reopened():
+            return reopened(life)
         case _:
             return life
 
@@ -134,7 +162,7 @@ def _intended(life: Life, event: Intended) -> Life:
         frozen = freeze(life, event.at) if life.frozen is None else life.frozen
         return replace(life, owed=life.debt, debt=True, frozen=frozen)
     if event.step is Step.START:
-        return replace(life, started_at=event.at)
+        return replace(life, started_at=event.at, ours=life.restarted, restarted=True)
     return life
 
 
@@ -157,8 +185,6 @@ _LOOK_FIRST = TRANSIENT | {Meaning.BUSY, Meaning.WRONG_STATE}
 
 
 def _answered(life: Life, event: Answered) -> Life:
-    if event.step is Step.START and event.verdict is not Verdict.REFUSED:
-        life = replace(life, restarted=True)
     if event.verdict is Verdict.ACCEPTED:
         return replace(life, written=True, trouble="", stage=_ACCEPTED[event.step])
     life = replace(life, trouble=" ".join(part for part in (event.code, event.text) if part))
@@ -166,6 +192,8 @@ def _answered(life: Life, event: Answered) -> Life:
         return replace(life, written=True, doubt=True, stage=_SETTLE[event.step])
     if event.step is Step.STOP:
         life = replace(life, debt=life.owed, frozen=life.frozen if life.owed else None)
+    if event.step is Step.START:
+        life = replace(life, restarted=life.ours)
     if event.meaning in _LOOK_FIRST:
         refused_state = event.meaning is Meaning.WRONG_STATE
         return replace(life, refused_state=refused_state, stage=_SETTLE[event.step])
@@ -183,10 +211,12 @@ def _stop_refused(life: Life, event: Answered) -> Life:
 
 
 def _put_refused(life: Life, event: Answered) -> Life:
-    if life.reverting:
-        reason = f"{so_far(life)}the old value could not be put back: {life.trouble}"
-        return over(life, Outcome.STRANDED, reason)
-    return homeward(life, Outcome.FAILED, f"update refused: {life.trouble}")
+    if not life.reverting:
+        return homeward(life, Outcome.FAILED, f"update refused: {life.trouble}")
+    reason = f"the old value could not be put back: {life.trouble}"
+    if life.home:
+        return homeward(life, Outcome.FAILED, reason)
+    return over(life, Outcome.STRANDED, so_far(life) + reason)
 
 
 def _start_refused(life: Life, event: Answered) -> Life:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, TypeAdapter
 
 from fleet.core.errors import Meaning
+from fleet.core.patch import When
 from fleet.core.sight import Sight
 
 
@@ -59,10 +60,14 @@ class RunEnd(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """A change was admitted: from now on it counts as away."""
+    """A change was admitted: from now on it counts as away.
+
+    `moved` is what earlier refusals of the run taught: fields that the cloud wants in another run state.
+    """
 
     item: int
     at: float
+    moved: Mapping[str, When] = field(default_factory=dict)
     kind: Literal["began"] = "began"
 
 
@@ -144,11 +149,28 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Reopened:
+    """A new process takes the change up again: what was under way is in doubt until it is looked at."""
+
+    item: int
+    at: float
+    kind: Literal["reopened"] = "reopened"
+
+
+@dataclass(frozen=True, slots=True)
 class RunStarted:
     at: float
     run: str
     digest: str
     kind: Literal["run-started"] = "run-started"
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed:
+    """A new process goes on with a run that broke off or was ended early."""
+
+    at: float
+    kind: Literal["run-resumed"] = "run-resumed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +210,8 @@ class RunEnded:
     kind: Literal["run-ended"] = "run-ended"
 
 
-ChangeEvent = Began | Intended | Answered | Saw | Blind | Late | Ended
-RunEvent = RunStarted | WaveStarted | WaveEnded | Slowed | RunEnded
+ChangeEvent = Began | Intended | Answered | Saw | Blind | Late | Ended | Reopened
+RunEvent = RunStarted | RunResumed | WaveStarted | WaveEnded | Slowed | RunEnded
 Event = ChangeEvent | RunEvent
 
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Discriminator("kind")])

@@ -11,18 +11,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fleet.core.change import advance
 from fleet.core.errors import Exit
 from fleet.core.events import (
     Answered,
     Began,
     Blind,
+    ChangeEvent,
     Ended,
     Event,
     Intended,
-    Late,
     Outcome,
+    Reopened,
     RunEnd,
     RunEnded,
+    RunResumed,
     RunStarted,
     Saw,
     Slowed,
@@ -32,10 +35,9 @@ from fleet.core.events import (
     WaveStarted,
 )
 from fleet.core.life import Life
-from fleet.core.notebook import Lease, LeaseType, Status
+from fleet.core.notebook import Lease, LeaseType
 from fleet.core.patch import readable
 from fleet.core.plan import Change, Plan, Settled
-from fleet.core.sight import Sight
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,54 +104,11 @@ class Debt:
 
 
 @dataclass(slots=True)
-class _Absence:
-    """Whether a notebook that was RUNNING is away because of us, and for how long it has been."""
-
-    owed: bool = False
-    since: float = 0.0
-    down: bool = False  # it was seen down, or we started it: a RUNNING from now on is newer than our stop
-    seconds: float = 0.0
-    before_stop: tuple[bool, float, bool] = (False, 0.0, False)
-
-    def stop_intended(self, at: float) -> None:
-        self.before_stop = (self.owed, self.since, self.down)
-        if not (self.owed and self.down):
-            self.since = at
-        self.owed, self.down = True, False
-
-    def stop_refused(self) -> None:
-        self.owed, self.since, self.down = self.before_stop
-
-    def saw(self, status: Status, at: float) -> bool:
-        """Returns whether the look shows that the debt is paid, or void."""
-        owed = self.owed
-        if status in (Status.DELETING, Status.DELETED) or (status is Status.RUNNING and self.down):
-            self._over(at)
-        elif status not in (Status.RUNNING, Status.STOPPING):
-            self.down = True
-        return owed and not self.owed
-
-    def ended(self, debt: bool, at: float) -> None:
-        if debt:
-            self.since = self.since if self.owed else at
-            self.owed = self.down = True
-        else:
-            self._over(at if self.down else self.since)
-
-    def until(self, at: float) -> float:
-        """Seconds away in all, if it comes back at `at`."""
-        return self.seconds + (max(0.0, at - self.since) if self.owed else 0.0)
-
-    def _over(self, at: float) -> None:
-        self.seconds = self.until(at)
-        self.owed = False
-
-
-@dataclass(slots=True)
 class _Track:
-    """One change as its events come in."""
+    """One change as its events come in. `life` is the very value that the engine acted on."""
 
     change: Change
+    life: Life
     after: dict[str, Any]
     run_state: str
     lease_before: LeaseLeft | None
@@ -158,23 +117,21 @@ class _Track:
     finished_at: float | None = None
     outcome: Outcome | None = None
     reason: str = ""
-    fix: str = ""
     calls: Counter[Step] = field(default_factory=Counter)
     request_ids: dict[str, None] = field(default_factory=dict)
     intent: Intended | None = None  # not answered yet
-    absence: _Absence = field(default_factory=_Absence)
-    calm: tuple[Sight, float] | None = None  # the last look before our first stop
-    stopped_at: float | None = None
-    wrote: bool = False
+    owed_since: float | None = None
+    away_s: float = 0.0
 
-    def apply(self, event: Began | Intended | Answered | Saw | Blind | Late | Ended) -> None:
+    def apply(self, event: ChangeEvent) -> None:
         if self.started_at is None:
             self.started_at = event.at
         match event:
-            case Began():
-                self.outcome, self.finished_at, self.reason, self.fix = None, None, "", ""
+            case Began() | Reopened():
+                self.outcome, self.finished_at, self.reason = None, None, ""
             case Intended():
-                self._intended(event)
+                self.intent = event
+                self.calls[event.step] += 1
             case Answered():
                 self._answered(event)
             case Saw():
@@ -182,25 +139,18 @@ class _Track:
             case Blind():
                 self.calls[Step.LOOK] += event.sends
             case Ended():
-                self.outcome, self.reason, self.fix = event.outcome, event.reason, event.fix
-                self.finished_at = event.at
-                self.absence.ended(event.debt, event.at)
-            case Late():
-                pass
+                self.outcome, self.reason, self.finished_at = event.outcome, event.reason, event.at
+        self.life = advance(self.life, event)
+        self._book_absence(event)
 
-    @property
-    def _was_running(self) -> bool:
-        return self.change.run_state is Status.RUNNING
-
-    def _intended(self, event: Intended) -> None:
-        self.intent = event
-        self.wrote = True
-        self.calls[event.step] += 1
-        if event.step is Step.STOP and self._was_running:
-            self.stopped_at = event.at if self.stopped_at is None else self.stopped_at
-            self.absence.stop_intended(event.at)
-        elif event.step is Step.START:
-            self.absence.down = True
+    def _book_absence(self, event: ChangeEvent) -> None:
+        """Counts the time from the intent of a stop to the look that showed the notebook back."""
+        if self.life.debt and self.owed_since is None:
+            self.owed_since = event.at
+        elif not self.life.debt and self.owed_since is not None:
+            if not isinstance(event, Answered):  # a stop that was refused took nothing away
+                self.away_s += event.at - self.owed_since
+            self.owed_since = None
 
     def _answered(self, event: Answered) -> None:
         self._note_request(event.request_id)
@@ -209,8 +159,6 @@ class _Track:
         if intent is None or intent.step is not event.step:
             return
         self.calls[event.step] -= 1
-        if event.step is Step.STOP and self._was_running and event.verdict is Verdict.REFUSED:
-            self.absence.stop_refused()
         if event.step is Step.PUT and event.verdict is Verdict.ACCEPTED:
             # No look will ever show these fields: the answer is all the proof there is.
             self.after.update({name: value for name, value in intent.body.items() if not readable(name)})
@@ -224,12 +172,8 @@ class _Track:
         self.run_state = sight.word or sight.status.value
         if sight.lease is not None:
             self.lease_after = _lease_left(sight.lease, sight.left)
-            if not self.wrote:
+            if not self.life.tries:
                 self.lease_before = self.lease_after
-            if self.stopped_at is None:
-                self.calm = (sight, event.at)
-        if self._was_running and self.absence.saw(sight.status, event.at):
-            self.fix = ""
 
     def _note_request(self, request_id: str) -> None:
         if request_id:
@@ -237,7 +181,8 @@ class _Track:
 
     def row(self, now: float) -> Row:
         """The row as of `now`, the latest instant known."""
-        change, debt = self.change, self.absence.owed
+        change, until = self.change, now if self.finished_at is None else self.finished_at
+        owed = max(0.0, until - self.owed_since) if self.owed_since is not None else 0.0
         return Row(
             item=change.item,
             scope=change.scope,
@@ -255,24 +200,12 @@ class _Track:
             lease_after=self.lease_after,
             started_at=self.started_at,
             finished_at=self.finished_at,
-            away_s=round(self.absence.until(now if self.finished_at is None else self.finished_at), 3),
+            away_s=round(self.away_s + owed, 3),
             calls=Calls(**{step.value: count for step, count in self.calls.items()}),
             request_ids=tuple(self.request_ids),
-            debt=debt,
-            fix=self.fix or (self._start_command() if debt else ""),
+            debt=self.life.debt,
+            fix=self.life.fix,
         )
-
-    def _start_command(self) -> str:
-        """The command that brings the notebook back, with the lease that it had when we stopped it."""
-        life = replace(Life.begin(self.change, {}), debt=True)
-        stopped_ms = int((self.stopped_at or 0.0) * 1000)
-        if self.calm is not None:
-            sight, seen_at = self.calm
-            left = None if sight.left is None else sight.left - (stopped_ms - int(seen_at * 1000))
-            return replace(life, lease=sight.lease, left=left, frozen=left).fix
-        lease = self.change.lease
-        left = lease.left(stopped_ms) if lease is not None and lease.enable else None
-        return replace(life, left=left, frozen=left).fix
 
 
 @dataclass(slots=True)
@@ -310,6 +243,8 @@ class RunState:
                 self.finished_at, self.end, self.reason = event.at, event.end, event.reason
             case Slowed():
                 self.limits[event.key] = event.text
+            case RunResumed():
+                self.finished_at, self.end, self.reason = None, None, ""
             case WaveStarted() | WaveEnded():
                 pass
             case _:
@@ -317,6 +252,10 @@ class RunState:
                 if track is None:
                     raise ValueError(f"an event is about item {event.item}, which is no change of the plan")
                 track.apply(event)
+
+    def lives(self) -> dict[int, Life]:
+        """Where every change that began stands, by item."""
+        return {item: track.life for item, track in self._tracks.items() if track.started_at is not None}
 
     def rows(self, *, over: bool = False) -> tuple[Row, ...]:
         """One row for every selected notebook, in the order of the plan.
@@ -361,9 +300,10 @@ def fold(plan: Plan, events: Iterable[Event]) -> RunState:
 
 def debts(state: RunState) -> tuple[Debt, ...]:
     """What is owed, in the order of the plan, with the command that pays each debt."""
-    owing = ((track, track.row(state.at)) for track in state._tracks.values() if track.absence.owed)
     return tuple(
-        Debt(row.item, row.scope, row.id, row.name, track.absence.since, row.fix) for track, row in owing
+        Debt(one.item, one.scope, one.id, one.name, track.owed_since or 0.0, track.life.fix)
+        for one, track in ((track.change, track) for track in state._tracks.values())
+        if track.life.debt
     )
 
 
@@ -400,7 +340,7 @@ def count(rows: Iterable[Row]) -> dict[str, int]:
 
 def _track(change: Change, planned_at: float) -> _Track:
     lease = _planned_lease(change.lease, planned_at)
-    return _Track(change, dict(change.before), change.run_state.value, lease, lease)
+    return _Track(change, Life.begin(change), dict(change.before), change.run_state.value, lease, lease)
 
 
 def _settled_row(settled: Settled, planned_at: float) -> Row:

@@ -57,9 +57,10 @@ class Life:
     """One change under way.
 
     `expected` is what the planned fields should show outside the phase at hand. `debt` is set with the
-    intent to stop a running notebook and cleared by a look that shows RUNNING. `mark` is the lease start and
-    update time of the last look before a write: if they moved, somebody else acted. `ending` is an end that
-    is decided while the way home is still to go. Lease times are ms, `*_at` wall seconds.
+    intent to stop a running notebook and cleared by a look that shows RUNNING. `mark` holds the
+    newest times of lease and update that looks between our writes showed: if a later look shows newer ones,
+    somebody else acted. `ending` is an end that is decided while the way home is still to go. Lease times
+    are ms, `*_at` wall seconds.
     """
 
     change: Change
@@ -73,6 +74,7 @@ class Life:
     written: bool = False  # some write was, or may have been, applied
     proven: bool = False  # the last look showed everything as it should be, and nothing was written since
     restarted: bool = False  # we started it, or may have
+    ours: bool = False  # `restarted` as it stood before the last start was intended
     reverting: bool = False
     refused_state: bool = False  # the last refusal said "not in this state"
     late: bool = False
@@ -93,12 +95,12 @@ class Life:
     end: tuple[Outcome, str] | None = None
 
     @classmethod
-    def begin(cls, change: Change, moved: Mapping[str, When]) -> Life:
-        """The life of `change` before anything happened; `moved` is what earlier 6347 refusals taught."""
+    def begin(cls, change: Change) -> Life:
+        """The life of `change` before anything happened."""
         return cls(
             change=change,
             stage=Stage.ARRIVING if change.arriving else Stage.FENCE,
-            phases=regroup(change.phases, moved),
+            phases=change.phases,
             expected=change.before,
             current=change.run_state,
             lease=change.lease,

@@ -50,8 +50,17 @@ def after_look(life: Life, saw: Saw) -> Life:
 # A RUNNING seen here may be older than our stop, and an unknown touch may be somebody's.
 _MAY_STILL_STOP = frozenset({Stage.STOP_SETTLE, Stage.STOPPING})
 
-# What a notebook shows whose start did not last. Nobody but the cloud can bring that about.
-_FALLEN = frozenset({Status.STARTING, Status.START_FAILED, Status.ERROR, Status.FROZEN})
+# What a notebook shows whose start did not last.
+_FALLEN = frozenset(
+    {
+        Status.STARTING,
+        Status.START_FAILED,
+        Status.CREATE_FAILED,
+        Status.DELETE_FAILED,
+        Status.ERROR,
+        Status.FROZEN,
+    }
+)
 
 
 def _owes(life: Life, status: Status) -> bool:
@@ -74,8 +83,9 @@ def _remember(life: Life, stage: Stage, saw: Saw) -> Life:
 
 
 def _mark(sight: Sight, before: tuple[int, int]) -> tuple[int, int]:
-    started = sight.lease.create_at if sight.lease is not None else 0
-    return (started or before[0], sight.update_at or before[1])
+    lease = sight.lease
+    granted = max(lease.create_at, lease.update_at) if lease is not None else 0
+    return (max(granted, before[0]), max(sight.update_at, before[1]))
 
 
 def _off(expected: Mapping[str, object], sight: Sight) -> bool:
@@ -167,7 +177,7 @@ def _still_running(life: Life, saw: Saw) -> Life:
 def _restarted(life: Life, sight: Sight) -> bool:
     """Whether somebody started the notebook again after our stop.
 
-    The lease begins anew with a start. Where our stop was not answered, any touch since is somebody's.
+    The lease is granted anew with a start. Where our stop was not answered, any touch since is somebody's.
     """
     now = _mark(sight, life.mark)
     return now != life.mark if life.doubt else now[0] != life.mark[0]
@@ -210,7 +220,7 @@ def _values(life: Life, saw: Saw) -> Life:
     if life.stage is Stage.PUT_SETTLE and life.tried(Step.PUT) < _tries(life) and not give_up:
         return replace(life, stage=Stage.READY, settle=0)
     reason = f"update not applied: {life.trouble or 'accepted, but the old value is still shown'}"
-    if life.reverting:
+    if life.reverting and not life.home:
         return over(life, Outcome.STRANDED, so_far(life) + reason)
     return homeward(life, Outcome.FAILED, reason)
 
@@ -252,9 +262,7 @@ def _other_state(life: Life) -> Life:
     if not life.change.may_restart:
         outcome = Outcome.FAILED if life.written else Outcome.SKIPPED
         return homeward(life, outcome, _no_restart(body))
-    return onward(
-        replace(life, tries={**life.tries, Step.PUT: 0}, phases=regroup(life.phases, life.moved))
-    )
+    return onward(replace(life, tries={**life.tries, Step.PUT: 0}, phases=regroup(life.phases, life.moved)))
 
 
 # --- after a start -------------------------------------------------------------------------------------
@@ -276,21 +284,29 @@ def _starts(life: Life, saw: Saw) -> Life:
 def _still_stopped(life: Life, saw: Saw) -> Life:
     if life.settle + 1 < LOOKS:
         return _look_again(life, saw)
+    life = _drifted(life, saw.sight)
     if life.tried(Step.START) < _tries(life):
-        return replace(life, stage=Stage.READY, settle=0, current=Status.STOPPED)
-    reason = f"would not start: {life.trouble or 'still STOPPED'}"
-    if _off(life.expected, saw.sight):
-        return stays_stopped(life, f"{reason}; {difference(life.expected, saw.sight.values)}")
-    return cannot_start(life, reason)
+        return onward(replace(life, current=Status.STOPPED))
+    return cannot_start(life, f"would not start: {life.trouble or 'still STOPPED'}")
 
 
 def _start_failed(life: Life, saw: Saw) -> Life:
+    life = _drifted(life, saw.sight)
     reason = f"{saw.sight.status}{_why(saw.sight)}"
-    if _off(life.expected, saw.sight):
-        reason += f"; {difference(life.expected, saw.sight.values)}"
-    elif not life.reverting and _old_values(life):
+    if _old_values(life) and not life.reverting:
         return cannot_start(life, reason)
     return over(life, Outcome.STRANDED, so_far(life) + reason)
+
+
+def _drifted(life: Life, sight: Sight) -> Life:
+    """Takes in that somebody changed the notebook on its way home; it is still brought there."""
+    if not _off(life.expected, sight) or _has_drifted(life):
+        return life
+    return replace(life, ending=(Outcome.DRIFTED, so_far(life) + difference(life.expected, sight.values)))
+
+
+def _has_drifted(life: Life) -> bool:
+    return life.ending is not None and life.ending[0] is Outcome.DRIFTED
 
 
 def stays_stopped(life: Life, reason: str) -> Life:
@@ -319,7 +335,12 @@ def cannot_start(life: Life, reason: str) -> Life:
 
 
 def _old_values(life: Life) -> dict[str, object]:
-    """What the fields that we changed for a stopped notebook held before; growth cannot be undone."""
+    """What the fields that we changed for a stopped notebook held before; growth cannot be undone.
+
+    Nothing, once somebody else has changed them: that is not ours to replace.
+    """
+    if _has_drifted(life):
+        return {}
     return {
         name: life.change.before[name]
         for name, value in life.expected.items()

@@ -136,7 +136,7 @@ def seal(plan: Plan) -> Plan:
 
 def dump_plan(plan: Plan) -> bytes:
     """The plan as JSON a person can read."""
-    return json.dumps(_PLANS.dump_python(plan, mode="json"), indent=1, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(_PLANS.dump_python(plan, mode="json"), indent=1).encode() + b"\n"
 
 
 def load_plan(data: bytes, where: str) -> Plan:
@@ -161,5 +161,5 @@ def load_plan(data: bytes, where: str) -> Plan:
 
 def _digest(raw: Mapping[str, Any]) -> str:
     sealed = {key: value for key, value in raw.items() if key != "digest"}
-    text = json.dumps(sealed, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(sealed, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -107,18 +107,32 @@ class Admission(Generic[SeatT]):
         self._limits = _group_limits(rollout.max_unavailable, [c for c in changes if away(c)])
         self._taken: Counter[tuple[str, str]] = Counter()
         self._waiting: deque[SeatT] = deque()
+        self._overdue: deque[SeatT] = deque()
         self._parked: dict[tuple[str, str], deque[SeatT]] = {}
         self.in_flight = 0
         self.failures = 0
 
-    def release(self, changes: Iterable[SeatT]) -> None:
-        """Adds the changes of a wave to those that may start."""
-        self._waiting.extend(changes)
+    def release(self, changes: Iterable[SeatT], *, overdue: bool = False) -> None:
+        """Adds changes to those that may start.
+
+        `overdue` ones are under way already, left so by an earlier process: no budget keeps them from going
+        home.
+        """
+        (self._overdue if overdue else self._waiting).extend(changes)
+
+    def count_past(self, *, failed: bool) -> None:
+        """Books a change that ended before this process began."""
+        self.failures += failed
+
+    @property
+    def overdue(self) -> bool:
+        """Whether a change waits that no budget may hold back."""
+        return bool(self._overdue)
 
     @property
     def pending(self) -> int:
         """How many released changes have not started."""
-        return len(self._waiting) + sum(len(parked) for parked in self._parked.values())
+        return len(self._overdue) + len(self._waiting) + sum(len(parked) for parked in self._parked.values())
 
     @property
     def may_yet_start(self) -> bool:
@@ -142,6 +156,11 @@ class Admission(Generic[SeatT]):
 
     def next(self) -> SeatT | None:
         """Takes the next change that every budget admits; None when none may start at this moment."""
+        if self._overdue and self.in_flight < self._concurrency:
+            change = self._overdue.popleft()
+            self._take(change, +1)
+            self.in_flight += 1
+            return change
         if self.exhausted or self.in_flight >= self._concurrency or not self._failure_room():
             return None
         while self._waiting:

@@ -1,0 +1,161 @@
+"""The ModelArts API of one scope, in the words of the core: by its shape, the `Cloud` of the engine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from fleet.client import operations, rows
+from fleet.client.caller import Caller
+from fleet.client.listing import Pass
+from fleet.client.operations import IMAGE_PAGE_SIZE, PAGE_SIZE, Operations
+from fleet.client.wire import Request
+from fleet.core.calls import Look, Receipt, Turn
+from fleet.core.errors import CallError, Meaning
+from fleet.core.notebook import Flavor, Image, Notebook
+from fleet.core.scope import Project, ScopeSpec, Workspace
+
+IMAGE_TYPES = ("BUILD_IN", "DEDICATED")
+FLAVOR_TYPES = ("MANAGED", "DEDICATED")
+DEFAULT_WORKSPACE = "0"
+
+
+class ModelArts:
+    """One scope of the cloud. Every method raises CallError when it gives up."""
+
+    def __init__(self, spec: ScopeSpec, caller: Caller, iam: Caller, calls: Counter[str]) -> None:
+        self.spec = spec
+        self.calls = calls  # requests sent so far, by kind: get, list, put, stop, start, lease, login ...
+        self._caller = caller
+        self._iam = iam
+        self._operations = Operations(spec.project_id)
+        self._workspaces = spec.workspaces
+
+    async def turn(self) -> Turn:
+        """Waits until shortly before the next write may leave."""
+        return await self._caller.turn()
+
+    async def look(self, notebook_id: str) -> Look:
+        """The notebook as it is now (ShowNotebook)."""
+        answer = await self._caller.call(self._operations.show(notebook_id))
+        return Look(rows.notebook(answer.payload), answer.request_id, answer.sends)
+
+    async def put(self, notebook_id: str, body: Mapping[str, Any], turn: Turn) -> Receipt:
+        """UpdateNotebook. The reply is not read: it is sparse, only a look proves the change."""
+        return await self._write(self._operations.update(notebook_id, body), turn)
+
+    async def stop(self, notebook_id: str, turn: Turn) -> Receipt:
+        """StopNotebook."""
+        return await self._write(self._operations.stop(notebook_id), turn)
+
+    async def start(self, notebook_id: str, query: Mapping[str, Any], turn: Turn) -> Receipt:
+        """StartNotebook with `duration` in ms (-1 switches auto stop off) and `type`."""
+        return await self._write(self._operations.start(notebook_id, query), turn)
+
+    async def renew_lease(self, notebook_id: str, query: Mapping[str, Any], turn: Turn) -> Receipt:
+        """RenewLease with `duration` in ms and `type`."""
+        return await self._write(self._operations.renew_lease(notebook_id, query), turn)
+
+    async def poll(self) -> Sequence[Notebook]:
+        """Every notebook of the scope, as one pass sees it."""
+        if not self._workspaces:
+            self._workspaces = await self._every_workspace()
+        return await self._list(self._workspaces, {})
+
+    async def list_pass(self, filters: Mapping[str, str]) -> list[Notebook]:
+        """One full pass over the notebooks that the server's `filters` let through, each of them once.
+
+        Raises CallError (ODD) when the listing ends early or never; ValueError for an unknown filter.
+        """
+        if "workspace_id" in filters:
+            return await self._list((filters["workspace_id"],), filters)
+        workspaces = self.spec.workspaces or await self._every_workspace()
+        self._workspaces = workspaces
+        return await self._list(workspaces, filters)
+
+    async def images(self) -> list[Image]:
+        """Every image on offer, built-in and own."""
+        found: list[Any] = []
+        for origin in IMAGE_TYPES:
+            pages = partial(self._operations.list_images, origin)
+            found += await self._rows("images", IMAGE_PAGE_SIZE, pages, "data")
+        return rows.unique(found, rows.image, lambda image: image.id)
+
+    async def image(self, image_id: str) -> Image:
+        """One image (ShowImage)."""
+        return rows.image((await self._caller.call(self._operations.show_image(image_id))).payload)
+
+    async def flavors(self) -> list[Flavor]:
+        """Every flavor on offer, of public and dedicated pools."""
+        found: list[Any] = []
+        for resource in FLAVOR_TYPES:
+            answer = await self._caller.call(self._operations.list_flavors(resource))
+            found += rows.page(answer.payload, "flavors", "data").rows
+        return rows.unique(found, rows.flavor, lambda flavor: flavor.id)
+
+    async def switchable_flavors(self, notebook_id: str) -> list[Flavor]:
+        """The flavors that this notebook can be switched to (ShowSwitchableFlavors)."""
+        answer = await self._caller.call(self._operations.switchable_flavors(notebook_id))
+        found = rows.page(answer.payload, "flavors", "data").rows
+        return rows.unique(found, rows.flavor, lambda flavor: flavor.id)
+
+    async def workspaces(self) -> list[Workspace]:
+        """The workspaces of the project."""
+        found = await self._rows("workspaces", PAGE_SIZE, self._operations.list_workspaces, "workspaces")
+        return rows.unique(found, rows.workspace, lambda workspace: workspace.id)
+
+    async def projects(self) -> list[Project]:
+        """The projects of the account in this region, as IAM lists them."""
+        answer = await self._iam.call(operations.list_projects(self.spec.region))
+        return [rows.project(row) for row in rows.page(answer.payload, "projects").rows]
+
+    async def _write(self, request: Request, turn: Turn) -> Receipt:
+        answer = await self._caller.call(request, turn)
+        return Receipt(answer.status, answer.request_id, answer.sends)
+
+    async def _every_workspace(self) -> tuple[str, ...]:
+        try:
+            listed = await self.workspaces()
+        except CallError as error:
+            raise _unlisted(error, self.spec.name) from None
+        return tuple(dict.fromkeys([DEFAULT_WORKSPACE, *(workspace.id for workspace in listed)]))
+
+    async def _list(self, workspaces: Sequence[str], filters: Mapping[str, str]) -> list[Notebook]:
+        found: list[Any] = []
+        for query in _queries(self.spec.features, workspaces, filters):
+            pages = partial(self._operations.list_notebooks, self.spec.listing, query)
+            found += await self._rows("notebooks", PAGE_SIZE, pages, "data")
+        return rows.unique(found, rows.notebook, lambda notebook: notebook.id)
+
+    async def _rows(
+        self, what: str, page_size: int, request_at: Callable[[int], Request], name: str
+    ) -> list[Any]:
+        """The rows of one pass over a paged listing."""
+        walk = Pass(f"{what} of scope {self.spec.name}", page_size)
+        found: list[Any] = []
+        while not walk.done:
+            answer = await self._caller.call(request_at(walk.offset))
+            page = rows.page(answer.payload, name)
+            walk.take(page)
+            found += page.rows
+        return found
+
+
+def _queries(
+    features: Sequence[str], workspaces: Sequence[str], filters: Mapping[str, str]
+) -> list[dict[str, str]]:
+    """One query a feature and workspace: without them the server looks at NOTEBOOK in workspace 0 only."""
+    asked = (filters["feature"],) if "feature" in filters else features
+    return [{**filters, "feature": f, "workspace_id": w} for f in asked for w in workspaces]
+
+
+def _unlisted(error: CallError, scope: str) -> CallError:
+    """A listing without all workspaces would have a hole, so the person must say which ones to list."""
+    if error.meaning not in (Meaning.FORBIDDEN, Meaning.WRONG_ADDRESS):
+        return error
+    text = f'cannot list the workspaces of scope {scope}; name them there, such as workspaces = ["0"]'
+    return CallError(
+        Meaning.FORBIDDEN, text, status=error.status, code=error.code, request_id=error.request_id
+    )

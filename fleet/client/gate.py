@@ -1,0 +1,92 @@
+"""What every request passes: a place under the rate, and a seat among the requests in flight.
+
+One gate a throttle key and class. The arithmetic is `Pace`; here is only the waiting, first come first
+served. A request passes in two steps: it waits for its slot and its seat before a connection is taken, and
+`leaving` looks once more at the moment when its bytes leave, because the connection may have been slow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+
+from fleet.client.clock import Clock
+from fleet.core.calls import Turn
+from fleet.core.errors import CallError
+from fleet.core.events import Slowed
+from fleet.core.pace import Pace
+
+IN_FLIGHT = 32
+LEAD = 2.0  # s between the end of a turn's wait and its slot: room for a last look
+_SHORTEST_SLEEP = 0.001  # s; a wait that rounding makes shorter than the clock's step would never end
+
+OnSlowed = Callable[[Slowed], None]
+
+
+class Gate:
+    """The requests of one throttle key and class. `key` names it in events."""
+
+    def __init__(
+        self, key: str, pace: Pace, clock: Clock, *, on_slowed: OnSlowed, in_flight: int = IN_FLIGHT
+    ) -> None:
+        self.key = key
+        self._pace = pace
+        self._clock = clock
+        self._on_slowed = on_slowed
+        self._slots = anyio.Lock(fast_acquire=True)
+        self._door = anyio.Lock(fast_acquire=True)
+        # Not a CapacityLimiter: that one lends to tasks and would cost the hot path a switch each time.
+        self._seats = anyio.Semaphore(in_flight, fast_acquire=True)
+
+    async def pass_(self) -> None:
+        """Waits for a slot and a seat; the caller must `leave`."""
+        async with self._door:
+            slot = self._pace.reserve(self._clock.monotonic())
+            await self._until(lambda _: slot)
+            await self._sit_down()
+
+    async def turn(self) -> Turn:
+        """Takes a slot and returns shortly before it, so that a last look is still fresh at the write."""
+        async with self._slots:
+            slot = self._pace.reserve(self._clock.monotonic())
+            await self._until(lambda _: slot - LEAD)
+        return Turn(slot)
+
+    async def pass_turn(self, turn: Turn) -> None:
+        """Waits for the slot of `turn` and a seat; the caller must `leave`."""
+        await self._until(lambda _: turn.at)
+        async with self._door:
+            await self._sit_down()
+
+    async def leaving(self) -> float:
+        """To be called when the bytes are about to leave: waits if a window is full, records the instant."""
+        await self._until(self._pace.clear_at)
+        now = self._clock.monotonic()
+        self._pace.sent(now)
+        return now
+
+    def leave(self) -> None:
+        """Gives the seat back."""
+        self._seats.release()
+
+    def refused(self, error: CallError, sent_at: float) -> None:
+        """Takes in a 429 that a request sent at `sent_at` got, and says so when it taught us something."""
+        news = self._pace.refused(
+            error.limit, error.retry_after, sent_at=sent_at, now=self._clock.monotonic()
+        )
+        if news:
+            self._on_slowed(Slowed(self._clock.wall(), self.key, news))
+
+    async def _sit_down(self) -> None:
+        await self._seats.acquire()
+        try:
+            await self._until(self._pace.clear_at)
+        except BaseException:
+            self._seats.release()
+            raise
+
+    async def _until(self, due: Callable[[float], float]) -> None:
+        """Waits as long as `due` of the present instant lies ahead of it."""
+        while (wait := due(now := self._clock.monotonic()) - now) > 0:  # noqa: ASYNC110 - only time tells
+            await anyio.sleep(max(wait, _SHORTEST_SLEEP))

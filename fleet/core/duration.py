@@ -1,0 +1,19 @@
+"""How long something takes, for people, in the spelling of job files: 7.7s, 5m, 1h30m."""
+
+from __future__ import annotations
+
+
+def duration(seconds: float) -> str:
+    """`seconds` (at least 0) to a tenth below ten seconds, to a second below an hour, then to a minute."""
+    if seconds < 9.95:
+        return f"{round(seconds, 1):g}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return _joined(whole // 60, "m", whole % 60, "s")
+    return _joined(whole // 3600, "h", whole % 3600 // 60, "m")
+
+
+def _joined(large: int, unit: str, small: int, smaller: str) -> str:
+    return f"{large}{unit}{small}{smaller}" if small else f"{large}{unit}"

@@ -1,0 +1,280 @@
+"""The road of one call: what is tried again, what never is, what is counted, and when it ends for all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from fleet.client.auth import Auth
+from fleet.client.caller import Caller
+from fleet.client.canary import Canary
+from fleet.client.clock import Clock
+from fleet.client.gate import Gate
+from fleet.client.transport import Leaving
+from fleet.client.wire import Kind, Request, Response
+from fleet.core.errors import CallError, Meaning
+from fleet.core.events import Slowed
+from fleet.core.pace import Pace, Rate
+
+if TYPE_CHECKING:
+    Sample = Callable[[str], bytes]
+
+pytestmark = pytest.mark.looptime
+
+READ = Request("get", Kind.READ, "GET", "/v1/x")
+WRITE = Request("put", Kind.WRITE, "PUT", "/v1/x", body=b"{}")
+
+Ending = tuple[int, bytes] | CallError
+OK: Ending = (200, b'{"ok":1}')
+
+
+class Tokens(Auth):
+    """Numbered tokens."""
+
+    def __init__(self, renewable: bool = True) -> None:
+        self.renewable = renewable
+        self.number = 1
+        self.failure: CallError | None = None
+
+    def headers(self, request: Request, now: float) -> dict[str, str]:
+        return {"x-auth-token": f"t{self.number}"}
+
+    async def renew(self, refused: Mapping[str, str]) -> None:
+        if self.failure is not None:
+            raise self.failure
+        if refused["x-auth-token"] == f"t{self.number}":
+            self.number += 1
+
+
+@dataclass
+class Script:
+    """A transport that ends call after call as told, and the last way for ever."""
+
+    endings: list[Ending]
+    headers: list[dict[str, str]] = field(default_factory=list)
+    answer_headers: dict[str, str] = field(default_factory=dict)
+    takes: float = 0.0
+
+    async def send(
+        self, request: Request, headers: Mapping[str, str], *, within: float, leaving: Leaving
+    ) -> Response:
+        ending = self.endings.pop(0) if len(self.endings) > 1 else self.endings[0]
+        if isinstance(ending, CallError) and ending.meaning is Meaning.UNREACHABLE:
+            raise ending
+        await leaving()
+        self.headers.append(dict(headers))
+        await anyio.sleep(self.takes)
+        if isinstance(ending, CallError):
+            raise ending
+        return Response(
+            ending[0], {"content-type": "application/json", **self.answer_headers}, ending[1], "h"
+        )
+
+
+class Desk:
+    """A caller on a script."""
+
+    def __init__(self, clock: Clock, *endings: Ending, auth: Auth | None = None) -> None:
+        self.script = Script(list(endings))
+        self.told: list[Slowed] = []
+        self.calls: Counter[str] = Counter()
+        self.now = clock.monotonic
+        gates = {kind: Gate(kind, Pace(Rate(100, 1.0)), clock, on_slowed=self.told.append) for kind in Kind}
+        self.caller = Caller(
+            host="h",
+            transport=self.script,
+            auth=auth or Tokens(),
+            canary=Canary(),
+            gates=gates,
+            clock=clock,
+            jitter=lambda: 0.5,
+            user_agent="fleet-test",
+            calls=self.calls,
+        )
+
+    @property
+    def sends(self) -> int:
+        return len(self.script.headers)
+
+    async def write(self) -> int:
+        return (await self.caller.call(WRITE, await self.caller.turn())).sends
+
+    async def fail(self, request: Request) -> CallError:
+        with pytest.raises(CallError) as caught:
+            await (self.write() if request is WRITE else self.caller.call(request))
+        return caught.value
+
+
+Make = Callable[..., Desk]
+
+
+@pytest.fixture
+def make(loop_clock: Clock) -> Make:
+    return lambda *endings, **named: Desk(loop_clock, *endings, **named)
+
+
+async def test_headers_that_every_request_carries(make: Make) -> None:
+    desk = make(OK)
+    await desk.caller.call(READ)
+    assert desk.script.headers == [
+        {
+            "host": "h",
+            "content-type": "application/json",
+            "accept": "application/json",
+            "accept-encoding": "identity",
+            "user-agent": "fleet-test",
+            "x-language": "en-us",
+            "x-auth-token": "t1",
+        }
+    ]
+
+
+async def test_a_read_is_tried_again_until_it_succeeds(make: Make) -> None:
+    lost, odd = CallError(Meaning.LOST, ""), (200, b"<html>")
+    desk = make(lost, (500, b"{}"), odd, CallError(Meaning.UNREACHABLE, ""), OK)
+    answer = await desk.caller.call(READ)
+    assert (answer.payload, answer.sends) == ({"ok": 1}, 4)
+    assert desk.calls == {"get": 4}
+    assert desk.now() > 1.0
+
+
+async def test_a_read_gives_up_with_the_last_error(make: Make) -> None:
+    desk = make((500, b'{"error_msg":"broken"}'))
+    assert "broken" in str(await desk.fail(READ))
+    assert desk.sends == 8
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        CallError(Meaning.LOST, ""),
+        (500, b"{}"),
+        (502, b"{}"),
+        (504, b""),
+        (200, b"<html>"),
+        (302, b""),
+        (408, b"{}"),
+    ],
+)
+async def test_a_write_in_doubt_is_sent_once(make: Make, ending: Ending) -> None:
+    desk = make(ending)
+    assert (await desk.fail(WRITE)).in_doubt
+    assert desk.sends == 1
+
+
+@pytest.mark.parametrize("name", ["busy.400", "missing.400", "denied.403"])
+async def test_a_refusal_is_final(make: Make, sample: Sample, name: str) -> None:
+    desk = make((int(name[-3:]), sample(name)))
+    assert not (await desk.fail(WRITE)).in_doubt
+    assert desk.sends == 1
+
+
+async def test_a_write_that_was_certainly_not_applied_is_sent_again_with_a_new_turn(
+    make: Make, sample: Sample
+) -> None:
+    recovering = (400, b'{"error_code":"ModelArts.6333"}')
+    desk = make((429, sample("throttled.429")), recovering, CallError(Meaning.UNREACHABLE, ""), OK)
+    assert await desk.write() == 3
+    assert desk.calls == {"put": 3}
+
+
+async def test_being_throttled_slows_the_gate_down_and_is_told(make: Make, sample: Sample) -> None:
+    desk = make((429, sample("throttled.429")), OK)
+    await desk.caller.call(READ)
+    begun = desk.now()
+    for _ in range(5):
+        await desk.caller.call(READ)
+    assert desk.now() - begun > 5 * 1.0
+    assert "keeping to 60/min by policy user" in desk.told[0].text
+
+
+async def test_throttling_alone_never_uses_up_the_attempts(make: Make) -> None:
+    desk = make(*[(429, b"{}")] * 20, OK)
+    assert (await desk.caller.call(READ)).sends == 21
+
+
+async def test_an_expired_token_is_renewed_once_and_the_call_replayed_once(
+    make: Make, sample: Sample
+) -> None:
+    desk = make((401, sample("token.401")), OK)
+    assert await desk.write() == 2
+    assert [headers["x-auth-token"] for headers in desk.script.headers] == ["t1", "t2"]
+
+
+async def test_a_fresh_token_that_is_refused_too_ends_it_for_all(make: Make, sample: Sample) -> None:
+    desk = make((401, sample("token.401")))
+    assert (await desk.fail(READ)).meaning is Meaning.UNAUTHENTICATED
+    assert desk.sends == 2
+    assert (await desk.fail(WRITE)).meaning is Meaning.UNAUTHENTICATED
+    assert desk.sends == 2
+
+
+async def test_an_expired_token_that_nobody_can_renew_ends_it_for_all(make: Make, sample: Sample) -> None:
+    desk = make((401, sample("token.401")), auth=Tokens(renewable=False))
+    error = await desk.fail(READ)
+    assert error.meaning is Meaning.UNAUTHENTICATED
+    assert "fetch a new one" in error.text
+    assert desk.sends == 1
+
+
+async def test_a_renewal_that_fails_is_the_calls_error(make: Make, sample: Sample) -> None:
+    tokens = Tokens()
+    tokens.failure = CallError(Meaning.SERVER, "IAM is down")
+    desk = make((401, sample("token.401")), OK, auth=tokens)
+    assert (await desk.fail(READ)).text == "IAM is down"
+
+
+async def test_fifty_workers_send_one_wrong_signature(make: Make, sample: Sample) -> None:
+    desk = make((401, sample("signature.401")))
+    errors: list[CallError] = []
+
+    async def worker() -> None:
+        try:
+            await desk.caller.call(READ)
+        except CallError as error:
+            errors.append(error)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(50):
+            group.start_soon(worker)
+    assert desk.sends == 1
+    assert {(error.meaning, error.code) for error in errors} == {(Meaning.UNAUTHENTICATED, "APIGW.0301")}
+    assert len(errors) == 50
+    with pytest.raises(CallError):
+        await desk.caller.turn()
+
+
+async def test_a_refusal_stops_requests_that_are_already_waiting_for_their_slot(
+    make: Make, sample: Sample
+) -> None:
+    desk = make(OK, (401, sample("signature.401")))
+    await desk.caller.call(READ)
+    results: Counter[str] = Counter()
+
+    async def worker() -> None:
+        try:
+            await desk.caller.call(READ)
+        except CallError as error:
+            results[error.meaning] += 1
+
+    async with anyio.create_task_group() as group:
+        for _ in range(50):
+            group.start_soon(worker)
+    assert results == {Meaning.UNAUTHENTICATED: 50}
+    assert desk.sends < 10
+
+
+async def test_a_cancelled_call_leaves_its_seat(make: Make) -> None:
+    desk = make(OK)
+    desk.script.takes = 100.0
+    for _ in range(40):
+        with anyio.move_on_after(1.0):
+            await desk.caller.call(READ)
+    desk.script.takes = 0.0
+    with anyio.fail_after(10.0):
+        await desk.caller.call(READ)

@@ -1,0 +1,139 @@
+"""What scopes share, and which scopes are refused before anything is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from fleet.client import connect
+from fleet.client.connect import lowest_rates
+from fleet.core.errors import UsageError
+from fleet.core.pace import Rate
+from fleet.core.scope import AkSkKeys, PasswordLogin, ScopeSpec, TokenGiven
+from fleet.simulator.app import serve
+from fleet.simulator.cloud import Cloud
+
+if TYPE_CHECKING:
+    from fleet.client import ModelArts
+    from fleet.engine.ports import Cloud as Port
+
+NOW = 1_764_000_000.0
+SpecOf = Callable[..., ScopeSpec]
+
+
+def is_a_cloud(api: ModelArts) -> Port:
+    """The type checker proves that the engine can use what the client gives."""
+    return api
+
+
+async def instants(cloud: Cloud, spec_of: SpecOf, changes: Sequence[dict[str, Any]]) -> list[float]:
+    """When requests arrive if every scope hurries to look at a notebook ten times."""
+    loop = asyncio.get_running_loop()
+    notebook = next(iter(cloud.world.notebooks))
+    async with serve(cloud, clock=lambda: NOW + loop.time()) as url:
+        specs = [replace(spec_of(url), **change) for change in changes]
+        async with (
+            connect(specs, monotonic=loop.time, wall=lambda: NOW + loop.time()) as scopes,
+            anyio.create_task_group() as group,
+        ):
+
+            async def hurry(api: ModelArts) -> None:
+                for _ in range(10):
+                    await is_a_cloud(api).look(notebook)
+
+            for api in scopes.values():
+                group.start_soon(hurry, api)
+    return [record.at for record in cloud.log]
+
+
+@pytest.mark.looptime
+async def test_scopes_of_one_credential_share_the_lowest_rate(cloud: Cloud, spec_of: SpecOf) -> None:
+    project = next(iter(cloud.world.notebooks.values())).project
+    at = await instants(
+        cloud,
+        spec_of,
+        [
+            {"name": "a", "project_id": project, "rate": Rate(100, 1.0)},
+            {"name": "b", "project_id": project, "rate": Rate(60, 60.0)},
+        ],
+    )
+    assert len(at) == 20
+    assert all(after - before > 1.0 for before, after in pairwise(at))
+
+
+@pytest.mark.looptime
+async def test_scopes_of_different_credentials_do_not_wait_for_each_other(
+    cloud: Cloud, spec_of: SpecOf
+) -> None:
+    project = next(iter(cloud.world.notebooks.values())).project
+    token, _ = cloud.access.issue_token(project, NOW)
+    rate = Rate(60, 60.0)
+    at = await instants(
+        cloud,
+        spec_of,
+        [
+            {"name": "a", "project_id": project, "rate": rate},
+            {"name": "b", "project_id": project, "rate": rate, "credential": TokenGiven(token)},
+        ],
+    )
+    assert len(at) == 20
+    assert at[-1] - at[0] < 11.0
+
+
+def test_the_lowest_rate_is_told_by_requests_per_second(spec_of: SpecOf) -> None:
+    spec = spec_of("http://h:1")
+    specs = [replace(spec, rate=rate) for rate in (Rate(10, 1.0), Rate(300, 60.0), Rate(400, 60.0))]
+    assert lowest_rates(specs) == {spec.throttle: Rate(300, 60.0)}
+
+
+def test_a_throttle_key_is_host_and_credential(spec_of: SpecOf) -> None:
+    spec = spec_of("http://H:1")
+    assert spec.throttle == f"h:1 as access key {spec.credential.identity.split()[-1]}"
+    assert replace(spec, endpoint="http://h:2").throttle != spec.throttle
+    assert replace(spec, credential=AkSkKeys("other", "s")).throttle != spec.throttle
+    assert replace(spec, region="elsewhere", project_id="1" * 32).throttle == spec.throttle
+    secret = [TokenGiven("canary"), PasswordLogin("ana", "lab", "canary"), AkSkKeys("a", "canary", "canary")]
+    shown = [spec_of("http://h:1", credential=credential) for credential in secret]
+    assert "canary" not in f"{shown}{[each.throttle for each in shown]}"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"project_id": "../x"}, "project_id"),
+        ({"credential": TokenGiven("a b")}, "scope lab-a: token"),
+        ({"endpoint": "ftp://h"}, "scope lab-a: endpoint"),
+        ({"endpoint": "https://user:canary@h"}, "scope lab-a: endpoint"),
+        ({"endpoint": "https://h/path"}, "scope lab-a: endpoint"),
+        ({"endpoint": "https://h?q"}, "scope lab-a: endpoint"),
+        ({"endpoint": "https://h#f"}, "scope lab-a: endpoint"),
+        ({"endpoint": "https://bücher.example"}, "scope lab-a: endpoint"),
+        ({"endpoint": "h"}, "scope lab-a: endpoint"),
+        ({"iam_endpoint": "https://h:99999"}, "scope lab-a: iam_endpoint"),
+        ({"iam_endpoint": ""}, "scope lab-a: iam_endpoint"),
+        ({"ca_file": "/nowhere.pem"}, "ca_file: /nowhere.pem"),
+    ],
+)
+async def test_a_scope_that_cannot_be_used_is_refused_in_one_line(
+    spec_of: SpecOf, change: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UsageError, match=told) as caught:
+        async with connect([spec_of("http://127.0.0.1:1", **change)]):
+            pass
+    assert "\n" not in str(caught.value)
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://h", "https://h/", "http://127.0.0.1:80", "https://H.example.com:443/", "http://[::1]:9"],
+)
+async def test_every_spelling_of_an_address_can_be_used(spec_of: SpecOf, address: str) -> None:
+    async with connect([spec_of(address, iam_endpoint=address)]) as scopes:
+        assert set(scopes) == {"lab-a"}

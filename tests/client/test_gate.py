@@ -1,0 +1,175 @@
+"""Gates in virtual time: first come first served, even slots, seats, and nothing over a limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import pairwise
+
+import anyio
+import pytest
+
+from fleet.client.clock import Clock
+from fleet.client.gate import LEAD, Gate
+from fleet.core.calls import Turn
+from fleet.core.errors import CallError, Meaning
+from fleet.core.events import Slowed
+from fleet.core.pace import Limit, Pace, Rate
+
+pytestmark = pytest.mark.looptime
+
+
+class Watched:
+    """A gate with what passed it."""
+
+    def __init__(self, clock: Clock, rate: Rate, in_flight: int = 32) -> None:
+        self.told: list[Slowed] = []
+        self.left: list[tuple[int, float]] = []
+        self.aboard = self.most_aboard = 0
+        self.now = clock.monotonic
+        self.gate = Gate("key", Pace(rate), clock, on_slowed=self.told.append, in_flight=in_flight)
+
+    async def read(self, number: int, takes: float = 0.0) -> None:
+        await self.gate.pass_()
+        await self._send(number, takes)
+
+    async def write(self, number: int, turn: Turn | None = None, takes: float = 0.0) -> None:
+        await self.gate.pass_turn(turn or await self.gate.turn())
+        await self._send(number, takes)
+
+    async def _send(self, number: int, takes: float) -> None:
+        self.aboard += 1
+        self.most_aboard = max(self.most_aboard, self.aboard)
+        try:
+            self.left.append((number, await self.gate.leaving()))
+            await anyio.sleep(takes)
+        finally:
+            self.aboard -= 1
+            self.gate.leave()
+
+
+Make = Callable[..., Watched]
+
+
+@pytest.fixture
+def make(loop_clock: Clock) -> Make:
+    return lambda *args, **named: Watched(loop_clock, *args, **named)
+
+
+async def test_reads_pass_in_the_order_they_came_at_even_distance(make: Make) -> None:
+    watched = make(Rate(60, 60.0))
+    async with anyio.create_task_group() as group:
+        for number in range(20):
+            group.start_soon(watched.read, number)
+    assert [number for number, _ in watched.left] == list(range(20))
+    assert all(after - before > 1.0 for (_, before), (_, after) in pairwise(watched.left))
+    assert watched.left[-1][1] == pytest.approx(19 * 1.05, abs=0.1)
+
+
+async def test_a_fast_gate_keeps_its_rate(make: Make) -> None:
+    watched = make(Rate(1000, 1.0), in_flight=100)
+
+    async def worker() -> None:
+        for _ in range(20):
+            await watched.read(0, takes=0.05)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(100):
+            group.start_soon(worker)
+    instants = [at for _, at in watched.left]
+    assert instants[-1] - instants[0] == pytest.approx(2.1, rel=0.02)
+    busiest = max(sum(1 for at in instants if start <= at < start + 1.0) for start in instants[::100])
+    assert busiest <= 1000
+
+
+async def test_seats_are_apart_from_the_rate(make: Make) -> None:
+    watched = make(Rate(100, 1.0), in_flight=3)
+    async with anyio.create_task_group() as group:
+        for number in range(12):
+            group.start_soon(watched.read, number, 10.0)
+    assert watched.most_aboard == 3
+    assert watched.now() == pytest.approx(40.0, abs=1.0)
+
+
+async def test_a_turn_comes_early_enough_for_a_last_look(make: Make) -> None:
+    watched = make(Rate(6, 60.0))
+    first, begun = await watched.gate.turn(), watched.now()
+    second = await watched.gate.turn()
+    assert first.at == begun
+    assert watched.now() == pytest.approx(second.at - LEAD)
+    await watched.write(2, second)
+    assert [at for _, at in watched.left] == [pytest.approx(second.at, abs=0.01)]
+
+
+async def test_a_later_turn_does_not_block_an_earlier_one(make: Make) -> None:
+    watched = make(Rate(60, 60.0))
+    turns = [await watched.gate.turn() for _ in range(3)]
+    async with anyio.create_task_group() as group:
+        for number in (2, 1, 0):
+            group.start_soon(watched.write, number, turns[number])
+    assert [number for number, _ in watched.left] == [0, 1, 2]
+
+
+async def test_turns_used_late_and_together_break_no_window(make: Make) -> None:
+    watched = make(Rate(5, 60.0))
+    turns = [await watched.gate.turn() for _ in range(9)]
+    await anyio.sleep(3600)
+    async with anyio.create_task_group() as group:
+        for number, turn in enumerate(turns):
+            group.start_soon(watched.write, number, turn)
+    instants = [at for _, at in watched.left]
+    assert len(instants) == 9
+    assert all(later - earlier >= 60.0 for earlier, later in zip(instants, instants[5:], strict=False))
+
+
+async def test_a_waiter_that_is_cancelled_takes_neither_place_nor_seat_with_it(make: Make) -> None:
+    watched = make(Rate(60, 60.0), in_flight=1)
+    for _ in range(5):
+        with anyio.move_on_after(0.5):
+            await watched.read(0, takes=100.0)
+    with anyio.fail_after(30):
+        await watched.read(1)
+    assert watched.left[-1][0] == 1
+    assert watched.aboard == 0
+
+
+async def test_a_waiter_that_is_cancelled_during_a_pause_leaves_its_seat(make: Make) -> None:
+    watched = make(Rate(60, 60.0), in_flight=1)
+    watched.gate.refused(CallError(Meaning.THROTTLED, "", retry_after=90.0), watched.now())
+    turn = Turn(watched.now())
+    with anyio.move_on_after(10.0):
+        await watched.write(0, turn)
+    with anyio.fail_after(100.0):
+        await watched.write(1, turn)
+    assert [number for number, _ in watched.left] == [1]
+
+
+async def test_a_refusal_teaches_and_is_told_once(make: Make) -> None:
+    watched = make(Rate(100, 1.0))
+    for number in range(61):
+        await watched.read(number)
+    sent_at = watched.left[-1][1]
+    refusal = CallError(Meaning.THROTTLED, "", limit=Limit("user", 60, 60.0))
+    for _ in range(3):
+        watched.gate.refused(refusal, sent_at)
+    assert [(told.key, told.text) for told in watched.told] == [("key", "keeping to 60/min by policy user")]
+    await watched.read(61)
+    assert watched.left[-1][1] >= watched.left[1][1] + 60.0
+
+
+async def test_a_pause_holds_up_requests_that_had_their_slot(make: Make) -> None:
+    watched = make(Rate(60, 60.0))
+    turn = await watched.gate.turn()
+    watched.gate.refused(CallError(Meaning.THROTTLED, "", retry_after=90.0), watched.now())
+    await watched.write(0, turn)
+    assert watched.left[0][1] == pytest.approx(90.0, abs=0.1)
+
+
+async def test_the_instant_counts_at_which_the_bytes_leave(make: Make) -> None:
+    watched = make(Rate(1, 60.0))
+    await watched.gate.pass_()
+    await asyncio.sleep(50)  # a slow connection
+    left = await watched.gate.leaving()
+    watched.gate.leave()
+    await watched.read(1)
+    assert watched.left[0][1] >= left + 60.0
