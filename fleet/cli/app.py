@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +11,12 @@ from typer.exceptions import TyperException
 
 from fleet import __version__
 from fleet.cli import applying, bring, demo, listing, planning, reporting, simulating
+from fleet.cli.output import say_lines, write
 from fleet.core.errors import CallError, Exit, FleetError
-from fleet.core.text import clean
+from fleet.core.spelling import nearest
+
+CTRL_C = 130  # what typer makes of it
+WORDS = {"Value error, ": "", "Input should be": "must be", ". Did you mean": "; did you mean"}
 
 app = typer.Typer(
     name="fleet",
@@ -21,7 +24,6 @@ app = typer.Typer(
     epilog="Start with: fleet demo. Exit codes: 0 done, 1 failed before any write, 2 changes pending, "
     "3 some failed, 4 stopped by a guard, 5 some drifted or gone, 6 interrupted, 7 some stranded or unknown, "
     "64 usage.",
-    no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -31,7 +33,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        print(f"notebook-fleet {__version__}")
+        write(f"notebook-fleet {__version__}\n")
         raise typer.Exit
 
 
@@ -56,6 +58,7 @@ for command in (
     planning.show,
     applying.apply,
     applying.run,
+    applying.resume,
     reporting.report,
     reporting.runs,
     planning.schema,
@@ -69,29 +72,43 @@ for command in (
 def run(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code; no traceback for what a person can mend."""
     try:
-        code = app(args=list(arguments), standalone_mode=False)
+        code = app(args=list(arguments) or ["--help"], prog_name="fleet", standalone_mode=False)
     except TyperException as error:
-        _say(f"{error}\nsee: fleet --help")
-        return Exit.USAGE
-    except typer.Abort:
-        _say("stopped; nothing was sent")
-        return Exit.FAILED_BEFORE_WRITE
+        return _misused(error)
     except (FleetError, CallError, ExceptionGroup) as error:
         return _explained(error)
-    except BrokenPipeError:
-        sys.stderr.close()
-        return Exit.DONE
+    if code == CTRL_C:
+        return _refused("interrupted", Exit.FAILED_BEFORE_WRITE)
+    if not arguments:
+        return Exit.USAGE
     return code if isinstance(code, int) else Exit.DONE
+
+
+def _misused(error: TyperException) -> int:
+    """The words on the command line were wrong: what, the nearest right word, where to read on."""
+    context: typer.Context | None = getattr(error, "ctx", None)
+    advice, path = "", "fleet"
+    if context is not None:
+        path = context.command_path
+        advice = nearest(getattr(error, "option_name", ""), _options(context))
+    what = (str(error) if advice else error.format_message()).rstrip(".")
+    for theirs, ours in WORDS.items():
+        what = what.replace(theirs, ours)
+    return _refused(f"{what[:1].lower()}{what[1:]}{advice}; see: {path} --help", Exit.USAGE)
+
+
+def _options(context: typer.Context) -> Iterator[str]:
+    """The long options of the command that was called."""
+    for parameter in context.command.params:
+        yield from (option for option in parameter.opts if option.startswith("--"))
 
 
 def _explained(error: BaseException) -> int:
     cause = _first(error)
     if isinstance(cause, FleetError):
-        _say(str(cause))
-        return cause.exit
+        return _refused(str(cause), cause.exit)
     if isinstance(cause, CallError):
-        _say(str(cause))
-        return Exit.FAILED_BEFORE_WRITE
+        return _refused(str(cause), Exit.FAILED_BEFORE_WRITE)
     raise error
 
 
@@ -103,6 +120,6 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-def _say(text: str) -> None:
-    lines = text.splitlines() or [""]
-    print("fleet: " + "\n".join(clean(line, 1000) for line in lines), file=sys.stderr)
+def _refused(text: str, code: Exit) -> int:
+    say_lines(f"fleet: {text}".splitlines())
+    return code

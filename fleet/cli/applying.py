@@ -6,24 +6,26 @@ import os
 import secrets
 import string
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TextIO
 
 import anyio
 import typer
 
+from fleet.cli.output import reason, say, say_lines
 from fleet.cli.planning import ChurnOption, JobArgument, PlanArgument, make
-from fleet.cli.planview import show_plan
-from fleet.cli.reporting import FormatOption, show_report
+from fleet.cli.planview import plan_lines
+from fleet.cli.reporting import FormatOption, RunArgument, run_folder, show_report
 from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, read_file, runs_folder, settings_for
 from fleet.core.errors import GuardError, UsageError
 from fleet.core.events import dump_event
+from fleet.core.life import Life
 from fleet.core.plan import Plan, load_plan
 from fleet.core.scope import ScopeSpec
 from fleet.journal.runs import LOG, new_run_id
 from fleet.report.formats import Format
-from fleet.service.running import RunFolder, apply_plan, open_run, require_same_scopes
+from fleet.service.running import RunFolder, apply_plan, open_run, reopen_run, require_same_scopes
 from fleet.service.telling import read_report
 from fleet.settings import secret_values
 from fleet.telemetry import LogObserver, ProgressView, configure_logging, progress_view
@@ -43,13 +45,15 @@ def apply(
     run_dir: RunDirOption = None,
     config: ConfigOption = None,
 ) -> int:
-    """Perform a plan, exactly as it was sealed, after asking for the number of notebooks.
+    """Perform a plan exactly as it was sealed.
 
-    A notebook that no longer is as planned is left alone and reported as drifted. Ctrl-C once: nothing new
-    starts, what is under way comes home. Twice: stop at once and list what is owed.
+    Asks for the number of notebooks first. Writes to the cloud what the plan says, and to a new run folder
+    the plan, a journal and a log. A notebook that no longer is as planned is left alone and reported as
+    drifted. Ctrl-C once: nothing new starts, what is under way comes home. Twice: stop at once and list what
+    is owed.
     """
     loaded = load_plan(read_file(plan, "plan"), str(plan))
-    return _perform(context, loaded, _announced(), yes, output, log_file, debug, run_dir, config)
+    return _perform(context, loaded, yes, output, log_file, debug, run_dir, config)
 
 
 def run(
@@ -63,26 +67,18 @@ def run(
     run_dir: RunDirOption = None,
     config: ConfigOption = None,
 ) -> int:
-    """Plan a job and apply the plan at once, with the same guards and the same question."""
-    run_id = _announced()
+    """Plan a job and apply the plan at once.
+
+    The same guards and the same question as with a plan file, and the same writes: to the cloud what the
+    plan says, and to a new run folder the plan, a journal and a log.
+    """
     made = make(context, job, config, accept_churn=accept_churn)
-    if not yes:
-        show_plan(made)
-    return _perform(context, made, run_id, yes, output, log_file, debug, run_dir, config)
-
-
-def _announced() -> str:
-    """A new run's id, told as the first line on stderr so that scripts can find the run again."""
-    letters = string.ascii_lowercase + string.digits
-    run_id = new_run_id(CLOCK.wall(), "".join(secrets.choice(letters) for _ in range(4)))
-    print(f"run {run_id}", file=sys.stderr, flush=True)
-    return run_id
+    return _perform(context, made, yes, output, log_file, debug, run_dir, config)
 
 
 def _perform(
     context: typer.Context,
     plan: Plan,
-    run_id: str,
     yes: bool,
     output: Format,
     log_file: Path | None,
@@ -93,13 +89,52 @@ def _perform(
     settings = settings_for(context, config)
     specs = settings.scopes(scope.name for scope in plan.scopes)
     require_same_scopes(plan, specs)
+    base = runs_folder(context, config, run_dir)
+    if log_file is not None:
+        _open_log(log_file).close()
+    run_id = _announced()
     if not yes and plan.changes:
+        say_lines(plan_lines(plan))
         confirm(len(plan.changes))
-    folder = open_run(runs_folder(context, config, run_dir), run_id, plan)
+    folder = open_run(base, run_id, plan)
     watch_run(plan, folder, specs, log_file, "debug" if debug else "info")
     report = read_report(folder.path)
     show_report(report, output)
     return report.exit
+
+
+def resume(
+    context: typer.Context,
+    run: RunArgument,
+    output: FormatOption = Format.TABLE,
+    log_file: LogOption = None,
+    debug: DebugOption = False,
+    run_dir: RunDirOption = None,
+    config: ConfigOption = None,
+) -> int:
+    """Go on with a run that was killed or ended early.
+
+    Notebooks that it left stopped come home first. What was under way is settled by looking, before
+    anything is sent again. Then the rest of the plan follows.
+    """
+    path = run_folder(context, config, run_dir, run)
+    settings = settings_for(context, config)
+    folder, plan, past = reopen_run(path)
+    say(f"run {folder.run}\n")
+    specs = settings.scopes(scope.name for scope in plan.scopes)
+    require_same_scopes(plan, specs)
+    watch_run(plan, folder, specs, log_file, "debug" if debug else "info", past)
+    report = read_report(path)
+    show_report(report, output)
+    return report.exit
+
+
+def _announced() -> str:
+    """A new run's id, told as the first line on stderr so that scripts can find the run again."""
+    letters = string.ascii_lowercase + string.digits
+    run_id = new_run_id(CLOCK.wall(), "".join(secrets.choice(letters) for _ in range(4)))
+    say(f"run {run_id}\n")
+    return run_id
 
 
 def watch_run(
@@ -108,6 +143,7 @@ def watch_run(
     specs: Sequence[ScopeSpec],
     log_file: Path | None = None,
     level: Literal["info", "debug"] = "info",
+    past: Mapping[int, Life] | None = None,
 ) -> None:
     """Performs the plan with progress on stderr; the log goes to the run's folder unless told otherwise."""
     with (
@@ -117,20 +153,28 @@ def watch_run(
         redactor = configure_logging(log, level)
         for spec in specs:
             redactor.add(*secret_values(spec.credential))
-        anyio.run(_apply, plan, folder, specs, view)
+        anyio.run(_apply, plan, folder, specs, view, past)
     for event in folder.journal.unsaved:
-        print(dump_event(event).decode(), file=sys.stderr)
+        say(f"{dump_event(event).decode()}\n")
 
 
-async def _apply(plan: Plan, folder: RunFolder, specs: Sequence[ScopeSpec], view: ProgressView) -> None:
-    await apply_plan(plan, folder, specs, CLOCK, [view, LogObserver(plan)])
+async def _apply(
+    plan: Plan,
+    folder: RunFolder,
+    specs: Sequence[ScopeSpec],
+    view: ProgressView,
+    past: Mapping[int, Life] | None,
+) -> None:
+    await apply_plan(plan, folder, specs, CLOCK, [view, LogObserver(plan)], past)
 
 
 def confirm(count: int) -> None:
     """Asks for the number of notebooks to change. Raises GuardError for any other answer."""
-    print(f"type {count} to change {count} notebooks: ", end="", file=sys.stderr, flush=True)
-    answer = sys.stdin.readline().strip()
-    if answer != str(count):
+    say(f"type {count} to change {count} notebook{'s' * (count > 1)}: ")
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        say("\n")
+    if answer.strip() != str(count):
         raise GuardError("not confirmed; nothing was sent (--yes does not ask)")
 
 
@@ -138,4 +182,4 @@ def _open_log(path: Path) -> TextIO:
     try:
         return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{path}: cannot write the log: {(error.strerror or 'error').lower()}") from None
+        raise UsageError(f"{path}: cannot write the log: {reason(error)}") from None

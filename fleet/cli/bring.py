@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import anyio
 import typer
 
+from fleet.cli.output import write
 from fleet.cli.session import CLOCK, ConfigOption, settings_for
-from fleet.core.errors import UsageError
+from fleet.core.errors import Exit, FleetError, UsageError
 from fleet.core.life import LEASE_MAX_MS, LEASE_MIN_MS
 from fleet.core.notebook import LeaseType, Notebook
+from fleet.core.text import clean
 from fleet.service.bringing import bring_running, bring_stopped
+
+
+class BroughtHalfway(FleetError):
+    """We stopped waiting; the same command takes it up again."""
+
+    exit = Exit.INTERRUPTED
+
 
 NotebookArgument = Annotated[str, typer.Argument(metavar="NOTEBOOK", help="The notebook's id.")]
 ScopeOption = Annotated[str, typer.Option("--scope", help="The scope that holds it.")]
@@ -27,9 +37,10 @@ def start(
     type: Annotated[LeaseType, typer.Option(help="Auto stop type.")] = LeaseType.TIMING,
     config: ConfigOption = None,
 ) -> None:
-    """Start one notebook with the lease it should have, and wait until it runs.
+    """Start one notebook with the lease it should have.
 
-    Reports name this command, filled in, for each notebook that could not be brought back.
+    Sends the start unless it runs already, and waits until it does; writes nothing else. Reports name this
+    command, filled in, for each notebook that could not be brought back.
     """
     if duration != -1 and not LEASE_MIN_MS <= duration <= LEASE_MAX_MS:
         raise UsageError(f"--duration: {duration} is neither -1 nor from {LEASE_MIN_MS} to {LEASE_MAX_MS} ms")
@@ -39,16 +50,30 @@ def start(
     async def bring() -> Notebook:
         return await bring_running(spec, notebook, lease, CLOCK)
 
-    print(f"{anyio.run(bring).name or notebook} is RUNNING")
+    _tell(bring, notebook)
 
 
 def stop(
     context: typer.Context, notebook: NotebookArgument, scope: ScopeOption, config: ConfigOption = None
 ) -> None:
-    """Stop one notebook, and wait until it is stopped."""
+    """Stop one notebook, for good.
+
+    Sends the stop unless it is stopped already, and waits until it is; writes nothing else.
+    """
     (spec,) = settings_for(context, config).scopes([scope])
 
     async def bring() -> Notebook:
         return await bring_stopped(spec, notebook, CLOCK)
 
-    print(f"{anyio.run(bring).name or notebook} is STOPPED")
+    _tell(bring, notebook)
+
+
+def _tell(bring: Callable[[], Awaitable[Notebook]], notebook: str) -> None:
+    """Waits for the notebook and says where it is."""
+    try:
+        found = anyio.run(bring)
+    except KeyboardInterrupt:
+        raise BroughtHalfway(
+            f"interrupted; what was sent goes on, look with: fleet ls -s 'id == \"{notebook}\"'"
+        ) from None
+    write(f"{clean(found.name) or notebook} is {found.status}\n")

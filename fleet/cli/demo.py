@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -16,12 +15,13 @@ import typer
 from anyio.from_thread import start_blocking_portal
 
 from fleet.cli.applying import watch_run
+from fleet.cli.output import reason, write_lines
 from fleet.cli.planning import make
-from fleet.cli.planview import show_plan
+from fleet.cli.planview import plan_lines
 from fleet.cli.reporting import show_report
 from fleet.cli.session import settings_for
-from fleet.cli.tables import show_lines
-from fleet.core.errors import Exit
+from fleet.core.duration import duration
+from fleet.core.errors import Exit, UsageError
 from fleet.core.pace import Rate, parse_rate
 from fleet.core.plan import Plan, dump_plan, load_plan
 from fleet.journal.runs import new_run_id
@@ -33,7 +33,6 @@ from fleet.simulator.app import serve
 from fleet.simulator.audit import audit, is_read, is_write, snapshot, worst_window
 from fleet.simulator.cloud import Cloud
 from fleet.simulator.seed import make_cloud
-from fleet.telemetry.wording import span
 
 NOTEBOOKS = 200
 SEED = 7
@@ -65,13 +64,13 @@ def demo(
         Path | None, typer.Option(help="Where the files go; default: a new temporary folder.")
     ] = None,
 ) -> int:
-    """Try everything in half a minute, without an account: a simulated fleet, a plan, a run, a report.
+    """Try everything in half a minute, without an account.
 
     Starts a ModelArts simulator in this process, moves a third of its 200 notebooks to a new image, and
-    proves from the simulator's own request log what was and what was not done.
+    proves from the simulator's own request log what was and what was not done. Writes a configuration, a job
+    file, a plan and a run folder to a new folder.
     """
-    where = folder or Path(tempfile.mkdtemp(prefix="fleet-demo-"))
-    where.mkdir(mode=0o700, parents=True, exist_ok=True)
+    where = _new_folder(folder)
     cloud = make_cloud(notebooks=NOTEBOOKS, seed=SEED, now=time.time(), time_scale=TIME_SCALE)
     with _served(cloud) as base_url:
         _say(
@@ -83,6 +82,18 @@ def demo(
         return _walk(context, cloud, files, where / "runs")
 
 
+def _new_folder(folder: Path | None) -> Path:
+    """A folder to write to. Raises UsageError for one that is in use: nobody's configuration is replaced."""
+    where = folder or Path(tempfile.mkdtemp(prefix="fleet-demo-"))
+    try:
+        where.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(where.iterdir()):
+            raise UsageError(f"--folder: {where} is not empty; name a new folder")
+    except OSError as error:
+        raise UsageError(f"--folder: {where}: {reason(error)}; name a new folder") from None
+    return where
+
+
 def _walk(context: typer.Context, cloud: Cloud, files: tuple[Path, Path, Path], runs: Path) -> int:
     """What a user would do, command by command, and then the proof."""
     config, job, plan_file = files
@@ -91,7 +102,7 @@ def _walk(context: typer.Context, cloud: Cloud, files: tuple[Path, Path, Path], 
     plan_file.write_bytes(dump_plan(make(context, job, config, accept_churn=False)))
     _command("show", plan_file)
     plan = load_plan(plan_file.read_bytes(), str(plan_file))
-    show_plan(plan)
+    write_lines(plan_lines(plan))
     _command("apply", plan_file, "--yes", "--config", config, "--run-dir", runs)
     specs = settings_for(context, config).scopes()
     run = open_run(runs, new_run_id(time.time(), "demo"), plan)
@@ -107,7 +118,7 @@ def _walk(context: typer.Context, cloud: Cloud, files: tuple[Path, Path, Path], 
         f"{one.notebook}: {one.what}: {one.detail}" for one in audit(before, after, cloud.log, expected)
     ]
     proofs, broken = _proof(cloud, plan, report, findings)
-    _say("", f"Proof, from the request log of the simulator ({span(took)} of run):", *proofs)
+    _say("", f"Proof, from the request log of the simulator ({duration(took)} of run):", *proofs)
     _next(run.run, files, runs)
     return Exit.SOME_FAILED if broken else int(report.exit)
 
@@ -204,5 +215,4 @@ def _command(*words: object) -> None:
 
 
 def _say(*lines: str) -> None:
-    show_lines(lines)
-    sys.stdout.flush()  # what follows may go to stderr
+    write_lines(lines)

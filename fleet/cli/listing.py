@@ -5,26 +5,30 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import anyio
 import typer
 
+from fleet.cli.output import cleaned, say, table, write, write_lines
 from fleet.cli.session import CLOCK, ConfigOption, ScopesOption, settings_for
-from fleet.cli.tables import show_table
+from fleet.core.duration import duration
 from fleet.core.errors import UsageError
 from fleet.core.fields import FIELDS, Subject
 from fleet.core.selection import Selection
 from fleet.core.selector import Selector
+from fleet.core.spelling import nearest
 from fleet.report.as_csv import safe_text
+from fleet.report.as_json import instant
 from fleet.service.survey import survey_scopes
 
-DEFAULT_COLUMNS = "scope,id,name,status,owner,flavor,image.name"
+DEFAULT_COLUMNS = "scope,name,id,status,owner,flavor,image.name"
 EVERYTHING = "true"
 
-Rows = Sequence[dict[str, Any]]
+Row = Mapping[str, Any]
+Renderer = Callable[[Sequence[Row]], str]
 
 
 def ls(
@@ -45,15 +49,17 @@ def ls(
     scope: ScopesOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show the notebooks that a selector picks. Reads only.
+    """Show the notebooks that a selector picks.
 
-    The list is read until two passes agree, so that no row is missed.
+    Reads only, writes nothing to the cloud. The list is read until two passes agree, so that no row is
+    missed.
     """
     if fields:
-        show_table(("field", "type", "meaning"), [(f.name, f.type, f.meaning) for f in FIELDS.values()])
+        meanings = [(field.name, field.type, field.meaning) for field in FIELDS.values()]
+        write_lines(table(("field", "type", "meaning"), meanings))
         return
-    render = _renderer(output)
-    names = _columns(columns)
+    names = _columns("id" if output == "id" else columns)
+    render = _renderer(output, names)
     selector = Selector.parse(select)
     specs = settings_for(context, config).scopes(scope or None)
     now = int(CLOCK.wall() * 1000)
@@ -63,74 +69,66 @@ def ls(
 
     selections = anyio.run(survey)
     if count:
-        print(sum(len(found.matched) for found in selections))
+        write(f"{sum(len(found.matched) for found in selections)}\n")
         return
     subjects = [Subject(row, found.scope, now) for found in selections for row in found.matched]
-    render([{name: _plain(FIELDS[name].read(subject)) for name in names} for subject in subjects], names)
+    write(render([{name: FIELDS[name].read(subject) for name in names} for subject in subjects]))
     listed = sum(len(found.rows) for found in selections)
-    print(f"{len(subjects)} of {listed} notebooks in {len(selections)} scopes", file=sys.stderr)
+    say(f"{len(subjects)} of {listed} notebooks in {len(selections)} scopes\n")
 
 
 def _columns(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    names = tuple(name.strip() for name in text.split(","))
     for name in names:
         if name not in FIELDS:
-            raise UsageError(f"--columns: there is no field {name!r}; see: fleet ls --fields")
+            advice = nearest(name, FIELDS) or "; see: fleet ls --fields"
+            raise UsageError(f"--columns: there is no field {name!r}{advice}")
     return names
 
 
-def _plain(value: Any) -> Any:
-    """A field's value as JSON has it."""
-    if value is None or isinstance(value, str | int | bool | list | dict):
-        return value
-    return str(value)
+def _renderer(output: str, names: Sequence[str]) -> Renderer:
+    renderers: dict[str, Renderer] = {
+        "table": lambda rows: _table(rows, names),
+        "json": lambda rows: json.dumps(list(rows), default=_plain, indent=1) + "\n",
+        "jsonl": lambda rows: "".join(json.dumps(row, default=_plain) + "\n" for row in rows),
+        "csv": lambda rows: _csv(rows, names),
+        "id": lambda rows: "".join(f"{row['id']}\n" for row in rows),
+    }
+    if output not in renderers:
+        raise UsageError(f"--output: {output!r} is none of {', '.join(renderers)}")
+    return renderers[output]
 
 
-def _renderer(output: str) -> Callable[[Rows, Sequence[str]], None]:
-    try:
-        return _RENDERERS[output]
-    except KeyError:
-        raise UsageError(f"--output: {output!r} is none of {', '.join(_RENDERERS)}") from None
+def _plain(value: datetime | timedelta) -> object:
+    """What JSON has no form for: an instant as text (RFC 3339), a time span in seconds."""
+    return instant(value.timestamp()) if isinstance(value, datetime) else value.total_seconds()
 
 
-def _table(rows: Rows, names: Sequence[str]) -> None:
-    show_table(names, [tuple(_cell(row[name]) for name in names) for row in rows])
+def _table(rows: Sequence[Row], names: Sequence[str]) -> str:
+    return cleaned(table(names, [[_cell(row[name]) for name in names] for row in rows]))
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={word}" for key, word in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value)
-
-
-def _json(rows: Rows, _: Sequence[str]) -> None:
-    print(json.dumps(list(rows), indent=1, ensure_ascii=True))
-
-
-def _jsonl(rows: Rows, _: Sequence[str]) -> None:
-    for row in rows:
-        print(json.dumps(row, ensure_ascii=True))
-
-
-def _csv(rows: Rows, names: Sequence[str]) -> None:
+def _csv(rows: Sequence[Row], names: Sequence[str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(names)
     writer.writerows([safe_text(_cell(row[name])) for name in names] for row in rows)
-    sys.stdout.write(text.getvalue())
+    return text.getvalue()
 
 
-def _ids(rows: Rows, _: Sequence[str]) -> None:
-    for row in rows:
-        print(row["id"])
-
-
-_RENDERERS: dict[str, Callable[[Rows, Sequence[str]], None]] = {
-    "table": _table,
-    "json": _json,
-    "jsonl": _jsonl,
-    "csv": _csv,
-    "id": _ids,
-}
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case dict():
+            return ", ".join(f"{key}={word}" for key, word in value.items())
+        case list():
+            return ", ".join(value)
+        case datetime():
+            return f"{value:%Y-%m-%d %H:%M}Z"
+        case timedelta():
+            return duration(max(0.0, value.total_seconds()))
+        case _:
+            return str(value)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-import tempfile
+import secrets
+import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import anyio
 import typer
 
-from fleet.cli.planview import show_plan
+from fleet.cli.output import reason, say, write, write_lines
+from fleet.cli.planview import plan_lines
 from fleet.cli.session import CLOCK, ConfigOption, read_file, read_text, settings_for
 from fleet.core.errors import Exit, UsageError
 from fleet.core.jobfile import bind, parse_job
@@ -43,40 +45,49 @@ def plan(
     every: AllOption = False,
     config: ConfigOption = None,
 ) -> int:
-    """Make a plan: list, check, compare. Writes nothing to the cloud.
+    """Make a plan: list, check, compare.
 
-    Show it again with `fleet show`, perform it with `fleet apply`.
+    Reads only, writes nothing to the cloud; with -o the sealed plan is written to a file. Show it again with
+    `fleet show`, perform it with `fleet apply`.
     """
     made = make(context, job, config, accept_churn=accept_churn)
     if output is not None:
         _write(output, dump_plan(made))
-    show_plan(made, every=every)
+    write_lines(plan_lines(made, every=every))
     if output is not None:
-        print(f"plan written; next: fleet apply {output}", file=sys.stderr)
+        say(f"plan written; next: fleet apply {shlex.quote(str(output))}\n")
     return Exit.CHANGES_PENDING if detailed_exitcode and made.changes else Exit.DONE
 
 
 def show(plan: PlanArgument, every: AllOption = False, format: FormatOption = "table") -> None:
-    """Show a plan again."""
-    data = read_file(plan, "plan")
-    loaded = load_plan(data, str(plan))
+    """Show a plan again, from its file alone.
+
+    Sends nothing, writes nothing.
+    """
+    loaded = load_plan(read_file(plan, "plan"), str(plan))
     if format == "json":
-        sys.stdout.buffer.write(dump_plan(loaded))
+        write(dump_plan(loaded).decode())
     elif format == "table":
-        show_plan(loaded, every=every)
+        write_lines(plan_lines(loaded, every=every))
     else:
         raise UsageError(f"--format: {format!r} is neither table nor json")
 
 
 def validate(job: JobArgument) -> None:
-    """Check a job file, without credentials and without a single request."""
+    """Check a job file, without credentials.
+
+    Sends nothing, writes nothing. Whether images and flavors exist is seen by `fleet plan`.
+    """
     _read(job)
-    print(f"{job}: a valid job file", file=sys.stderr)
+    say(f"{job}: a valid job file\n")
 
 
 def schema() -> None:
-    """Print the JSON Schema of job files, for editors."""
-    print(json.dumps(job_schema(job_types()), indent=2))
+    """Print the JSON Schema of job files, for editors.
+
+    Sends nothing, writes nothing but the schema to stdout.
+    """
+    write(json.dumps(job_schema(job_types()), indent=2) + "\n")
 
 
 def make(context: typer.Context, job: Path, config: Path | None, *, accept_churn: bool) -> Plan:
@@ -97,11 +108,17 @@ def _read(job: Path) -> Order:
 
 def _write(path: Path, data: bytes) -> None:
     """Replaces the file in one go, so that a full disk or a crash leaves no half plan."""
+    target = Path(os.path.realpath(path))
+    if os.path.lexists(target) and not target.is_file():
+        raise UsageError(f"{path}: cannot write the plan: not a regular file")
+    half = target.parent / f".{secrets.token_hex(8)}.plan"
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(file.name, path)
+        os.replace(half, target)
     except OSError as error:
-        raise UsageError(f"{path}: cannot write the plan: {(error.strerror or 'error').lower()}") from None
+        with suppress(OSError):
+            half.unlink()
+        raise UsageError(f"{path}: cannot write the plan: {reason(error)}") from None

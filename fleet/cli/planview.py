@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fleet.cli.tables import show_lines, show_table
+from fleet.cli.output import table
+from fleet.core.duration import duration
 from fleet.core.plan import Change, Plan
+from fleet.core.planner import ASSUMED_START, ASSUMED_STOP
 from fleet.core.rollout import Rollout
 from fleet.core.text import clean
-from fleet.telemetry.wording import span
 
 FIRST = 20
 
 
-def show_plan(plan: Plan, *, every: bool = False) -> None:
-    """Prints the plan: the numbers, what is to change, who is left out and why, how it will be released."""
-    show_lines(_head(plan))
+def plan_lines(plan: Plan, *, every: bool = False) -> Iterator[str]:
+    """The numbers, what is to change, who is left out and why, how it will be released."""
+    yield from _head(plan)
     if plan.changes:
         shown = plan.changes if every else plan.changes[:FIRST]
         rows = [_change_row(change, plan.names) for change in shown]
-        show_table(("wave", "scope", "notebook", "owner", "state", "change"), rows)
+        yield ""
+        yield from table(("wave", "scope", "notebook", "owner", "state", "change"), rows)
         if len(shown) < len(plan.changes):
-            show_lines([f"... and {len(plan.changes) - len(shown)} more (--all shows every row)"])
+            yield f"... and {len(plan.changes) - len(shown)} more (--all shows every row)"
     if plan.settled:
         reasons = Counter((row.outcome.value, row.reason) for row in plan.settled)
-        rows = [(str(count), outcome, reason) for (outcome, reason), count in reasons.most_common()]
-        show_table(("count", "left out", "why"), rows)
-    show_lines(_tail(plan))
+        left = [(str(count), outcome, reason) for (outcome, reason), count in reasons.most_common()]
+        yield ""
+        yield from table(("count", "left out", "why"), left)
+    yield ""
+    yield from _tail(plan)
 
 
-def _head(plan: Plan) -> Iterable[str]:
+def _head(plan: Plan) -> Iterator[str]:
     restarts = sum(change.needs_restart for change in plan.changes)
     yield f"plan {plan.job} ({plan.job_type}), digest {plan.digest[:12]}"
     yield f"select: {' '.join(plan.select.split())}"
@@ -44,34 +48,36 @@ def _head(plan: Plan) -> Iterable[str]:
     )
 
 
-def _tail(plan: Plan) -> Iterable[str]:
+def _tail(plan: Plan) -> Iterator[str]:
     if not plan.changes:
         yield "nothing to do"
         return
     sizes = Counter(change.wave for change in plan.changes)
-    waves = ", ".join(f"{sizes[wave]}" for wave in sorted(sizes))
-    yield f"waves of {waves}; {_limits(plan.rollout)}"
+    soak = f", with {duration(plan.rollout.soak)} of soak between them" if plan.rollout.soak else ""
+    yield f"waves: {', '.join(str(sizes[wave]) for wave in sorted(sizes))}{soak}"
+    yield f"limits: {'; '.join(_limits(plan.rollout))}"
     yield (
-        f"estimate: {plan.estimate.writes} writes, {plan.estimate.reads} reads, "
-        f"about {span(plan.estimate.seconds)} (stops of 1 min and starts of 2 min assumed)"
+        f"estimate: {plan.estimate.writes} writes, {plan.estimate.reads} reads, about "
+        f"{duration(plan.estimate.seconds)} (stops of {duration(ASSUMED_STOP)} and starts of "
+        f"{duration(ASSUMED_START)} assumed)"
     )
     for check in plan.checks:
         yield f"note: {check}"
 
 
-def _limits(rollout: Rollout) -> str:
-    words = [f"{rollout.concurrency} away at once at most"]
-    if rollout.soak:
-        words.append(f"{span(rollout.soak)} of soak between waves")
+def _limits(rollout: Rollout) -> Iterator[str]:
+    yield f"{rollout.concurrency} under way at once"
+    if rollout.max_unavailable:
+        shares = [
+            f"{share} {'in all' if group == 'fleet' else f'for each {group}'}"
+            for group, share in rollout.max_unavailable.items()
+        ]
+        yield f"unavailable at most {', '.join(shares)}"
     if rollout.max_failures is not None:
-        words.append(f"never more than {rollout.max_failures} failures")
-    words += [
-        f"never more than {share} unavailable per {group}" for group, share in rollout.max_unavailable.items()
-    ]
-    words.append(f"{span(rollout.change_deadline)} for each")
+        yield f"{rollout.max_failures} failures"
+    yield f"{duration(rollout.change_deadline)} for each notebook"
     if rollout.deadline is not None:
-        words.append(f"{span(rollout.deadline)} for all")
-    return ", ".join(words)
+        yield f"{duration(rollout.deadline)} for all"
 
 
 def _change_row(change: Change, names: Mapping[str, str]) -> tuple[str, ...]:
@@ -86,5 +92,12 @@ def _change_row(change: Change, names: Mapping[str, str]) -> tuple[str, ...]:
 def _value(values: Mapping[str, Any], field: str, names: Mapping[str, str]) -> str:
     if field not in values:
         return "?"
+    if field == "endpoints":
+        return ", ".join(_access(item) for item in values[field]) or "none"
     text = str(values[field])
-    return clean(names.get(text, text), 80)
+    return clean(names.get(text, text))
+
+
+def _access(endpoint: Mapping[str, Any]) -> str:
+    """A service and who may connect to it; the rest of an endpoint never changes."""
+    return f"{endpoint['service']} for {' '.join(endpoint.get('allowed_access_ips', ())) or 'everybody'}"

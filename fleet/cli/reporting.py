@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Annotated
 
 import typer
 
+from fleet.cli.output import table, write, write_lines
 from fleet.cli.session import ConfigOption, RunDirOption, runs_folder
-from fleet.cli.tables import show_table
 from fleet.core.errors import UsageError
 from fleet.journal.runs import JOURNAL, RunSummary, find_run, list_runs
 from fleet.report.as_json import instant
@@ -21,26 +22,37 @@ from fleet.report.summary import Report
 from fleet.service.telling import read_report
 
 FormatOption = Annotated[Format, typer.Option("-o", "--output", help="How to write it.")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run id, its beginning, or a run's folder.")
+]
 
 
 def report(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run id, its beginning, or a run's folder.")],
+    run: RunArgument,
     output: FormatOption = Format.TABLE,
     run_dir: RunDirOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Tell what became of every notebook of a run: one row each, from the run's journal."""
-    folder = Path(run)
-    if not (folder / JOURNAL).is_file():
-        folder = find_run(runs_folder(context, config, run_dir), run)
-    show_report(read_report(folder), output)
+    """Tell what became of every notebook of a run.
+
+    One row for each selected notebook, from the run's journal alone: sends nothing, writes nothing but the
+    report to stdout, and works while the run still goes on.
+    """
+    show_report(read_report(run_folder(context, config, run_dir, run)), output)
+
+
+def run_folder(context: typer.Context, config: Path | None, run_dir: Path | None, run: str) -> Path:
+    """The folder of the run that was named by id, by the beginning of its id, or by folder."""
+    if os.path.isfile(Path(run) / JOURNAL):
+        return Path(run)
+    return find_run(runs_folder(context, config, run_dir), run)
 
 
 def show_report(report: Report, output: Format) -> None:
     """Writes a report to stdout."""
-    terminal = sys.stdout.isatty()
-    sys.stdout.write(render(report, output, width=None, color=terminal))
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    write(render(report, output, color=color))
 
 
 def runs(
@@ -49,13 +61,16 @@ def runs(
     run_dir: RunDirOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """List the runs on this machine, the newest first."""
+    """List the runs on this machine, the newest first.
+
+    Reads the run folders only: sends nothing, writes nothing.
+    """
     found = list_runs(runs_folder(context, config, run_dir))
     if output == "json":
-        print(json.dumps([_object(run) for run in found], indent=1))
+        write(json.dumps([_object(run) for run in found], indent=1) + "\n")
     elif output == "table":
         rows = [(run.run, run.job, run.state, _moment(run.started_at), tally(run.counts)) for run in found]
-        show_table(("run", "job", "state", "started", "notebooks"), rows)
+        write_lines(table(("run", "job", "state", "started", "notebooks"), rows))
     else:
         raise UsageError(f"--output: {output!r} is neither table nor json")
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fleet.cli.output import reason
 from fleet.client.clock import Clock
 from fleet.core.errors import UsageError
 from fleet.settings import Settings, find_config, load_settings, state_dir
@@ -44,7 +45,7 @@ def read_file(path: Path, what: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path}: cannot read this {what}: {(error.strerror or 'error').lower()}") from None
+        raise UsageError(f"{path}: cannot read this {what}: {reason(error)}") from None
 
 
 def read_text(path: Path, what: str) -> str:

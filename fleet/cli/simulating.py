@@ -12,6 +12,7 @@ from typing import Annotated, TextIO
 import anyio
 import typer
 
+from fleet.cli.output import reason, write
 from fleet.cli.session import read_text
 from fleet.core.errors import UsageError
 from fleet.simulator.app import serve
@@ -24,7 +25,7 @@ from fleet.simulator.seed import make_cloud
 
 def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 0,
     notebooks: Annotated[int, typer.Option(min=0, help="How many notebooks.")] = 200,
     seed: Annotated[int, typer.Option(help="The same seed gives the same fleet.")] = 1,
     time_scale: Annotated[
@@ -35,9 +36,10 @@ def simulate(
     rules: Annotated[Path | None, typer.Option(help="How open questions are answered (YAML).")] = None,
     request_log: Annotated[Path | None, typer.Option(help="Write every request here (JSON lines).")] = None,
 ) -> None:
-    """Run a ModelArts notebook service with a seeded fleet on a local port, until Ctrl-C.
+    """Run a simulated ModelArts with a seeded fleet.
 
-    The first line on stdout says in JSON where it is and with which keys to come.
+    Serves on a local port until Ctrl-C; the first line on stdout says in JSON where it is and with which keys
+    to come. Writes nothing, unless --request-log names a file.
     """
     try:
         chosen = load_rules(read_text(rules, "rules file"), str(rules)) if rules is not None else Rules()
@@ -52,23 +54,22 @@ def simulate(
         try:
             anyio.run(_serve, cloud, host, port, log)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise UsageError(f"cannot listen on {host}:{port}: {reason}; choose another --port") from None
+            raise UsageError(
+                f"cannot listen on {host}:{port}: {reason(error)}; choose another --host or --port"
+            ) from None
 
 
 def _append(path: Path) -> TextIO:
     try:
         return path.open("a", buffering=1, encoding="utf-8")
     except OSError as error:
-        raise UsageError(
-            f"{path}: cannot write the request log: {(error.strerror or 'error').lower()}"
-        ) from None
+        raise UsageError(f"{path}: cannot write the request log: {reason(error)}") from None
 
 
 async def _serve(cloud: Cloud, host: str, port: int, log: TextIO | None) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with serve(cloud, host=host, port=port, clock=time.time, request_log=log) as base_url:
-            print(json.dumps(_introduction(cloud, base_url)), flush=True)
+            write(json.dumps(_introduction(cloud, base_url)) + "\n")
             async for _ in signals:
                 return
 

@@ -141,15 +141,18 @@ class _Track:
             case Ended():
                 self.outcome, self.reason, self.finished_at = event.outcome, event.reason, event.at
         self.life = advance(self.life, event)
+        if isinstance(event, Ended):
+            self.life = replace(self.life, debt=event.debt)
         self._book_absence(event)
 
     def _book_absence(self, event: ChangeEvent) -> None:
         """Counts the time from the intent of a stop to the look that showed the notebook back."""
-        if self.life.debt and self.owed_since is None:
+        stops = isinstance(event, Intended) and event.step is Step.STOP  # it was seen RUNNING until now
+        if self.life.debt and (self.owed_since is None or stops):
             self.owed_since = event.at
         elif not self.life.debt and self.owed_since is not None:
             if not isinstance(event, Answered):  # a stop that was refused took nothing away
-                self.away_s += event.at - self.owed_since
+                self.away_s += max(0.0, event.at - self.owed_since)
             self.owed_since = None
 
     def _answered(self, event: Answered) -> None:

@@ -14,7 +14,19 @@ import anyio
 from fleet.core.calls import Receipt, Turn
 from fleet.core.change import Await, End, Look, Write, advance, decide
 from fleet.core.errors import TRANSIENT, CallError, Meaning, RecordingFailed
-from fleet.core.events import Answered, Began, Blind, ChangeEvent, Ended, Intended, Late, Saw, Step, Verdict
+from fleet.core.events import (
+    Answered,
+    Began,
+    Blind,
+    ChangeEvent,
+    Ended,
+    Intended,
+    Late,
+    Reopened,
+    Saw,
+    Step,
+    Verdict,
+)
 from fleet.core.life import Life, Stage
 from fleet.core.notebook import Notebook, Status
 from fleet.core.patch import When
@@ -41,17 +53,22 @@ class Site:
 
 
 class Performance:
-    """One change on its way. `run` returns the life it had; errors of calls become events of that life."""
+    """One change on its way. `run` returns the life it had; errors of calls become events of that life.
 
-    def __init__(self, change: Change, site: Site) -> None:
+    `life` is where an earlier process left the change; whatever was under way then is looked at first.
+    """
+
+    def __init__(self, change: Change, site: Site, life: Life | None = None) -> None:
         self._change = change
         self._site = site
-        self._life = Life.begin(change, site.moved)
+        self._again = life is not None
+        self._life = life or Life.begin(change)
         self._turn: Turn | None = None
         self._time_up = site.clock.monotonic() + site.deadline
 
     async def run(self) -> Life:
-        self._site.tape.note(Began(self._change.item, self._now()))
+        item, now = self._change.item, self._now()
+        self._happened(Reopened(item, now) if self._again else Began(item, now, dict(self._site.moved)))
         while True:
             match decide(self._life):
                 case End() as end:
@@ -68,7 +85,10 @@ class Performance:
     # --- writes ---
 
     async def _write(self, write: Write) -> None:
-        turn = self._turn or await self._site.cloud.turn()
+        turn = await self._queued()
+        if isinstance(turn, Blind):
+            self._happened(turn)
+            return
         self._turn = None
         attempt = self._life.tried(write.step) + 1
         intent = Intended(self._change.item, self._now(), write.step, attempt, write.body)
@@ -92,6 +112,15 @@ class Performance:
                     sends=receipt.sends,
                 )
             )
+
+    async def _queued(self) -> Turn | Blind:
+        """The turn for the next write; Blind when no call can succeed any more."""
+        if self._turn is not None:
+            return self._turn
+        try:
+            return await self._site.cloud.turn()
+        except CallError as error:
+            return Blind(self._change.item, self._now(), error.meaning, error.text, sends=0)
 
     async def _committed(self, intent: Intended) -> bool:
         try:
@@ -134,8 +163,11 @@ class Performance:
     # --- looks ---
 
     async def _look(self, wait: float) -> ChangeEvent:
-        if self._life.stage is Stage.FENCE and self._turn is None:
-            self._turn = await self._site.cloud.turn()
+        if self._life.stage is Stage.FENCE:
+            turn = await self._queued()
+            if isinstance(turn, Blind):
+                return turn
+            self._turn = turn
         trouble = ""
         with anyio.move_on_after(self._time_left()):
             await anyio.sleep(wait)
@@ -164,14 +196,15 @@ class Performance:
         )
 
     async def _arrival(self, passing: frozenset[Status]) -> ChangeEvent:
+        self._turn = None  # it would be long past when the wait is over
         with anyio.move_on_after(self._time_left()):
             try:
                 row = await self._site.watch.settled(self._change.id, passing)
             except CallError as error:
                 return Blind(self._change.item, self._now(), error.meaning, error.text, sends=0)
-            if row is None:
-                return await self._single_look()
-            return Saw(self._change.item, self._now(), self._sight(row), polled=True, sends=0)
+            if row is not None:
+                return Saw(self._change.item, self._now(), self._sight(row), polled=True, sends=0)
+            return await self._look(0.0)
         return self._late("")
 
     def _sight(self, notebook: Notebook) -> Sight:

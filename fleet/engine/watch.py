@@ -63,7 +63,7 @@ class Watch:
                     self._fail(error)
             else:
                 self._answer(rows, began)
-            if not self._waiters:
+            if all(waiter.woken.is_set() for waiter in self._waiters.values()):
                 self._wanted = anyio.Event()
 
     def _answer(self, rows: Iterable[Notebook], began: float) -> None:

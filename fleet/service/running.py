@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 
+from fleet import __version__
 from fleet.client.clock import Clock
 from fleet.client.connect import connect
 from fleet.core.errors import UsageError
 from fleet.core.events import RunEnd
-from fleet.core.plan import Plan, dump_plan
+from fleet.core.life import Life
+from fleet.core.plan import Plan, dump_plan, load_plan
 from fleet.core.scope import ScopeSpec
 from fleet.engine.control import Control
 from fleet.engine.ports import Observer
 from fleet.engine.run import run_plan
 from fleet.engine.tape import Tape
+from fleet.journal.reader import JournalReader
 from fleet.journal.runs import JOURNAL, PLAN, create_run_dir
 from fleet.journal.writer import InlineJournal, Journal
 
@@ -59,14 +62,40 @@ def open_run(
     return RunFolder(run, folder, journal.create(folder / JOURNAL, plan, run))
 
 
+def reopen_run(path: Path) -> tuple[RunFolder, Plan, dict[int, Life]]:
+    """Opens a run that broke off or was ended early: its folder, its plan, and where its changes stand.
+
+    Raises UsageError when the plan in the folder is not the one that the run began with, and JournalError
+    when the journal is damaged or another process works on the run.
+    """
+    with JournalReader(path / JOURNAL) as reader:
+        plan, lives = reader.plan, reader.fold().lives()
+    kept = load_plan((path / PLAN).read_bytes(), str(path / PLAN))
+    if kept.digest != plan.digest:
+        raise UsageError(
+            f"{path / PLAN}: has digest {kept.digest[:12]}, the run began with {plan.digest[:12]}; "
+            "put the original back, or plan again"
+        )
+    if plan.engine != __version__:
+        raise UsageError(
+            f"{path.name}: was begun by version {plan.engine}, this is {__version__}; "
+            f"go on with that version, or see what is left with: fleet report {path.name}"
+        )
+    return RunFolder(path.name, path, Journal.open_for_append(path / JOURNAL)), plan, lives
+
+
 async def apply_plan(
     plan: Plan,
     folder: RunFolder,
     specs: Sequence[ScopeSpec],
     clock: Clock,
     observers: Sequence[Observer],
+    past: Mapping[int, Life] | None = None,
 ) -> RunEnd:
-    """Performs the plan. The first signal lets changes under way come home, the second stops at once."""
+    """Performs the plan, or what `past` left of it.
+
+    The first signal lets changes under way come home, the second stops at once.
+    """
     control = Control()
     tape = Tape(folder.journal, [control.observe, *observers])
     polls = {spec.name: spec.poll for spec in specs}
@@ -77,7 +106,7 @@ async def apply_plan(
             connect(specs, on_slowed=tape.note, monotonic=clock.monotonic, wall=clock.wall) as clouds,
         ):
             group.start_soon(_heed_signals, control, group.cancel_scope)
-            end = await run_plan(plan, folder.run, clouds, tape, clock, control, polls)
+            end = await run_plan(plan, folder.run, clouds, tape, clock, control, polls, past)
             group.cancel_scope.cancel()
     finally:
         folder.journal.close()

@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from fleet.core.duration import duration
 from fleet.core.events import Event, Outcome
 from fleet.core.text import clean
 from fleet.telemetry import wording
@@ -63,9 +64,7 @@ class LiveView:
 
 def picture(snapshot: Snapshot) -> Group:
     """The snapshot as lines that are cut, never folded, where the terminal is narrow."""
-    head = (
-        f"{snapshot.run}  {clean(snapshot.job)}  {wording.place(snapshot)}  {wording.span(snapshot.elapsed)}"
-    )
+    head = f"{snapshot.run}  {clean(snapshot.job)}  {wording.place(snapshot)}  {duration(snapshot.elapsed)}"
     lines: list[RenderableType] = [
         _line(head, "bold"),
         _bar(snapshot),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable
 from typing import TextIO
 
+from fleet.core.duration import duration
 from fleet.core.events import Event, RunEnded, Slowed, WaveEnded, WaveStarted
 from fleet.core.text import clean
 from fleet.telemetry import wording
@@ -13,7 +13,6 @@ from fleet.telemetry.progress import Progress, Snapshot
 from fleet.telemetry.quiet import QuietStream
 
 EVERY = 5.0  # seconds between two lines
-WIDTH = 79
 
 
 class PlainView:
@@ -46,16 +45,15 @@ class PlainView:
 
 
 def line(snapshot: Snapshot, news: str = "") -> str:
-    """The snapshot as a line, folded where it is too long."""
+    """The snapshot as one line, whatever its length: programs and logs fold for themselves."""
     parts = [
-        f"{wording.span(snapshot.elapsed)} {wording.place(snapshot)}{news}",
+        f"{duration(snapshot.elapsed)} {wording.place(snapshot)}{news}",
         f"{snapshot.ended}/{snapshot.total} ended",
         wording.outcomes(snapshot),
         wording.activity(snapshot),
         wording.remaining(snapshot),
     ]
-    text = "; ".join(parts)
-    return "\n".join(textwrap.wrap(text, WIDTH, subsequent_indent="    ")) + "\n"
+    return "; ".join(parts) + "\n"
 
 
 def _news(event: Event) -> str | None:

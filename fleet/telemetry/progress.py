@@ -263,8 +263,10 @@ class Progress:
 
 def _slots(plan: Plan) -> int:
     """How many changes are under way at once when nothing else holds them back."""
-    fleet = plan.rollout.max_unavailable.get("fleet")
+    fleet, failures = plan.rollout.max_unavailable.get("fleet"), plan.rollout.max_failures
     most = [plan.rollout.concurrency]
+    if failures is not None:  # each one under way may fail
+        most.append(failures.of(len(plan.changes)))
     if fleet is not None and any(change.needs_restart for change in plan.changes):
         most.append(fleet.of(len(plan.changes)))
     return max(1, min(most))

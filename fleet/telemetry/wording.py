@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
+from fleet.core.duration import duration
 from fleet.telemetry.progress import Snapshot
-
-
-def span(seconds: float) -> str:
-    """A duration as H:MM:SS."""
-    whole = int(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
 def outcomes(snapshot: Snapshot) -> str:
@@ -34,4 +29,4 @@ def remaining(snapshot: Snapshot) -> str:
     """The estimate, or how the run ended."""
     if snapshot.end is not None:
         return str(snapshot.end)
-    return f"about {span(snapshot.left)} left" if snapshot.left is not None else "time left unknown"
+    return f"about {duration(snapshot.left)} left" if snapshot.left is not None else "time left unknown"

@@ -19,6 +19,7 @@ from fleet.core.events import (
     Intended,
     Late,
     Outcome,
+    Reopened,
     RunEnd,
     RunEnded,
     RunStarted,
@@ -185,7 +186,7 @@ def test_a_refused_second_stop_leaves_the_debt_of_the_first() -> None:
         intended(Step.STOP, 1010.0),
         answered(Step.STOP, 1011.0, doubt),
         intended(Step.STOP, 1020.0),
-        answered(Step.STOP, 1021.0, refused),
+        Answered(0, 1021.0, Step.STOP, refused, Meaning.BUSY),
     )
     assert row_of(*events).debt
 
@@ -199,17 +200,12 @@ def test_a_running_seen_right_after_our_stop_may_be_older_than_it() -> None:
     assert row_of(*STOP_ACCEPTED, saw(Status.STOPPING, 1012.0), saw(Status.RUNNING, 1013.0, polled=True)).debt
 
 
-@pytest.mark.parametrize("between", [saw(Status.STOPPED, 1050.0), intended(Step.START, 1050.0)])
-def test_running_after_it_was_down_or_started_pays_the_debt(between: Event) -> None:
-    row = row_of(*STOP_ACCEPTED, between, saw(Status.RUNNING, 1100.0))
+def test_running_after_our_start_pays_the_debt() -> None:
+    start = (intended(Step.START, 1060.0), answered(Step.START, 1061.0))
+    row = row_of(
+        *STOP_ACCEPTED, saw(Status.STOPPED, 1050.0, image_id=OLD), *start, saw(Status.RUNNING, 1100.0)
+    )
     assert not row.debt
-    assert row.away_s == 90.0
-
-
-def test_a_second_stop_while_it_is_away_does_not_shorten_the_absence() -> None:
-    events = (*STOP_ACCEPTED, saw(Status.START_FAILED, 1050.0), intended(Step.STOP, 1060.0))
-    assert debts(fold(PLAN, events))[0].at == 1010.0
-    row = row_of(*events, saw(Status.STOPPED, 1070.0), saw(Status.RUNNING, 1100.0))
     assert row.away_s == 90.0
 
 
@@ -217,7 +213,8 @@ def test_a_stop_that_did_nothing_does_not_count_as_absence() -> None:
     doubt = answered(Step.STOP, 1011.0, Verdict.IN_DOUBT)
     again = (intended(Step.STOP, 1040.0), answered(Step.STOP, 1041.0))
     events = (intended(Step.STOP, 1010.0), doubt, saw(Status.RUNNING, 1030.0), *again)
-    assert row_of(*events, saw(Status.STOPPED, 1070.0), saw(Status.RUNNING, 1100.0)).away_s == 60.0
+    start = (intended(Step.START, 1071.0), answered(Step.START, 1072.0))
+    assert row_of(*events, saw(Status.STOPPED, 1070.0), *start, saw(Status.RUNNING, 1100.0)).away_s == 60.0
 
 
 def test_the_lease_to_give_back_is_the_one_before_our_stop() -> None:
@@ -236,19 +233,21 @@ def test_nothing_is_owed_for_a_notebook_that_somebody_deletes(sight: Sight) -> N
 
 
 def test_the_end_of_a_change_says_whether_it_is_owed() -> None:
-    stranded = Ended(0, 1200.0, Outcome.STRANDED, "START_FAILED", debt=True, fix="fleet start x")
+    stranded = Ended(0, 1200.0, Outcome.STRANDED, "START_FAILED", debt=True)
     row = row_of(*STOP_ACCEPTED, saw(Status.STOPPED, 1060.0), stranded)
-    assert (row.debt, row.fix, row.reason) == (True, "fleet start x", "START_FAILED")
-    assert row.away_s == 190.0
-    drifted = Ended(0, 1200.0, Outcome.DRIFTED, "restarted by somebody")
-    row = row_of(*STOP_ACCEPTED, drifted)
-    assert (row.debt, row.away_s) == (False, 0.0)
+    assert (row.debt, row.reason, row.away_s) == (True, "START_FAILED", 190.0)
+    assert row.fix.startswith(f"fleet start --scope lab-a {RUNNING.id} --duration ")
+    row = row_of(*STOP_ACCEPTED, Ended(0, 1200.0, Outcome.DRIFTED, "restarted by somebody"))
+    assert (row.debt, row.fix) == (False, "")
 
 
-def test_a_debt_seen_running_after_the_end_is_paid() -> None:
-    stranded = Ended(0, 1200.0, Outcome.STRANDED, debt=True, fix="fleet start x")
-    row = row_of(*STOP_ACCEPTED, stranded, saw(Status.RUNNING, 1300.0))
-    assert (row.debt, row.fix, row.outcome) == (False, "", Outcome.STRANDED)
+def test_a_debt_is_paid_by_the_process_that_takes_the_change_up_again() -> None:
+    stranded = Ended(0, 1200.0, Outcome.STRANDED, debt=True)
+    broke_off = (*STOP_ACCEPTED, saw(Status.STOPPED, 1060.0, image_id=OLD), stranded)
+    again = (*broke_off, Reopened(0, 2000.0), intended(Step.START, 2001.0), answered(Step.START, 2002.0))
+    assert row_of(*again).outcome is None
+    row = row_of(*again, saw(Status.RUNNING, 2100.0))
+    assert (row.debt, row.fix, row.away_s) == (False, "", 1090.0)
 
 
 def test_debts_are_listed_with_their_commands() -> None:
@@ -257,11 +256,6 @@ def test_debts_are_listed_with_their_commands() -> None:
     assert (debt.id, debt.at) == (RUNNING.id, 1010.0)
     assert RUNNING.id in debt.fix
     assert debts(fold(PLAN, (*STOP_ACCEPTED, *HOME))) == ()
-
-
-def test_a_stop_without_any_look_before_gives_back_the_lease_of_the_plan() -> None:
-    left = LEASE.left(1_010_000)
-    assert f"--duration {left} --type TIMING" in row_of(intended(Step.STOP, 1010.0)).fix
 
 
 def test_a_field_that_no_look_shows_counts_as_it_was_accepted() -> None:

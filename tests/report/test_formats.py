@@ -112,7 +112,10 @@ def test_each_line_of_jsonl_has_the_documented_keys(report: Report) -> None:
     rows = [json.loads(line) for line in render(report, Format.JSONL).splitlines()]
     assert rows[0] == ROW
     assert [list(row) for row in rows] == [WHO + WHAT] * 6
-    assert (rows[3]["debt"], rows[3]["fix"]) == (True, "fleet start --scope lab-a id-3")
+    assert (rows[3]["debt"], rows[3]["fix"]) == (
+        True,
+        "fleet start --scope lab-a id-3 --duration 7160000 --type TIMING",
+    )
     assert (rows[5]["wave"], rows[5]["started_at"], rows[5]["lease"]) == (
         None,
         None,

@@ -1,0 +1,81 @@
+"""Where words go: results to stdout, everything else to stderr, foreign text cleaned in both."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+from rich.cells import cell_len, set_cell_size
+
+from fleet.core.errors import FleetError
+from fleet.core.text import clean
+
+LONGEST = 1000  # characters of a line
+GAP = "  "
+
+
+def write(text: str) -> None:
+    """A result, to stdout. Who reads may leave early: that is no error and the command goes on.
+
+    Raises FleetError when it cannot be written for another reason, such as a full disk.
+    """
+    try:
+        _send(text, sys.stdout)
+    except BrokenPipeError:
+        _abandon(sys.stdout)
+    except OSError as error:
+        _abandon(sys.stdout)
+        raise FleetError(f"cannot write to stdout: {reason(error)}") from None
+
+
+def say(text: str) -> None:
+    """A remark, to stderr. It never fails: a run must not stop because nobody listens."""
+    try:
+        _send(text, sys.stderr)
+    except OSError:
+        _abandon(sys.stderr)
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Lines to stdout, each cleaned."""
+    write(cleaned(lines))
+
+
+def say_lines(lines: Iterable[str]) -> None:
+    """Lines to stderr, each cleaned."""
+    say(cleaned(lines))
+
+
+def cleaned(lines: Iterable[str]) -> str:
+    """The lines as one text, each of them harmless and ended."""
+    return "".join(f"{clean(line, LONGEST)}\n" for line in lines)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A line for the columns and one for each row, as wide as it takes: nothing is folded or cut."""
+    cells = [list(columns), *([clean(cell, LONGEST) for cell in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    return [
+        GAP.join(set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+
+
+def reason(error: OSError) -> str:
+    """Why the system refused, in its words."""
+    return (error.strerror or "error").lower()
+
+
+def _send(text: str, stream: TextIO) -> None:
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
+
+
+def _abandon(stream: TextIO) -> None:
+    """What is still to come goes nowhere; the interpreter's own last flush would complain otherwise."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
