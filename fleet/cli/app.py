@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from fleet import __version__
-from fleet.cli import applying, bring, demo, listing, planning, reporting, simulating
+from fleet.cli import again, applying, bring, demo, listing, planning, reporting, simulating
 from fleet.cli.output import say_lines, write
 from fleet.core.errors import CallError, Exit, FleetError
 from fleet.core.spelling import nearest
@@ -59,6 +59,8 @@ for command in (
     applying.apply,
     applying.run,
     applying.resume,
+    again.retry,
+    again.undo,
     reporting.report,
     reporting.runs,
     planning.schema,

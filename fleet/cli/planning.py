@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shlex
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +26,9 @@ from fleet.service.planning import Order, plan_job
 
 JobArgument = Annotated[Path, typer.Argument(metavar="JOB", help="A job file (YAML).")]
 PlanArgument = Annotated[Path, typer.Argument(metavar="PLAN", help="A file that `fleet plan -o` wrote.")]
+PlanOption = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="PLAN", help="Write the sealed plan here.")
+]
 ChurnOption = Annotated[
     bool, typer.Option("--accept-churn", help="Leave out, as skipped, what changes while it is read.")
 ]
@@ -35,9 +39,7 @@ FormatOption = Annotated[str, typer.Option("--format", help="table or json.")]
 def plan(
     context: typer.Context,
     job: JobArgument,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="PLAN", help="Write the sealed plan here.")
-    ] = None,
+    output: PlanOption = None,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit with 2 when there are changes to make.")
     ] = False,
@@ -51,11 +53,7 @@ def plan(
     `fleet show`, perform it with `fleet apply`.
     """
     made = make(context, job, config, accept_churn=accept_churn)
-    if output is not None:
-        _write(output, dump_plan(made))
-    write_lines(plan_lines(made, every=every))
-    if output is not None:
-        say(f"plan written; next: fleet apply {shlex.quote(str(output))}\n")
+    present(made, output, every)
     return Exit.CHANGES_PENDING if detailed_exitcode and made.changes else Exit.DONE
 
 
@@ -90,10 +88,31 @@ def schema() -> None:
     write(json.dumps(job_schema(job_types()), indent=2) + "\n")
 
 
+def present(plan: Plan, output: Path | None, every: bool) -> None:
+    """Shows a new plan, and writes it to `output` if that is given."""
+    if output is not None:
+        _write(output, dump_plan(plan))
+    write_lines(plan_lines(plan, every=every))
+    if output is not None:
+        say(f"plan written; next: fleet apply {shlex.quote(str(output))}\n")
+
+
 def make(context: typer.Context, job: Path, config: Path | None, *, accept_churn: bool) -> Plan:
     """The plan for a job file. Everything about the file is checked before anything is sent."""
-    order = _read(job)
-    specs = settings_for(context, config).scopes(order.file.scopes)
+    order, scopes = _read(job)
+    return carry_out(context, config, order, scopes, accept_churn=accept_churn)
+
+
+def carry_out(
+    context: typer.Context,
+    config: Path | None,
+    order: Order,
+    scopes: Sequence[str] | None,
+    *,
+    accept_churn: bool = False,
+) -> Plan:
+    """The plan for an order."""
+    specs = settings_for(context, config).scopes(scopes)
 
     async def ask() -> Plan:
         return await plan_job(order, specs, CLOCK, accept_churn=accept_churn)
@@ -101,9 +120,9 @@ def make(context: typer.Context, job: Path, config: Path | None, *, accept_churn
     return anyio.run(ask)
 
 
-def _read(job: Path) -> Order:
+def _read(job: Path) -> tuple[Order, tuple[str, ...] | None]:
     file = parse_job(read_text(job, "job file"), str(job))
-    return Order(file, bind(file, job_type(file.job)))
+    return Order.of(file, bind(file, job_type(file.job))), file.scopes
 
 
 def _write(path: Path, data: bytes) -> None:

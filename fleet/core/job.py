@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from fleet.core.catalog import Catalog
+from fleet.core.events import Outcome
 from fleet.core.notebook import Notebook
 from fleet.core.patch import NotebookPatch
 
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Why a job leaves a selected notebook alone."""
+    """Why a job leaves a selected notebook alone, and what its report shall call that."""
 
     reason: str
+    outcome: Outcome = Outcome.SKIPPED
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +53,7 @@ class JobSpec(BaseModel, ABC):
     @abstractmethod
     def propose(self, notebook: Notebook, context: Context) -> NotebookPatch | Skip:
         """The fields to change, as they should be in the end; fields that hold already may be included."""
+
+    def remarks(self, notebook: Notebook, context: Context) -> tuple[str, ...]:
+        """What a person should know of this notebook's change before saying yes."""
+        return ()

@@ -92,7 +92,7 @@ def plan_one(target: Target, job: JobSpec, rollout: Rollout) -> Change | Settled
     except InvalidField as problem:
         return _settled(target, Outcome.SKIPPED, str(problem))
     if isinstance(proposal, Skip):
-        return _settled(target, Outcome.SKIPPED, proposal.reason)
+        return _settled(target, proposal.outcome, proposal.reason)
     patch = _what_differs(proposal, notebook)
     if not patch:
         return _settled(target, Outcome.UNCHANGED, "already so", to_body(proposal))
@@ -120,7 +120,7 @@ def plan_one(target: Target, job: JobSpec, rollout: Rollout) -> Change | Settled
         before={name: read_field(notebook, name) for name in body if readable(name)},
         after=body,
         lease=notebook.lease,
-        notes=tuple(_notes(patch, notebook)),
+        notes=(*_notes(patch, notebook), *job.remarks(notebook, target.context)),
     )
 
 

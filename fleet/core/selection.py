@@ -8,12 +8,44 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from fleet.core.notebook import Notebook
 from fleet.core.patch import FIELD_TABLE, read_field
-from fleet.core.selector import Selector
 
 MAX_PASSES = 4
+
+Key = tuple[str, str]  # scope and notebook id
+
+
+class Picker(Protocol):
+    """What a selection is made with: a selector, or the notebooks of an earlier run."""
+
+    @property
+    def text(self) -> str: ...
+
+    def matches(self, notebook: Notebook, scope: str, now: int) -> bool: ...
+
+    def pushdown(self) -> Mapping[str, str]: ...
+
+    def ids(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Picks notebooks by their keys; one that is gone is for the planner to say, not a typing mistake."""
+
+    text: str
+    keys: frozenset[Key]
+
+    def matches(self, notebook: Notebook, scope: str, now: int) -> bool:
+        return (scope, notebook.id) in self.keys
+
+    def pushdown(self) -> Mapping[str, str]:
+        return {}
+
+    def ids(self) -> tuple[str, ...]:
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +61,9 @@ class Selection:
     unstable: tuple[Notebook, ...] = ()
 
 
-def select(rows: Iterable[Notebook], selector: Selector, scope: str, now: int) -> dict[str, Notebook]:
+def select(rows: Iterable[Notebook], picker: Picker, scope: str, now: int) -> dict[str, Notebook]:
     """The rows that match, by id. Raises SelectorError when the expression fails on a row."""
-    matched = (row for row in rows if selector.matches(row, scope, now))
+    matched = (row for row in rows if picker.matches(row, scope, now))
     return {row.id: row for row in sorted(matched, key=lambda row: row.id)}
 
 

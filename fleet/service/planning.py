@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import anyio
@@ -15,12 +15,12 @@ from fleet.core.catalog import Catalog
 from fleet.core.events import Outcome
 from fleet.core.job import Context, JobSpec
 from fleet.core.jobfile import JobFile
-from fleet.core.notebook import Flavor, Image, Notebook
+from fleet.core.notebook import Flavor, Image
 from fleet.core.plan import FORMAT, Change, Plan, PlanScope, Settled, seal
 from fleet.core.planner import Target, estimate, plan_changes
 from fleet.core.rollout import Rollout
 from fleet.core.scope import ScopeSpec
-from fleet.core.selection import Selection
+from fleet.core.selection import Key, Picker, Selection
 from fleet.core.selector import Selector
 from fleet.service.survey import Listing, survey
 
@@ -35,16 +35,34 @@ class Catalogued(Listing, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A job as its file states it, with its parameters bound to the job type."""
+    """What is to be planned: whom a job concerns, what it proposes, how it is released.
 
-    file: JobFile
+    `expected` names notebooks that must be there (by key, with the name they had); each that is not gets a
+    row that says `gone`.
+    """
+
+    name: str
+    job_type: str
+    picker: Picker
     job: JobSpec
+    rollout: Rollout
+    max_targets: int
+    protect: Selector | None = None
+    expected: Mapping[Key, str] = field(default_factory=dict)
 
-    @property
-    def selector(self) -> Selector:
-        """The file's own condition, joined with what the parameters imply."""
-        implied = self.job.narrows()
-        return self.file.select if implied is None else self.file.select & Selector.parse(implied)
+    @classmethod
+    def of(cls, file: JobFile, job: JobSpec) -> Order:
+        """The order in a job file: its own condition, joined with what the parameters imply."""
+        implied = job.narrows()
+        return cls(
+            name=file.name,
+            job_type=file.job,
+            picker=file.select if implied is None else file.select & Selector.parse(implied),
+            job=job,
+            rollout=file.rollout,
+            max_targets=file.guards.max_targets,
+            protect=file.guards.protect,
+        )
 
 
 async def plan_job(
@@ -67,35 +85,36 @@ async def make_plan(
 
     Raises FleetError for whatever makes a plan impossible, and CallError when the cloud cannot be read.
     """
-    file, now = order.file, int(wall * 1000)
+    now = int(wall * 1000)
     chosen = {spec.name: clouds[spec.name] for spec in specs}
     contexts = await _contexts(chosen, now)
     for context in contexts.values():
         order.job.check(context)
-    selections = await survey(chosen, order.selector, now, accept_churn=accept_churn)
-    protect = file.guards.protect
+    selections = await survey(chosen, order.picker, now, accept_churn=accept_churn)
+    protect = order.protect
     targets = [
         Target(row, contexts[found.scope], protect is not None and protect.matches(row, found.scope, now))
         for found in selections
         for row in found.matched
     ]
-    changes, settled = plan_changes(targets, order.job, file.rollout, file.guards.max_targets)
-    settled += _restless(selections, len(changes) + len(settled))
+    changes, settled = plan_changes(targets, order.job, order.rollout, order.max_targets)
+    left_out = [*_restless(selections), *_vanished(selections, order.expected)]
+    settled += tuple(replace(row, item=len(changes) + len(settled) + at) for at, row in enumerate(left_out))
     scopes = tuple(_plan_scope(spec, found) for spec, found in zip(specs, selections, strict=True))
     return seal(
         Plan(
             format=FORMAT,
-            job=file.name,
-            job_type=file.job,
-            select=order.selector.text,
+            job=order.name,
+            job_type=order.job_type,
+            select=order.picker.text,
             created_at=wall,
             engine=__version__,
             scopes=scopes,
-            rollout=file.rollout,
+            rollout=order.rollout,
             changes=changes,
             settled=settled,
-            checks=tuple(_checks(specs, changes, file.rollout)),
-            estimate=estimate(changes, scopes, file.rollout),
+            checks=tuple(_checks(specs, changes, order.rollout)),
+            estimate=estimate(changes, scopes, order.rollout),
             names=_image_names(changes, contexts),
         )
     )
@@ -119,23 +138,35 @@ async def _contexts(clouds: Mapping[str, Catalogued], now: int) -> dict[str, Con
     return contexts
 
 
-def _restless(selections: Sequence[Selection], first: int) -> tuple[Settled, ...]:
-    rows = [(found.scope, row) for found in selections for row in found.unstable]
-    return tuple(_left_out(first + index, scope, row) for index, (scope, row) in enumerate(rows))
+def _restless(selections: Sequence[Selection]) -> Iterator[Settled]:
+    for found in selections:
+        for row in found.unstable:
+            yield Settled(
+                item=0,
+                scope=found.scope,
+                id=row.id,
+                name=row.name,
+                owner=row.owner,
+                outcome=Outcome.SKIPPED,
+                reason="kept changing while the fleet was read",
+                run_state=row.status.value,
+                lease=row.lease,
+            )
 
 
-def _left_out(item: int, scope: str, row: Notebook) -> Settled:
-    return Settled(
-        item=item,
-        scope=scope,
-        id=row.id,
-        name=row.name,
-        owner=row.owner,
-        outcome=Outcome.SKIPPED,
-        reason="kept changing while the fleet was read",
-        run_state=row.status.value,
-        lease=row.lease,
-    )
+def _vanished(selections: Sequence[Selection], expected: Mapping[Key, str]) -> Iterator[Settled]:
+    there = {(found.scope, row.id) for found in selections for row in (*found.matched, *found.unstable)}
+    for (scope, notebook_id), name in expected.items():
+        if (scope, notebook_id) not in there:
+            yield Settled(
+                item=0,
+                scope=scope,
+                id=notebook_id,
+                name=name,
+                owner="",
+                outcome=Outcome.GONE,
+                reason="deleted by somebody",
+            )
 
 
 def _image_names(changes: Sequence[Change], contexts: Mapping[str, Context]) -> dict[str, str]:

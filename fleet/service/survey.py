@@ -12,8 +12,8 @@ from fleet.client.connect import connect
 from fleet.core.errors import GuardError
 from fleet.core.notebook import Notebook
 from fleet.core.scope import ScopeSpec
-from fleet.core.selection import MAX_PASSES, Selection, moved, select
-from fleet.core.selector import Selector, require_all
+from fleet.core.selection import MAX_PASSES, Picker, Selection, moved, select
+from fleet.core.selector import require_all
 
 
 class Listing(Protocol):
@@ -23,15 +23,15 @@ class Listing(Protocol):
 
 
 async def survey_scopes(
-    specs: Sequence[ScopeSpec], selector: Selector, clock: Clock, *, accept_churn: bool = False
+    specs: Sequence[ScopeSpec], picker: Picker, clock: Clock, *, accept_churn: bool = False
 ) -> list[Selection]:
     """Connects to the scopes and surveys them; see `survey`."""
     async with connect(specs, monotonic=clock.monotonic, wall=clock.wall) as clouds:
-        return await survey(clouds, selector, int(clock.wall() * 1000), accept_churn=accept_churn)
+        return await survey(clouds, picker, int(clock.wall() * 1000), accept_churn=accept_churn)
 
 
 async def survey(
-    scopes: Mapping[str, Listing], selector: Selector, now: int, *, accept_churn: bool = False
+    scopes: Mapping[str, Listing], picker: Picker, now: int, *, accept_churn: bool = False
 ) -> list[Selection]:
     """The selection of every scope, read concurrently. `now` is wall time in ms.
 
@@ -41,28 +41,28 @@ async def survey(
     found: dict[str, Selection] = {}
 
     async def one(name: str, scope: Listing) -> None:
-        found[name] = await survey_scope(name, scope, selector, now, accept_churn=accept_churn)
+        found[name] = await survey_scope(name, scope, picker, now, accept_churn=accept_churn)
 
     async with anyio.create_task_group() as group:
         for name, scope in scopes.items():
             group.start_soon(one, name, scope)
     selections = [found[name] for name in scopes]
-    require_all(selector.ids(), (row for selection in selections for row in selection.rows))
+    require_all(picker.ids(), (row for selection in selections for row in selection.rows))
     return selections
 
 
 async def survey_scope(
-    name: str, scope: Listing, selector: Selector, now: int, *, accept_churn: bool
+    name: str, scope: Listing, picker: Picker, now: int, *, accept_churn: bool
 ) -> Selection:
     """One scope, read until two consecutive passes agree."""
     # A notebook named by its id must be found even when the rest of the expression rules it out.
-    filters = {} if selector.ids() else selector.pushdown()
+    filters = {} if picker.ids() else picker.pushdown()
     rows = await scope.list_pass(filters)
-    before = select(rows, selector, name, now)
+    before = select(rows, picker, name, now)
     restless: tuple[str, ...] = ()
     for _ in range(MAX_PASSES - 1):
         rows = await scope.list_pass(filters)
-        after = select(rows, selector, name, now)
+        after = select(rows, picker, name, now)
         restless = moved(before, after)
         if not restless:
             return Selection(name, tuple(rows), tuple(after.values()))

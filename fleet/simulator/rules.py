@@ -3,7 +3,7 @@
 Every field is one open question with the answers that a real region might give; the first answer is
 the default. A rules file is a YAML mapping of these names, for example::
 
-    fields: observed        # name and description in any state, storage growth only when RUNNING
+    rules: observed         # name and description in any state, storage growth only when RUNNING
     endpoints: merge
     missing: 404
     throttle:               # gateway limits, off by default
@@ -27,7 +27,7 @@ class Rules:
 
     # "seed": every PUT field only when STOPPED. "observed": name and description in any state,
     # storage_new_size only when RUNNING, the others only when STOPPED.
-    fields: Literal["seed", "observed"] = "seed"
+    rules: Literal["seed", "observed"] = "seed"
     # Does a PUT replace the list of endpoints, or change the services it names?
     endpoints: Literal["replace", "merge"] = "replace"
     # What a PUT item without key_pair_names / without allowed_access_ips does to what was there.

@@ -114,7 +114,7 @@ def _check_states(rules: Rules, notebook: Notebook, fields: Mapping[str, Any]) -
     if status is Status.START_FAILED and rules.start_failed == "stopped":
         status = Status.STOPPED
     for field in fields:
-        if status in SENDABLE_IN[rules.fields].get(field, _STOPPED):
+        if status in SENDABLE_IN[rules.rules].get(field, _STOPPED):
             continue
         if status in TRANSITIONAL:
             raise busy(notebook.name)
