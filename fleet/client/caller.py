@@ -94,7 +94,7 @@ class Caller:
             return
         wait = course.tries.after(error, self._jitter())
         if wait is None:
-            raise error
+            raise error.counted(course.sends)
         await anyio.sleep(wait)
 
     async def _attempt(self, request: Request, course: _Course) -> Answer:

@@ -121,6 +121,19 @@ class CallError(Exception):
         self.limit = limit
         self.sends = sends
 
+    def counted(self, sends: int) -> CallError:
+        """The same error, of a call that took that many requests."""
+        return CallError(
+            self.meaning,
+            self.text,
+            status=self.status,
+            code=self.code,
+            request_id=self.request_id,
+            retry_after=self.retry_after,
+            limit=self.limit,
+            sends=sends,
+        )
+
     @property
     def in_doubt(self) -> bool:
         """True when a write may have been applied although the call did not succeed."""

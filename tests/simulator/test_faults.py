@@ -231,9 +231,9 @@ def test_a_bad_file_is_one_clear_line(text: str, words: list[str]) -> None:
 
 def test_rules_load_and_name_the_nearest_key() -> None:
     assert load_rules("") == Rules()
-    assert load_rules("{fields: observed, missing: 404}") == Rules(fields="observed", missing=404)
-    with pytest.raises(DocumentError, match=r"^rules: unknown key 'feilds'; did you mean 'fields'"):
-        load_rules("feilds: seed")
+    assert load_rules("{rules: observed, missing: 404}") == Rules(rules="observed", missing=404)
+    with pytest.raises(DocumentError, match=r"^rules: unknown key 'rulse'; did you mean 'rules'"):
+        load_rules("rulse: seed")
     with pytest.raises(DocumentError, match=r"^r.yaml: endpoints: .*'replace' or 'merge'"):
         load_rules("endpoints: add", "r.yaml")
     with pytest.raises(DocumentError, match=r"throttle.*limit"):

@@ -299,7 +299,7 @@ def _needed(rule: str, field: str) -> Status:
 _LARGE = {
     "seed": make_cloud(notebooks=80, seed=3, now=1_764_000_000.0, projects=1),
     "observed": make_cloud(
-        notebooks=80, seed=3, now=1_764_000_000.0, projects=1, rules=Rules(fields="observed")
+        notebooks=80, seed=3, now=1_764_000_000.0, projects=1, rules=Rules(rules="observed")
     ),
 }
 

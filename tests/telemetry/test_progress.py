@@ -132,6 +132,11 @@ def test_a_budget_for_absent_notebooks_slows_the_estimate(plan: Plans) -> None:
     assert after(tight, Began(0, 0.0), Ended(0, 10.0, Outcome.CHANGED)).left == pytest.approx(50.0)
 
 
+def test_a_budget_for_failures_slows_the_estimate(plan: Plans) -> None:
+    tight = plan(11, rollout=Rollout(concurrency=10, max_failures=Share(2)))
+    assert after(tight, Began(0, 0.0), Ended(0, 10.0, Outcome.CHANGED)).left == pytest.approx(50.0)
+
+
 def test_after_a_halt_only_what_is_under_way_is_left(plan: Plans) -> None:
     story = (
         Began(0, 0.0),
