@@ -9,21 +9,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 STEPS = (
-    ("format", ("ruff", "format", "--check", ".")),
-    ("lint", ("ruff", "check", ".")),
-    ("types", ("mypy",)),
-    ("layers", ("importlinter.cli", "lint")),
-    ("tests", ("pytest",)),
+    ("format", "ruff", "format", "--check", "."),
+    ("lint", "ruff", "check", "."),
+    ("types", "mypy"),
+    ("layers", "lint-imports"),
+    ("tests", "pytest"),
 )
 
 
 def main() -> int:
-    for name, (module, *arguments) in STEPS:
+    """Runs the tools of the environment that this program runs in."""
+    tools = Path(sys.executable).parent
+    for name, tool, *arguments in STEPS:
         print(f"== {name}", flush=True)
-        done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, check=False)
+        done = subprocess.run([tools / tool, *arguments], cwd=ROOT, check=False)
         if done.returncode != 0:
             print(f"== {name} failed", file=sys.stderr, flush=True)
-            return done.returncode
+            return 1
     return 0
 
 
