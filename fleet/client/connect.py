@@ -19,7 +19,7 @@ from fleet.client.canary import Canary
 from fleet.client.clock import Clock
 from fleet.client.gate import IN_FLIGHT, Gate, OnSlowed
 from fleet.client.operations import Operations
-from fleet.client.transport import SessionTransport, Site, open_session
+from fleet.client.transport import SessionTransport, Site, Transport, open_session
 from fleet.client.wire import Kind
 from fleet.core.errors import UsageError
 from fleet.core.pace import Pace, Rate
@@ -40,11 +40,13 @@ async def connect(
     monotonic: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
     jitter: Callable[[], float] = random.random,
+    transport: Callable[[Site], Transport] | None = None,
 ) -> AsyncIterator[dict[str, ModelArts]]:
     """The scopes by name, connected lazily; nothing is sent before the first call.
 
     `in_flight` bounds the requests under way of one throttle key and class. `trust_env` lets proxies of the
-    environment in. Raises UsageError for a scope that cannot be used.
+    environment in. `transport` makes another way to a site than the session's. Raises UsageError for a scope
+    that cannot be used.
     """
     for spec in specs:
         _check(spec)
@@ -53,7 +55,7 @@ async def connect(
         for ca_file in dict.fromkeys(spec.ca_file for spec in specs):
             session = open_session(ca_file=ca_file, trust_env=trust_env)
             sessions[ca_file] = await stack.enter_async_context(session)
-        fixed = _Fixed(Clock(monotonic, wall), jitter, on_slowed, user_agent, in_flight)
+        fixed = _Fixed(Clock(monotonic, wall), jitter, on_slowed, user_agent, in_flight, transport)
         builder = _Builder(sessions, fixed, lowest_rates(specs))
         yield {spec.name: builder.scope(spec) for spec in specs}
 
@@ -67,6 +69,7 @@ class _Fixed:
     on_slowed: OnSlowed
     user_agent: str
     in_flight: int
+    transport: Callable[[Site], Transport] | None
 
 
 def lowest_rates(specs: Iterable[ScopeSpec]) -> dict[str, Rate]:
@@ -124,7 +127,7 @@ class _Builder:
         login_key = f"{site.host} as {spec.credential.identity}"
         return Caller(
             host=site.host,
-            transport=SessionTransport(self._sessions[spec.ca_file], site),
+            transport=self._transport(spec, site),
             auth=auth,
             # A login that is refused must not wait for the call that it is made for.
             canary=self._canaries.setdefault((spec.credential, "login" if logs_in else "call"), Canary()),
@@ -138,6 +141,11 @@ class _Builder:
             user_agent=self._fixed.user_agent,
             calls=calls,
         )
+
+    def _transport(self, spec: ScopeSpec, site: Site) -> Transport:
+        if self._fixed.transport is not None:
+            return self._fixed.transport(site)
+        return SessionTransport(self._sessions[spec.ca_file], site)
 
     def _gate(self, key: str, kind: Kind, rate: Rate) -> Gate:
         name = f"{key}, {kind.value}"

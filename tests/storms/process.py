@@ -1,0 +1,83 @@
+"""A process that may die at any write to its journal, and its way to the cloud without sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from random import Random
+
+from fleet.client.transport import Leaving, Site
+from fleet.client.wire import Request, Response
+from fleet.core.errors import CallError, Meaning
+from fleet.core.events import Event
+from fleet.simulator import messages
+from fleet.simulator.cloud import Cloud
+from tests.storms.brew import wall
+
+
+class Death(BaseException):
+    """The process dies."""
+
+
+class Journal:
+    """A journal in memory with the promise of the real one: what was noted is kept by the next commit."""
+
+    def __init__(self, kept: Sequence[Event], dies_at: int | None, survives: bool) -> None:
+        self.kept = list(kept)
+        self._noted: list[Event] = []
+        self._commits = 0
+        self._dies_at = dies_at
+        self._survives = survives
+        self._dead = False
+
+    async def commit(self, event: Event) -> None:
+        """Keeps the event, or dies just before or just after doing so."""
+        self._die_if_dead()
+        self._commits += 1
+        dies = self._commits == self._dies_at
+        if not dies or self._survives:
+            self.kept += [*self._noted, event]
+            self._noted.clear()
+        if dies:
+            self._dead = True
+            raise Death
+
+    def note(self, event: Event) -> None:
+        """Keeps the event with the next commit."""
+        self._die_if_dead()
+        self._noted.append(event)
+
+    def close(self) -> None:
+        """An orderly end keeps everything."""
+        if not self._dead:
+            self.kept += self._noted
+
+    def _die_if_dead(self) -> None:
+        if self._dead:
+            raise Death
+
+
+class Wire:
+    """The way to the cloud without sockets: latency, lost answers and deadlines, but no bytes."""
+
+    def __init__(self, cloud: Cloud, site: Site, draw: Random) -> None:
+        self._cloud = cloud
+        self._site = site
+        self._draw = draw
+
+    async def send(
+        self, request: Request, headers: Mapping[str, str], *, within: float, leaving: Leaving
+    ) -> Response:
+        """As the transport over aiohttp does it."""
+        await leaving()
+        await asyncio.sleep(self._draw.uniform(0.001, 0.04))
+        asked = messages.Request(request.method, request.path, request.query, headers, request.body)
+        reply = self._cloud.handle(asked, wall())
+        if reply.delay >= within:
+            await asyncio.sleep(within)
+            raise CallError(Meaning.LOST, "timed out")
+        await asyncio.sleep(reply.delay + self._draw.uniform(0.001, 0.04))
+        if reply.dropped:
+            raise CallError(Meaning.LOST, "connection closed")
+        named = {name.lower(): value for name, value in reply.headers.items()}
+        return Response(reply.status, named, reply.body, self._site.host)

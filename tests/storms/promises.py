@@ -1,0 +1,147 @@
+"""What must hold after a storm, judged on the cloud's own log and state; the report is held against them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from fleet.core.events import Outcome, RunEnd
+from fleet.core.fold import Row
+from fleet.core.notebook import Status as SeenStatus
+from fleet.core.plan import Change
+from fleet.simulator.audit import is_read, is_write, worst_window
+from fleet.simulator.records import Record
+from fleet.simulator.states import Status
+from tests.storms.brew import EPOCH, RATE, Storm
+
+
+def complaints(storm: Storm) -> Iterator[str]:
+    """Every promise that was broken, judged on the cloud's own log and state."""
+    yield from _rows(storm)
+    yield from _sends(storm)
+    yield from _ends(storm)
+    yield from _whitelists(storm)
+    yield from _pace(storm)
+
+
+def _rows(storm: Storm) -> Iterator[str]:
+    assert storm.plan is not None
+    rows = storm.state.rows(over=True)
+    if len(rows) != len(storm.plan.changes) + len(storm.plan.settled):
+        yield f"{len(rows)} rows for {len(storm.plan.changes) + len(storm.plan.settled)} selected notebooks"
+    assert storm.after is not None
+    halted = storm.state.end is RunEnd.HALTED
+    for row in rows:
+        found = storm.after.notebooks.get(row.id)
+        stuck = found is None or found.status in _STUCK
+        if row.outcome in (Outcome.STRANDED, Outcome.UNKNOWN) and not stuck:
+            yield f"{row.id} ({row.outcome}: {row.reason}): not settled in calm weather"
+        if row.outcome is Outcome.NOT_STARTED and not halted:
+            yield f"{row.id}: never started, although nothing stood in the way"
+
+
+# Where the simulated cloud lets nobody out again.
+_STUCK = frozenset({Status.START_FAILED, Status.ERROR, Status.FROZEN})
+
+
+def _sends(storm: Storm) -> Iterator[str]:
+    """No write outside the plan, and none a second time before somebody has looked."""
+    assert storm.plan is not None
+    planned = {change.id for change in storm.plan.changes}
+    by_notebook: dict[str, list[Record]] = {}
+    for record in storm.cloud.log:
+        if record.operation == "ListAllNotebooks":
+            for records in by_notebook.values():
+                records.append(record)
+        elif record.notebook and record.notebook not in storm.touched:
+            by_notebook.setdefault(record.notebook, []).append(record)
+    for notebook_id, records in by_notebook.items():
+        if notebook_id not in planned and any(is_write(record) for record in records):
+            yield f"{notebook_id}: written to, but not in the plan"
+        yield from (f"{notebook_id}: {what}" for what in _resends(records))
+
+
+def _resends(records: Sequence[Record]) -> Iterator[str]:
+    """A write that may have been applied, followed by the same one without an answered read between."""
+    sent: Record | None = None
+    for record in records:
+        if is_read(record) and record.answered and record.status == 200:
+            sent = None
+        elif is_write(record):
+            if sent is not None and sent.operation == record.operation:
+                when = f"{record.at - EPOCH:.1f} s repeats one of {sent.at - EPOCH:.1f} s"
+                yield f"{record.operation} at {when}"
+            sent = None if record.answered and 400 <= record.status < 500 else record
+
+
+def _ends(storm: Storm) -> Iterator[str]:
+    """Every row against the cloud as it is in the end, for notebooks that nobody else touched."""
+    assert storm.plan is not None
+    assert storm.after is not None
+    changes = {change.id: change for change in storm.plan.changes}
+    for row in storm.state.rows(over=True):
+        change, found = changes.get(row.id), storm.after.notebooks.get(row.id)
+        if change is None or found is None or row.id in storm.touched or _lease_ran_out(storm, row.id):
+            continue
+        who = f"{row.id} ({row.outcome}: {row.reason})"
+        if row.outcome in (Outcome.DRIFTED, Outcome.GONE):
+            yield f"{who}: but nobody touched it"
+        back = found.status.value == change.run_state.value
+        if not back and row.outcome is not Outcome.STRANDED:
+            yield f"{who}: is {found.status}, was {change.run_state}"
+        if row.debt is (back or change.run_state is not SeenStatus.RUNNING):
+            yield f"{who}: debt is {row.debt}, it is {found.status}"
+        for name in ("image_id", "description", "name", "storage_new_size"):
+            wanted = _wanted(row, name, change)
+            if wanted is not None and found.fields.get(name) != wanted:
+                yield f"{who}: {name} is {found.fields.get(name)}, not {wanted}"
+        if row.outcome is Outcome.CHANGED and change.run_state is SeenStatus.RUNNING:
+            yield from (f"{who}: {what}" for what in _lease(storm, row.id))
+
+
+def _wanted(row: Row, name: str, change: Change) -> Any:
+    """What the field must hold; None where a change that failed half way may have left either value."""
+    if row.outcome is Outcome.CHANGED:
+        return change.after.get(name)
+    untried = row.outcome in (Outcome.NOT_STARTED, Outcome.SKIPPED) or not row.calls.put
+    put_back = "put back" in row.reason and name == "image_id"
+    return change.before.get(name) if untried or put_back else None
+
+
+def _lease(storm: Storm, notebook_id: str) -> Iterator[str]:
+    assert storm.before is not None
+    assert storm.after is not None
+    was, now = storm.before.notebooks[notebook_id], storm.after.notebooks[notebook_id]
+    if now.lease_enabled != was.lease_enabled and storm.cloud.world.rules.duration_minus_one == "accept":
+        yield f"auto stop was {was.lease_enabled}, is {now.lease_enabled}"
+    if was.lease_enabled and now.lease_type != was.lease_type:
+        yield f"lease type was {was.lease_type}, is {now.lease_type}"
+
+
+def _lease_ran_out(storm: Storm, notebook_id: str) -> bool:
+    """Whether the notebook could stop by itself in the course of the storm."""
+    assert storm.before is not None
+    assert storm.after is not None
+    end = storm.before.notebooks[notebook_id].lease_end
+    return end is not None and end <= storm.after.at
+
+
+def _whitelists(storm: Storm) -> Iterator[str]:
+    assert storm.before is not None
+    assert storm.after is not None
+    for notebook_id, was in storm.before.notebooks.items():
+        found = storm.after.notebooks.get(notebook_id)
+        if found is None or notebook_id in storm.touched:
+            continue
+        closed = {e["service"] for e in was.fields["endpoints"] if e.get("allowed_access_ips")}
+        still = {e["service"]: e for e in found.fields["endpoints"]}
+        for service in closed:
+            if service not in still or not still[service].get("allowed_access_ips"):
+                yield f"{notebook_id}: its {service} endpoint is open to the world"
+
+
+def _pace(storm: Storm) -> Iterator[str]:
+    for kind, name in ((is_read, "reads"), (is_write, "writes")):
+        worst = worst_window(storm.cloud.log, RATE.window, kind)
+        if worst > RATE.count + 1 + len(storm.acts) and storm.runs == 1:
+            yield f"{worst} {name} in {RATE.window:g} s, {RATE.count} are allowed"
