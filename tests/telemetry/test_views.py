@@ -80,7 +80,7 @@ def test_the_picture_tells_run_wave_counts_and_trouble(plan: Plans) -> None:
     assert "1/4 ended, 25%" in text
     assert "1 stranded" in text
     assert "1 under way, 1 away, 1 not brought back" in text
-    assert "slowed down: 60/min" in text
+    assert "throttled: 60/min" in text
     assert "stranded: lab-a lab notebook: no stock" in text
 
 

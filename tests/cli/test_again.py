@@ -1,0 +1,49 @@
+"""fleet undo and retry: plans that come from a run."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from fleet.core.plan import load_plan
+from fleet.simulator.messages import Reply, Request
+
+Lab = Any
+Shell = Any
+
+
+def test_a_run_can_be_taken_back(lab: Lab, shell: Shell) -> None:
+    before = {row.id: row.image.id for row in lab.old()}
+    number = lab.apply().said[0].removeprefix("run ")
+    lab.cloud.log.clear()
+    result = shell("undo", number, "--run-dir", lab.runs, "-o", "back.json")
+    assert (result.code, lab.writes) == (0, [])
+    assert result.err == "plan written; next: fleet apply back.json\n"
+    assert lab.apply("back.json").code == 0
+    assert {id: lab.cloud.world.notebooks[id].image.id for id in before} == before
+
+
+def test_what_failed_can_be_planned_again(lab: Lab, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, unlucky, handle = lab.plan(), lab.old()[0].id, lab.cloud.handle
+
+    def refuse(request: Request, now: float) -> Reply:
+        if request.method == "PUT" and unlucky in request.path:
+            return Reply(400, b'{"error_code": "ModelArts.0104", "error_msg": "not today"}')
+        return cast(Reply, handle(request, now))
+
+    monkeypatch.setattr(lab.cloud, "handle", refuse)
+    result = lab.apply(plan)
+    monkeypatch.setattr(lab.cloud, "handle", handle)
+    number = result.said[0].removeprefix("run ")
+    assert result.code == 3
+    assert shell("retry", number, "--failed", "--run-dir", lab.runs, "-o", "again.json").code == 0
+    again = load_plan((shell.folder / "again.json").read_bytes(), "again.json")
+    assert [change.id for change in again.changes] == [unlucky]
+    assert lab.apply("again.json").code == 0
+
+
+@pytest.mark.parametrize("command", ["undo", "retry"])
+def test_a_run_that_is_not_there_is_named_and_nothing_is_sent(lab: Lab, shell: Shell, command: str) -> None:
+    assert "no such run in" in shell.refused(command, "20991130", "--run-dir", lab.runs)
+    assert lab.cloud.log == []

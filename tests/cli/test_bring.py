@@ -1,0 +1,99 @@
+"""fleet start and stop: a debt paid by hand."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any, cast
+
+import pytest
+
+from fleet.service import bringing
+from fleet.simulator.messages import Reply, Request
+
+Lab = Any
+MakeLab = Any
+Shell = Any
+
+LEASE = ("--duration", 7_200_000, "--type", "IDLE")
+
+
+@pytest.fixture(autouse=True)
+def _short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bringing, "POLL", 0.02)
+
+
+def scope_of(lab: Lab, row: Any) -> tuple[str, str]:
+    """The option that names the notebook's scope."""
+    projects = [project.id for project in lab.cloud.identity.projects]
+    return "--scope", f"lab-{'ab'[projects.index(row.project)]}"
+
+
+def test_a_notebook_is_started_with_its_lease_and_stopped_again(lab: Lab, shell: Shell) -> None:
+    row = lab.old()[0]
+    result = shell("start", row.id, *scope_of(lab, row), *LEASE)
+    assert (result.code, result.out, result.err) == (0, f"{row.name} is RUNNING\n", "")
+    assert lab.writes == ["StartNotebook"]
+    (start,) = (record for record in lab.cloud.log if record.operation == "StartNotebook")
+    assert start.query == {"duration": "7200000", "type": "IDLE"}
+    result = shell("stop", row.id, *scope_of(lab, row))
+    assert (result.code, result.out) == (0, f"{row.name} is STOPPED\n")
+    assert lab.writes == ["StartNotebook", "StopNotebook"]
+
+
+def test_automatic_stop_can_be_switched_off(lab: Lab, shell: Shell) -> None:
+    row = lab.old()[0]
+    assert shell("start", row.id, *scope_of(lab, row), "--duration", -1).code == 0
+    assert not row.lease.enable
+
+
+def test_what_is_there_already_is_left_alone(lab: Lab, shell: Shell) -> None:
+    stopped, running = lab.old()[0], lab.old("RUNNING")[0]
+    assert shell("stop", stopped.id, *scope_of(lab, stopped)).code == 0
+    assert shell("start", running.id, *scope_of(lab, running), *LEASE).code == 0
+    assert lab.writes == []
+
+
+def test_a_start_that_fails_is_told_with_the_cloud_s_reason(make_lab: MakeLab, shell: Shell) -> None:
+    lab = make_lab("[{kind: failing-start, reason: no room}]")
+    row = lab.old()[0]
+    said = shell.refused("start", row.id, *scope_of(lab, row), *LEASE, code=1)
+    assert said.startswith(f"fleet: {row.name}: is ")
+    assert "not RUNNING" in said
+    assert "no room" in said
+
+
+def test_a_notebook_that_is_not_there_is_told(lab: Lab, shell: Shell) -> None:
+    said = shell.refused("stop", "00000000-0000-0000-0000-000000000000", "--scope", "lab-a", code=1)
+    assert "does not exist" in said
+
+
+@pytest.mark.parametrize("id", ["x", "../../v1/other", "f9937afa-4451-42db-a76b-72d624749f6g"])
+def test_an_id_that_is_none_is_refused_and_nothing_is_sent(lab: Lab, shell: Shell, id: str) -> None:
+    assert "is not a UUID such as" in shell.refused("stop", id, "--scope", "lab-a")
+    assert "is not a UUID such as" in shell.refused("start", id, "--scope", "lab-a", *LEASE)
+    assert lab.cloud.log == []
+
+
+@pytest.mark.parametrize("duration", [0, -2, 3_599_999, 259_200_001])
+def test_a_lease_that_the_cloud_would_refuse_is_not_sent(lab: Lab, shell: Shell, duration: int) -> None:
+    row = lab.old()[0]
+    said = shell.refused("start", row.id, *scope_of(lab, row), "--duration", duration)
+    assert said == f"fleet: --duration: {duration} is neither -1 nor from 3600000 to 259200000 ms\n"
+    assert lab.cloud.log == []
+
+
+def test_ctrl_c_says_that_the_start_may_be_under_way(
+    lab: Lab, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, handle = lab.old()[0], lab.cloud.handle
+
+    def heard(request: Request, now: float) -> Reply:
+        reply = cast(Reply, handle(request, now))
+        if request.method == "POST":
+            os.kill(os.getpid(), signal.SIGINT)
+        return reply
+
+    monkeypatch.setattr(lab.cloud, "handle", heard)
+    said = shell.refused("start", row.id, *scope_of(lab, row), *LEASE, code=6)
+    assert said.startswith("fleet: interrupted; what was sent goes on, look with: fleet ls")

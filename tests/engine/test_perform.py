@@ -1,0 +1,196 @@
+"""One change in a real run: the order of a write, what a wait costs, and what ends it early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fleet.core.errors import CallError, Meaning
+from fleet.core.events import Answered, Intended, Late, Outcome, Saw, Step
+from fleet.core.notebook import Image, Status
+from fleet.core.patch import When
+from fleet.core.plan import Phase, seal
+
+pytestmark = pytest.mark.looptime
+
+Making = Callable[..., Any]
+Failing = Callable[..., CallError]
+
+
+async def test_a_write_waits_for_its_turn_its_fence_look_and_its_intent_on_disk(bench: Making) -> None:
+    made = bench()
+    await made.run()
+    first_stop = made.log.words().index("send stop nb-0")
+    assert made.log.words()[: first_stop + 1] == [
+        "committed run-started",
+        "turn",
+        "look nb-0",
+        "committed intended stop",
+        "send stop nb-0",
+    ]
+
+
+async def test_every_write_follows_its_own_turn_and_its_own_intent(bench: Making) -> None:
+    made = bench()
+    await made.run()
+    assert made.log.words("turn", "committed", "send") == [
+        "committed run-started",
+        "turn",
+        "committed intended stop",
+        "send stop nb-0",
+        "turn",
+        "committed intended put",
+        "send put nb-0",
+        "turn",
+        "committed intended start",
+        "send start nb-0",
+        "committed ended",
+        "committed run-ended",
+    ]
+
+
+async def test_a_changed_notebook_is_looked_at_three_times(bench: Making) -> None:
+    """Fence, read-back and the last look; the two waits are answered by the poll."""
+    made = bench()
+    await made.run()
+    assert made.outcomes == [Outcome.CHANGED]
+    assert made.log.count("look") == 3
+
+
+async def test_events_of_a_change_carry_what_was_sent_and_what_it_took(bench: Making) -> None:
+    made = bench()
+    await made.run()
+    events = made.recorder.events
+    intents = [event for event in events if isinstance(event, Intended)]
+    assert [(event.step, event.attempt) for event in intents] == [
+        (Step.STOP, 1),
+        (Step.PUT, 1),
+        (Step.START, 1),
+    ]
+    assert intents[1].body == {"image_id": "new"}
+    assert [event.request_id for event in events if isinstance(event, Answered)] == ["request"] * 3
+    polled = [event for event in events if isinstance(event, Saw) and event.polled]
+    assert [(event.sight.status, event.sends) for event in polled] == [
+        (Status.STOPPED, 0),
+        (Status.RUNNING, 0),
+    ]
+
+
+@pytest.mark.parametrize("step", ["stop", "put", "start"])
+async def test_a_lost_answer_is_looked_for_and_the_write_sent_once_more(
+    bench: Making, call_error: Failing, step: str
+) -> None:
+    made = bench()
+    made.cloud.refuse[step] = [call_error(Meaning.LOST)]
+    await made.run()
+    assert made.outcomes == [Outcome.CHANGED]
+    assert made.log.words().count(f"send {step} nb-0") == 2
+    first, second = made.at(f"send {step}")
+    assert sum(first < when < second for when in made.at("look")) == 3
+    assert second - first > 20
+
+
+async def test_a_failing_look_is_repeated_until_the_cloud_answers(bench: Making, call_error: Failing) -> None:
+    made = bench()
+    made.cloud.refuse["look"] = [call_error(Meaning.UNREACHABLE) for _ in range(9)]
+    await made.run()
+    assert made.outcomes == [Outcome.CHANGED]
+
+
+async def test_a_look_that_can_never_succeed_ends_the_change(bench: Making, call_error: Failing) -> None:
+    made = bench()
+    made.cloud.refuse["look"] = [call_error(Meaning.FORBIDDEN)]
+    await made.run()
+    assert made.outcomes == [Outcome.FAILED]
+    assert made.log.count("send") == 0
+
+
+async def test_a_deleted_notebook_is_gone(bench: Making, call_error: Failing) -> None:
+    made = bench()
+    made.cloud.refuse["look"] = [call_error(Meaning.GONE)]
+    await made.run()
+    assert made.outcomes == [Outcome.GONE]
+
+
+async def test_a_notebook_that_the_list_does_not_show_is_looked_at_itself(bench: Making) -> None:
+    made = bench()
+    made.cloud.unlisted.add("nb-0")
+    await made.run()
+    assert made.outcomes == [Outcome.CHANGED]
+
+
+async def test_one_failing_look_after_a_wait_does_not_give_a_debt_up(
+    bench: Making, call_error: Failing
+) -> None:
+    made = bench()
+    made.cloud.unlisted.add("nb-0")
+
+    def shake() -> None:
+        made.cloud.refuse["look"] = [call_error(Meaning.SERVER)]
+
+    await made.run_while((10.0, shake))
+    assert made.outcomes == [Outcome.CHANGED]
+
+
+async def test_a_turn_is_not_kept_through_a_wait(bench: Making) -> None:
+    """The fence finds the notebook on its way; when it has arrived, the write needs a turn of its own."""
+    made = bench()
+    made.cloud.move("nb-0", Status.SNAPSHOTTING, 300.0, Status.RUNNING)
+    await made.run()
+    assert made.outcomes == [Outcome.CHANGED]
+    before_stop = made.log.words()[: made.log.words().index("send stop nb-0")]
+    assert before_stop[-3:] == ["turn", "look nb-0", "committed intended stop"]
+    assert before_stop.count("turn") == 2
+
+
+async def test_a_change_that_takes_too_long_goes_home_and_a_second_time_ends_stranded(bench: Making) -> None:
+    made = bench(change_deadline=300.0)
+    hang = made.cloud.move
+
+    def never_stops(key: str, passing: Status, seconds: float, then: Status) -> None:
+        hang(key, passing, 1e6, then)
+
+    made.cloud.move = never_stops
+    await made.run()
+    late = [event.at for event in made.recorder.events if isinstance(event, Late)]
+    assert len(late) == 2
+    assert late[1] - late[0] == pytest.approx(300.0)
+    assert made.outcomes == [Outcome.STRANDED]
+    assert made.ended[0].debt
+    assert made.ended[0].fix.startswith("fleet start --scope lab-a nb-0")
+
+
+async def test_a_cloud_that_stays_silent_before_the_first_write_costs_only_time(
+    bench: Making, call_error: Failing
+) -> None:
+    made = bench(change_deadline=60.0)
+    made.cloud.refuse["look"] = [call_error(Meaning.UNREACHABLE) for _ in range(99)]
+    await made.run()
+    assert made.outcomes == [Outcome.SKIPPED]
+    assert "it was unreachable" in made.ended[0].reason
+
+
+async def test_what_a_refusal_teaches_of_a_field_serves_the_whole_run(bench: Making) -> None:
+    """The first change is told that the name belongs to a stopped notebook; the second does not ask."""
+    made = bench(2, concurrency=1)
+    renames = tuple(
+        replace(change, phases=(Phase(When.ANY, {"name": "b"}),), before={"name": ""}, after={"name": "b"})
+        for change in made.plan.changes
+    )
+    made.plan = seal(replace(made.plan, changes=renames))
+    made.cloud.strict = True
+    await made.run()
+    assert made.outcomes == [Outcome.CHANGED, Outcome.CHANGED]
+    sends = [word.split()[1] for word in made.log.words("send")]
+    assert sends == ["put", "stop", "put", "start", "stop", "put", "start"]
+
+
+async def test_what_a_person_did_before_the_fence_is_never_overwritten(bench: Making) -> None:
+    made = bench()
+    made.cloud.notebooks["nb-0"] = replace(made.cloud.notebooks["nb-0"], image=Image("theirs"))
+    await made.run()
+    assert made.outcomes == [Outcome.DRIFTED]
+    assert made.log.count("send") == 0

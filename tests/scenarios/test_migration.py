@@ -1,0 +1,92 @@
+"""A fleet moves to a new image, and nothing else happens to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fleet.core.errors import Exit
+from fleet.core.events import RunEnd
+from fleet.core.pace import Rate
+from fleet.simulator.audit import is_read, is_write, worst_window
+from fleet.simulator.states import Status
+from fleet.simulator.throttle import Limit
+
+if TYPE_CHECKING:
+    from tests.scenarios.conftest import MakeLab
+
+pytestmark = pytest.mark.looptime
+
+FLEET = """\
+job: image-migration
+name: torch-2-6
+select: image.name.startsWith("pytorch1.8") && status in ["RUNNING", "STOPPED"]
+with: {to: {name: pytorch2.6}}
+rollout: {waves: [1, 10%, 100%], concurrency: 30, max_failures: 30, disruption: restart}
+"""
+EVERYTHING = """\
+job: image-migration
+name: torch
+select: "true"
+with: {to: {name: pytorch2.6}}
+rollout: {disruption: restart}
+"""
+READS = {"ListAllNotebooks", "ListWorkspaces", "ShowNotebook"}
+CATALOGUES = {"ListImage", "ListFlavors", "ListAllNotebooks", "ListWorkspaces"}
+
+
+async def test_a_fleet_moves_within_the_rate_and_with_the_fewest_calls(world: MakeLab) -> None:
+    limits = [Limit(limit=60, seconds=60, calls="reads"), Limit(limit=60, seconds=60, calls="writes")]
+    lab = await world(seeded=200, rate=Rate(60, 60.0), throttle=limits)
+    selected = {
+        row.id
+        for row in lab.notebooks
+        if row.image.name.startswith("pytorch1.8")
+        and row.status in (Status.RUNNING, Status.STOPPED)
+        and row.feature == "NOTEBOOK"
+    }
+    plan = await lab.plan(FLEET)
+    assert {record.operation for record in lab.cloud.log} == CATALOGUES
+    run = await lab.apply(plan)
+
+    assert (run.end, run.report.exit) == (RunEnd.FINISHED, Exit.DONE)
+    assert run.findings() == []
+    assert sorted(row.id for row in run.report.rows) == sorted(selected)
+    assert set(run.outcomes) == {"changed"}
+    for row in run.report.rows:
+        notebook = lab.cloud.world.notebooks[row.id]
+        ran = row.run_state_before == "RUNNING"
+        assert run.calls(notebook) == (["stop", "put", "start"] if ran else ["put"])
+        assert run.looks(notebook) == (3 if ran else 2) == row.calls.get
+        assert notebook.image.name.startswith("pytorch2.6")
+    assert {record.operation for record in run.log if is_read(record)} == READS
+    said = run.report.calls
+    assert (said.stop, said.put, said.start, said.lease) == tuple(
+        run.calls().count(step) for step in ("stop", "put", "start", "lease")
+    )
+    assert not [record for record in lab.cloud.log if record.status != 200]
+    assert worst_window(lab.cloud.log, 60.0, is_read) <= 60
+    assert worst_window(lab.cloud.log, 60.0, is_write) <= 60
+    assert run.report.limits == {}
+
+
+async def test_a_plan_applied_twice_changes_nothing_the_second_time(world: MakeLab) -> None:
+    lab = await world(running=2, stopped=1)
+    plan = await lab.plan()
+    assert (await lab.apply(plan)).outcomes == ["changed"] * 3
+    again = await lab.apply(plan)
+    assert again.outcomes == ["unchanged"] * 3
+    assert again.calls() == []
+    assert again.report.exit is Exit.DONE
+    assert again.findings() == []
+
+
+async def test_a_new_plan_after_the_run_finds_nothing_to_do(world: MakeLab) -> None:
+    lab = await world(running=2, stopped=1)
+    await lab.go()
+    plan = await lab.plan()
+    assert (plan.changes, plan.settled) == ((), ())
+    plan = await lab.plan(EVERYTHING)
+    assert plan.changes == ()
+    assert [row.outcome for row in plan.settled] == ["unchanged"] * 3
