@@ -15,6 +15,7 @@ from fleet.client.wire import Request
 from fleet.core.calls import Look, Receipt, Turn
 from fleet.core.errors import CallError, Meaning
 from fleet.core.notebook import Flavor, Image, Notebook
+from fleet.core.pace import Limit, Rate
 from fleet.core.scope import Project, ScopeSpec, Workspace
 
 IMAGE_TYPES = ("BUILD_IN", "DEDICATED")
@@ -32,6 +33,15 @@ class ModelArts:
         self._iam = iam
         self._operations = Operations(spec.project_id)
         self._workspaces = spec.workspaces
+
+    @property
+    def limits(self) -> dict[str, tuple[Limit, ...]]:
+        """The limits that are kept at present, by throttle key and class."""
+        return self._caller.limits
+
+    def set_rate(self, rate: Rate) -> None:
+        """Sets the rate of this scope's throttle key at once; other scopes may share it."""
+        self._caller.set_rate(rate)
 
     async def turn(self) -> Turn:
         """Waits until shortly before the next write may leave."""

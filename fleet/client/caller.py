@@ -16,9 +16,13 @@ from fleet.client.transport import Transport
 from fleet.client.wire import CONTENT_TYPE, Answer, Kind, Request, Response, decipher
 from fleet.core.calls import Turn
 from fleet.core.errors import CallError, Meaning
+from fleet.core.pace import Limit, Rate
 from fleet.core.retry import Patience, Tries
 
 WITHIN = 30.0  # s for one attempt, from the connection to the last byte
+
+# Before the first success a wrong address or a closed port is more likely than a bad moment: tell soon.
+UNPROVEN = Patience(attempts=3)
 
 
 @dataclass(slots=True)
@@ -67,6 +71,16 @@ class Caller:
         }
         self._calls = calls
 
+    @property
+    def limits(self) -> dict[str, tuple[Limit, ...]]:
+        """The limits that are kept, by throttle key and class; logins have their own, which nobody sets."""
+        return {self._gates[kind].key: self._gates[kind].limits for kind in (Kind.READ, Kind.WRITE)}
+
+    def set_rate(self, rate: Rate) -> None:
+        """Sets the rate of the throttle key, for reads and for writes."""
+        for kind in (Kind.READ, Kind.WRITE):
+            self._gates[kind].set_rate(rate)
+
     async def turn(self) -> Turn:
         """A place in the queue of writes."""
         self._canary.check()
@@ -77,7 +91,9 @@ class Caller:
     ) -> Answer:
         """The answer to `request`; a write comes with its turn. Raises CallError when it gives up."""
         write = request.kind is Kind.WRITE
-        course = _Course(Tries(write, patience or Patience()), turn)
+        if patience is None:
+            patience = Patience() if self._canary.proven else UNPROVEN
+        course = _Course(Tries(write, patience), turn)
         while True:
             try:
                 return await self._attempt(request, course)

@@ -35,6 +35,11 @@ class Canary:
         self._proven = False
         self._refusal: CallError | None = None
 
+    @property
+    def proven(self) -> bool:
+        """Whether the cloud has accepted the credential."""
+        return self._proven
+
     def check(self) -> None:
         """Raises the refusal, if there was one."""
         if self._refusal is not None:

@@ -15,7 +15,7 @@ from fleet.client.clock import Clock
 from fleet.core.calls import Turn
 from fleet.core.errors import CallError
 from fleet.core.events import Slowed
-from fleet.core.pace import Pace
+from fleet.core.pace import Limit, Pace, Rate
 
 IN_FLIGHT = 32
 LEAD = 2.0  # s between the end of a turn's wait and its slot: room for a last look
@@ -38,20 +38,29 @@ class Gate:
         self._door = anyio.Lock(fast_acquire=True)
         # Not a CapacityLimiter: that one lends to tasks and would cost the hot path a switch each time.
         self._seats = anyio.Semaphore(in_flight, fast_acquire=True)
+        self._rate_set = anyio.Event()
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """Every limit that is kept at present: the configured one, and those learned."""
+        return self._pace.limits
+
+    def set_rate(self, rate: Rate) -> None:
+        """Changes the configured rate at once, also for those who wait already."""
+        if self._pace.set_rate(rate, self._clock.monotonic()):
+            self._rate_set.set()
+            self._rate_set = anyio.Event()
 
     async def pass_(self) -> None:
         """Waits for a slot and a seat; the caller must `leave`."""
         async with self._door:
-            slot = self._pace.reserve(self._clock.monotonic())
-            await self._until(lambda _: slot)
+            await self._slot()
             await self._sit_down()
 
     async def turn(self) -> Turn:
         """Takes a slot and returns shortly before it, so that a last look is still fresh at the write."""
         async with self._slots:
-            slot = self._pace.reserve(self._clock.monotonic())
-            await self._until(lambda _: slot - LEAD)
-        return Turn(slot)
+            return Turn(await self._slot(early=LEAD))
 
     async def pass_turn(self, turn: Turn) -> None:
         """Waits for the slot of `turn` and a seat; the caller must `leave`."""
@@ -78,6 +87,14 @@ class Gate:
         if news:
             self._on_slowed(Slowed(self._clock.wall(), self.key, news))
 
+    async def _slot(self, early: float = 0.0) -> float:
+        """Takes a slot, and another one when the rate is set anew; returns it `early` seconds before."""
+        slot = self._pace.reserve(self._clock.monotonic())
+        while (wait := slot - early - self._clock.monotonic()) > 0:
+            if await self._rate_set_within(wait):
+                slot = self._pace.reserve(self._clock.monotonic())
+        return slot
+
     async def _sit_down(self) -> None:
         await self._seats.acquire()
         try:
@@ -88,5 +105,12 @@ class Gate:
 
     async def _until(self, due: Callable[[float], float]) -> None:
         """Waits as long as `due` of the present instant lies ahead of it."""
-        while (wait := due(now := self._clock.monotonic()) - now) > 0:  # noqa: ASYNC110 - only time tells
-            await anyio.sleep(max(wait, _SHORTEST_SLEEP))
+        while (wait := due(now := self._clock.monotonic()) - now) > 0:
+            await self._rate_set_within(wait)
+
+    async def _rate_set_within(self, seconds: float) -> bool:
+        """Waits so long; returns True at once when the rate is set anew."""
+        with anyio.move_on_after(max(seconds, _SHORTEST_SLEEP)):
+            await self._rate_set.wait()
+            return True
+        return False

@@ -156,6 +156,7 @@ def _intended(life: Life, event: Intended) -> Life:
         doubt=False,
         proven=False,
         refused_state=False,
+        sold_out=False,
         lease_due=False,
     )
     if event.step is Step.STOP and life.change.run_state is Status.RUNNING:
@@ -224,7 +225,7 @@ def _start_refused(life: Life, event: Answered) -> Life:
         life = with_note(life, "auto stop was off and could not be switched off again: it is set to 72 hours")
         return onward(replace(life, no_lease_off=True))
     if event.meaning is Meaning.SOLD_OUT and not looks.flavor_changed(life):
-        return replace(life, stage=Stage.START_SETTLE)
+        return replace(life, stage=Stage.START_SETTLE, sold_out=True)
     if event.meaning in (Meaning.SOLD_OUT, Meaning.QUOTA, Meaning.INVALID):
         return looks.cannot_start(life, f"start refused: {life.trouble}")
     return looks.stays_stopped(life, f"start refused: {life.trouble}")

@@ -77,6 +77,7 @@ class Life:
     ours: bool = False  # `restarted` as it stood before the last start was intended
     reverting: bool = False
     refused_state: bool = False  # the last refusal said "not in this state"
+    sold_out: bool = False  # the last start was refused for want of machines, not for what we changed
     late: bool = False
     settle: int = 0
     tries: Mapping[Step, int] = field(default_factory=dict)

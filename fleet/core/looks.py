@@ -147,7 +147,9 @@ def _gone(life: Life, saw: Saw) -> Life:
 def _lost(life: Life, saw: Saw) -> Life:
     """FROZEN, ERROR and the like in the middle of our work: nothing that we could send would help."""
     reason = f"{so_far(life)}status {saw.sight.status}{_why(saw.sight)}"
-    return over(life, Outcome.STRANDED if life.debt or life.restarted else Outcome.FAILED, reason)
+    if life.debt or life.restarted:
+        return over(life, Outcome.STRANDED, reason)
+    return over(replace(life, current=saw.sight.status), Outcome.FAILED, reason)
 
 
 def _why(sight: Sight) -> str:
@@ -213,8 +215,8 @@ def _values(life: Life, saw: Saw) -> Life:
         case Values.OTHER:
             wanted = {**life.expected, **life.phases[0].body}
             return homeward(life, Outcome.DRIFTED, difference(wanted, saw.sight.values))
-    if life.refused_state:
-        return _other_state(life)
+    if life.refused_state and not life.reverting:
+        return _other_state(life, saw.sight.status)
     if life.settle + 1 < _looks(life) and not give_up:
         return _look_again(life, saw)
     if life.stage is Stage.PUT_SETTLE and life.tried(Step.PUT) < _tries(life) and not give_up:
@@ -249,12 +251,16 @@ def _tries(life: Life) -> int:
 def _phase_done(life: Life) -> Life:
     expected = {**life.expected, **life.phases[0].body}
     life = replace(life, expected=expected, phases=life.phases[1:], settle=0, doubt=False)
+    if life.reverting and life.ending is not None:
+        life = replace(life, ending=(life.ending[0], f"{life.ending[1]}; the old value was put back"))
     return onward(replace(life, tries={**life.tries, Step.PUT: 0}, proven=not life.restarted))
 
 
-def _other_state(life: Life) -> Life:
+def _other_state(life: Life, status: Status) -> Life:
     """Refused for the state that the notebook really is in: the fields belong to the other one."""
     body = life.phases[0].body
+    if status not in (Status.RUNNING, Status.STOPPED):  # a failed start teaches nothing about fields
+        return homeward(life, Outcome.FAILED, f"update refused: {life.trouble}")
     if any(name in life.moved for name in body):
         return homeward(life, Outcome.FAILED, f"update refused in either state: {life.trouble}")
     other = When.RUNNING if life.current is Status.STOPPED else When.STOPPED
@@ -271,6 +277,8 @@ def _other_state(life: Life) -> Life:
 def _runs(life: Life, saw: Saw) -> Life:
     if not life.restarted and life.change.run_state is Status.STOPPED:
         return over(life, Outcome.DRIFTED, "started by somebody just before us")
+    if not (life.restarted or life.doubt):
+        life = with_note(life, "started by somebody else, with a lease of their own")
     life = replace(life, current=Status.RUNNING, settle=0, proven=False)
     if life.phases and _off(life.expected, saw.sight):
         return homeward(life, Outcome.DRIFTED, difference(life.expected, saw.sight.values))
@@ -285,9 +293,10 @@ def _still_stopped(life: Life, saw: Saw) -> Life:
     if life.settle + 1 < LOOKS:
         return _look_again(life, saw)
     life = _drifted(life, saw.sight)
-    if life.tried(Step.START) < _tries(life):
+    if life.tried(Step.START) < _tries(life) or (life.sold_out and not life.late):
         return onward(replace(life, current=Status.STOPPED))
-    return cannot_start(life, f"would not start: {life.trouble or 'still STOPPED'}")
+    give_up = stays_stopped if life.sold_out else cannot_start
+    return give_up(life, f"would not start: {life.trouble or 'still STOPPED'}")
 
 
 def _start_failed(life: Life, saw: Saw) -> Life:
@@ -329,7 +338,7 @@ def cannot_start(life: Life, reason: str) -> Life:
             reverting=True,
             restarted=False,
             tries={**life.tries, Step.PUT: 0, Step.START: 0},
-            ending=(Outcome.FAILED, f"{so_far(life)}{reason}; the old value was put back"),
+            ending=(Outcome.FAILED, so_far(life) + reason),
         )
     )
 

@@ -208,7 +208,7 @@ def estimate(changes: Sequence[Change], scopes: Sequence[PlanScope], rollout: Ro
     seconds = 0.0
     for wave in sorted({change.wave for change in changes}):
         part = [change for change in changes if change.wave == wave]
-        seconds += max(_by_rate(part, of_scope), _by_slots(part, rollout), _own_way(part))
+        seconds += max(_by_rate(part, of_scope), _by_slots(part, rollout, len(changes)), _own_way(part))
     seconds += rollout.soak * max(0, len({change.wave for change in changes}) - 1)
     reads = sum(3 if change.needs_restart else 2 for change in changes)
     writes = sum(_writes(change) for change in changes)
@@ -233,8 +233,11 @@ def _by_rate(changes: Sequence[Change], scopes: dict[str, PlanScope]) -> float:
     return max(by_key.values(), default=0.0)
 
 
-def _by_slots(changes: Sequence[Change], rollout: Rollout) -> float:
-    return sum(_length(change) for change in changes) / rollout.concurrency
+def _by_slots(changes: Sequence[Change], rollout: Rollout, total: int) -> float:
+    slots = rollout.concurrency
+    if rollout.max_failures is not None:
+        slots = min(slots, max(1, rollout.max_failures.of(total)))
+    return sum(_length(change) for change in changes) / slots
 
 
 def _own_way(changes: Sequence[Change]) -> float:

@@ -41,6 +41,8 @@ def reopened(life: Life) -> Life:
 
 def _looking_stage(life: Life) -> Stage:
     """Where a look tells what the next write must be."""
+    if life.restarted:
+        return Stage.START_SETTLE
     if life.change.run_state is Status.RUNNING and (life.debt or life.current is Status.STOPPED):
         return Stage.STOP_SETTLE if life.phases and not life.reverting else Stage.START_SETTLE
     if life.phases:

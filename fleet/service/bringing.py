@@ -14,7 +14,6 @@ from fleet.core.notebook import Notebook, Status
 from fleet.core.patch import require_uuid
 from fleet.core.scope import ScopeSpec
 
-POLL = 5.0  # seconds between looks
 PATIENCE = 1800.0
 
 
@@ -48,12 +47,11 @@ async def _bring(cloud: ModelArts, key: str, goal: Status, lease: Mapping[str, o
             await cloud.stop(key, turn)
     with anyio.move_on_after(PATIENCE):
         while found.status is not goal:
-            await anyio.sleep(POLL)
+            await anyio.sleep(cloud.spec.poll)
             found = (await cloud.look(key)).notebook
             if found.status.heading is None and found.status not in (goal, Status.RUNNING, Status.STOPPED):
                 break
     if found.status is not goal:
-        raise FleetError(
-            f"{found.name or key}: is {found.status_word}, not {goal} {found.fail_reason}".strip()
-        )
+        why = f": {found.fail_reason}" if found.fail_reason else ""
+        raise FleetError(f"{found.name or key} is {found.status_word or found.status}, not {goal}{why}")
     return found

@@ -136,17 +136,26 @@ async def test_headers_that_every_request_carries(make: Make) -> None:
 
 async def test_a_read_is_tried_again_until_it_succeeds(make: Make) -> None:
     lost, odd = CallError(Meaning.LOST, ""), (200, b"<html>")
-    desk = make(lost, (500, b"{}"), odd, CallError(Meaning.UNREACHABLE, ""), OK)
+    desk = make(OK, lost, (500, b"{}"), odd, CallError(Meaning.UNREACHABLE, ""), OK)
+    await desk.caller.call(READ)
     answer = await desk.caller.call(READ)
     assert (answer.payload, answer.sends) == ({"ok": 1}, 4)
-    assert desk.calls == {"get": 4}
+    assert desk.calls == {"get": 5}
     assert desk.now() > 1.0
 
 
 async def test_a_read_gives_up_with_the_last_error(make: Make) -> None:
-    desk = make((500, b'{"error_msg":"broken"}'))
+    desk = make(OK, (500, b'{"error_msg":"broken"}'))
+    await desk.caller.call(READ)
     assert "broken" in str(await desk.fail(READ))
-    assert desk.sends == 8
+    assert desk.sends == 9
+
+
+async def test_before_the_first_success_a_read_gives_up_soon(make: Make) -> None:
+    desk = make(CallError(Meaning.UNREACHABLE, "connection refused"))
+    assert "connection refused" in str(await desk.fail(READ))
+    assert desk.sends <= 3
+    assert desk.now() < 5.0
 
 
 @pytest.mark.parametrize(
