@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from fleet.journal.errors import JournalBusy, JournalError
 
 NAME = "lock"
+
+# Whoever asks whether a run is alive holds its lock for that moment.
+_TRIES, _PAUSE = 10, 0.02  # s
 
 
 class RunLock:
@@ -22,14 +26,24 @@ class RunLock:
             self._file = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise JournalError(f"{folder}: {error.strerror}; choose another with --run-dir") from None
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _lock(self._file):
             os.close(self._file)
-            raise JournalBusy(f"{folder}: another process is writing to this run; wait for its end") from None
+            raise JournalBusy(f"{folder}: another process is writing to this run; wait for its end")
 
     def release(self) -> None:
         os.close(self._file)
+
+
+def _lock(file: int) -> bool:
+    for attempt in range(_TRIES):
+        if attempt:
+            time.sleep(_PAUSE)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        return True
+    return False
 
 
 def is_locked(folder: Path) -> bool:

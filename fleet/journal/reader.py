@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -102,11 +102,13 @@ class JournalReader:
             raise JournalError(f"{self.path}: the plan in it is not the one that the run began with")
         return plan
 
-    def fold(self) -> RunState:
-        """The state of the run as far as it can be read."""
+    def fold(self, *observers: Callable[[Event], None]) -> RunState:
+        """The state of the run as far as it can be read; `observers` see the events that made it."""
         state = RunState(self.plan, run=self.meta["run"])
         for event in self.events():
             state.apply(event)
+            for observe in observers:
+                observe(event)
         state.gaps = any(damage.table == "event" for damage in self.damage)
         return state
 
@@ -127,6 +129,13 @@ class JournalReader:
         last = max(bad, int(self.meta.get("final", {}).get("events", 0)))
         if last >= due:
             self._lost("event", due, last, bool(bad))
+
+    def since(self, seq: int) -> Iterator[tuple[int, Event]]:
+        """The whole events after number `seq`, each with its own number. Damage is passed over in silence."""
+        for record in self._connection.execute(f"{_EVENT} WHERE seq > ? ORDER BY seq", (seq,)):
+            event = _event(record)
+            if event is not None:
+                yield int(record[0]), event
 
     def _read_meta(self) -> dict[str, Any]:
         meta: dict[str, Any] = {}

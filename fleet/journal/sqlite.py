@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Self
 
 from fleet.core.events import Event
-from fleet.core.fold import RunState, count
 from fleet.core.plan import Plan, dump_plan
 from fleet.journal.errors import JournalError, JournalWriteError
 from fleet.journal.lock import RunLock
 from fleet.journal.reader import JournalReader
 from fleet.journal.rows import FORMAT, event_record, item_records, meta_record
+from fleet.journal.tally import Tally
 
 BALLAST_BYTES = 1 << 20
 
@@ -30,13 +30,16 @@ BALLAST_BYTES = 1 << 20
 class JournalFile:
     """An open journal. Not for use by two threads at once.
 
-    `state` is the run as far as it is on disk. `failure` says why an event could not be written, and stays;
+    `tally` is the run as far as it is on disk. `failure` says why an event could not be written, and stays;
     `unsaved` holds the events that are nowhere but here.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: RunLock, state: RunState) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, lock: RunLock, run: str, tally: Tally
+    ) -> None:
         self.path = path
-        self.state = state
+        self.tally = tally
+        self._run = run
         self.failure = ""
         self.unsaved: list[Event] = []
         self._connection = connection
@@ -58,7 +61,7 @@ class JournalFile:
         except (OSError, sqlite3.Error) as error:
             lock.release()
             raise JournalError(f"{path}: cannot be created: {error}; nothing was changed") from None
-        return cls(path, connection, lock, RunState(plan, run=run))
+        return cls(path, connection, lock, run, Tally.of(plan))
 
     @classmethod
     def reopen(cls, path: Path) -> Self:
@@ -83,7 +86,7 @@ class JournalFile:
         except JournalError:
             lock.release()
             raise
-        return cls(path, connection, lock, state)
+        return cls(path, connection, lock, state.run, Tally.taken_up(state))
 
     def save(self, events: Sequence[Event]) -> None:
         """Returns when the events are on disk, in this order.
@@ -108,7 +111,7 @@ class JournalFile:
 
     def write_error(self) -> JournalWriteError:
         return JournalWriteError(
-            f"{self.failure}; no further change is made. Free some space, then: fleet resume {self.state.run}"
+            f"{self.failure}; no further change is made. Free some space, then: fleet resume {self._run}"
         )
 
     def insert(self, events: Sequence[Event]) -> None:
@@ -118,7 +121,7 @@ class JournalFile:
             self._connection.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", records)
         self._seq += len(records)
         for event in events:
-            self.state.apply(event)
+            self.tally.take(event)
 
     def checkpoint(self) -> None:
         """Moves what the WAL holds into the file, as far as no reader is in the way."""
@@ -128,24 +131,16 @@ class JournalFile:
 
     def close(self) -> None:
         """Stores the final counts, folds the WAL into the file and gives the run free."""
-        with contextlib.suppress(sqlite3.Error), _transaction(self._connection):
-            self._connection.execute("INSERT INTO meta VALUES (?, ?, ?)", meta_record("final", self._final()))
+        summary = self.tally.summary()
+        if summary is not None:
+            final = meta_record("final", json.dumps({"events": self._seq, **summary}).encode())
+            with contextlib.suppress(sqlite3.Error), _transaction(self._connection):
+                self._connection.execute("INSERT INTO meta VALUES (?, ?, ?)", final)
         with contextlib.suppress(sqlite3.Error):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
         _ballast(self.path).unlink(missing_ok=True)
         self._lock.release()
-
-    def _final(self) -> bytes:
-        state = self.state
-        summary = {
-            "events": self._seq,
-            "end": state.end,
-            "started_at": state.started_at,
-            "finished_at": state.finished_at,
-            "counts": count(state.rows(over=True)),
-        }
-        return json.dumps(summary).encode()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -20,7 +21,9 @@ from fleet.core.plan import Plan
 from fleet.journal.errors import JournalError, JournalWriteError
 from fleet.journal.sqlite import JournalFile
 
-NOTE_DELAY = 0.05  # s that a noted event waits for company before it is written
+NOTE_DELAY = 0.2  # s that a noted event waits at most while nothing is committed
+COMPANY = 0.05  # s between two transactions, unless there are
+FULL = 64  # events waiting
 QUIET = 1.0  # s without events after which the WAL is folded into the file
 MOST_BATCHES = 1000  # without a quiet moment
 
@@ -91,14 +94,18 @@ class InlineJournal(_OnFile):
 
 
 class Journal(_OnFile):
-    """Writes in a thread of its own, everything that has queued up in one transaction.
+    """Writes in a thread of its own, everything that has come together in one transaction.
 
     To be used from one event loop. A `commit` that is cancelled while it waits is written all the same.
+    A sync and a switch of threads cost far more than a row. So noted events wake nobody, and commits wait for
+    company: one transaction in COMPANY seconds, or FULL events, whichever comes first.
     """
 
     def __init__(self, file: JournalFile) -> None:
         super().__init__(file)
-        self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
+        self._entries: deque[_Entry] = deque()
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._rung = False
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
 
@@ -119,48 +126,48 @@ class Journal(_OnFile):
         """Writes what is still queued, and the final counts. Blocks for it; look at `unsaved` afterwards."""
         if not self._closed:
             self._closed = True
-            self._queue.put(None)
+            self._bell.put(None)
             self._thread.join()
 
     def _hand_over(self, entry: _Entry) -> None:
         self._check_open()
-        self._queue.put(entry)
+        self._entries.append(entry)
+        if (entry[1] is not None and not self._rung) or len(self._entries) == FULL:
+            self._rung = True
+            self._bell.put(None)
 
     def _work(self) -> None:
         """The writer thread: the only one that touches the file."""
-        batches, last = 0, False
-        while not last:
-            try:
-                first = self._queue.get(timeout=QUIET if batches else None)
-            except Empty:
-                self._file.checkpoint()
-                batches = 0
+        batches, written_at = 0, -COMPANY
+        while self._entries or not self._closed:
+            if not self._hears(NOTE_DELAY) and not self._entries:
+                if batches and time.monotonic() - written_at > QUIET:
+                    self._file.checkpoint()
+                    batches = 0
                 continue
-            batch, last = self._gather(first)
+            self._gather(written_at + COMPANY)
+            self._rung = False  # before the batch is taken: who comes later rings again
+            batch = [self._entries.popleft() for _ in range(len(self._entries))]
             if batch:
                 self._write(batch)
+            written_at = time.monotonic()
             batches += 1
             if batches >= MOST_BATCHES:
                 self._file.checkpoint()
                 batches = 0
         self._file.close()
 
-    def _gather(self, first: _Entry | None) -> tuple[list[_Entry], bool]:
-        """What is queued by now; without a waiter in it, what comes within moments too.
+    def _gather(self, until: float) -> None:
+        """Lets events come together until then, or until there are enough."""
+        while (left := until - time.monotonic()) > 0 and len(self._entries) < FULL and not self._closed:
+            self._hears(left)
 
-        Returns the batch, and whether it is the last one.
-        """
-        batch: list[_Entry] = []
-        entry, urgent = first, False
-        until = time.monotonic() + NOTE_DELAY
-        while entry is not None:
-            batch.append(entry)
-            urgent = urgent or entry[1] is not None
-            try:
-                entry = self._queue.get(timeout=0 if urgent else max(0.0, until - time.monotonic()))
-            except Empty:
-                return batch, False
-        return batch, True
+    def _hears(self, seconds: float) -> bool:
+        try:
+            self._bell.get(timeout=seconds)
+        except Empty:
+            return False
+        return True
 
     def _write(self, batch: Sequence[_Entry]) -> None:
         problem: Exception | None = None

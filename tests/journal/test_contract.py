@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from fleet.core.plan import Plan
 from fleet.journal.errors import JournalBusy, JournalError, JournalWriteError
 from fleet.journal.reader import read_journal
 from fleet.journal.sqlite import JournalFile
-from fleet.journal.writer import NOTE_DELAY, InlineJournal, Journal
+from fleet.journal.writer import InlineJournal, Journal
 
 Make = type[Journal] | type[InlineJournal]
 RUN = "20261130-081500-k3f9"
@@ -243,13 +242,6 @@ def test_a_link_in_place_of_the_journal_is_refused(
     with pytest.raises(JournalError, match="there already"):
         kind.create(path, plan, RUN)
     assert not (tmp_path / "elsewhere.db").exists()
-
-
-async def test_a_lone_commit_does_not_wait_for_company(journal: Journal | InlineJournal) -> None:
-    began = time.monotonic()
-    for number in range(100):
-        await journal.commit(Slowed(1.0, "k", str(number)))
-    assert time.monotonic() - began < 50 * NOTE_DELAY
 
 
 async def test_thousands_of_commits_share_their_syncs(
