@@ -6,6 +6,7 @@ import os
 import sys
 
 from fleet.cli.app import run
+from fleet.cli.output import finish
 
 
 def main() -> None:
@@ -13,7 +14,9 @@ def main() -> None:
     sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115 - open as long as the process
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    finish()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import settings
 
 # The machine that runs this may be busy: how long one example takes says nothing.
-settings.register_profile("fleet", deadline=None)
+settings.register_profile("fleet", deadline=None, max_examples=40)
+settings.register_profile("long", deadline=None, max_examples=1000)
 settings.load_profile("fleet")
 
 

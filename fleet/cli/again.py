@@ -21,10 +21,11 @@ def undo(
     run_dir: RunDirOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Make the plan that takes a run back. Writes nothing to the cloud.
+    """Make the plan that takes a run back.
 
-    Only notebooks that still hold what the run gave them are planned; others are listed as drifted. What
-    cannot be undone is said in the plan.
+    Reads only, writes nothing to the cloud; with -o the sealed plan is written to a file. Only notebooks that
+    still hold what the run gave them are planned; others are listed as drifted. What cannot be undone is said
+    in the plan.
     """
     order, scopes = undo_order(run_folder(context, config, run_dir, run))
     present(carry_out(context, config, order, scopes), output, every)
@@ -41,9 +42,10 @@ def retry(
     run_dir: RunDirOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Make a new plan with just those notebooks of a run that were not changed. Writes nothing to the cloud.
+    """Make a new plan for what a run did not change.
 
-    Without an option: the failed, the not started and the drifted ones.
+    Reads only, writes nothing to the cloud; with -o the sealed plan is written to a file. Without an option:
+    for the failed, the not started and the drifted notebooks.
     """
     asked = {Outcome.FAILED: failed, Outcome.NOT_STARTED: not_started, Outcome.DRIFTED: drifted}
     outcomes = [outcome for outcome, wanted in asked.items() if wanted or not any(asked.values())]

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
+from typer.main import get_command
 
 from fleet import __version__
-from fleet.cli import again, applying, bring, demo, listing, planning, reporting, simulating
+from fleet.cli import again, applying, bring, demo, listing, planning, reporting, simulating, steering
 from fleet.cli.output import say_lines, write
 from fleet.core.errors import CallError, Exit, FleetError
 from fleet.core.spelling import nearest
@@ -63,6 +64,12 @@ for command in (
     again.undo,
     reporting.report,
     reporting.runs,
+    steering.status,
+    steering.watch,
+    steering.pause,
+    steering.approve,
+    steering.cancel,
+    steering.set,
     planning.schema,
     simulating.simulate,
     bring.start,
@@ -70,11 +77,13 @@ for command in (
 ):
     app.command()(command)
 
+TREE = get_command(app)
+
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code; no traceback for what a person can mend."""
     try:
-        code = app(args=list(arguments) or ["--help"], prog_name="fleet", standalone_mode=False)
+        code = TREE(args=list(arguments) or ["--help"], prog_name="fleet", standalone_mode=False)
     except TyperException as error:
         return _misused(error)
     except (FleetError, CallError, ExceptionGroup) as error:

@@ -13,21 +13,23 @@ from typing import Annotated, Literal, TextIO
 import anyio
 import typer
 
-from fleet.cli.output import reason, say, say_lines
+from fleet.cli.output import folded, reason, say, say_lines
 from fleet.cli.planning import ChurnOption, JobArgument, PlanArgument, make
 from fleet.cli.planview import plan_lines
-from fleet.cli.reporting import FormatOption, RunArgument, run_folder, show_report
+from fleet.cli.reporting import FormatOption, RunArgument, run_folder, show_report, told
 from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, read_file, runs_folder, settings_for
-from fleet.core.errors import GuardError, UsageError
-from fleet.core.events import dump_event
+from fleet.cli.steering import released
+from fleet.core.errors import Exit, GuardError, UsageError
+from fleet.core.events import Event, dump_event
 from fleet.core.life import Life
 from fleet.core.plan import Plan, load_plan
 from fleet.core.scope import ScopeSpec
-from fleet.journal.runs import LOG, new_run_id
+from fleet.journal.reader import read_journal
+from fleet.journal.runs import JOURNAL, LOG, new_run_id
 from fleet.report.formats import Format
+from fleet.report.summary import is_complete
 from fleet.service.running import RunFolder, apply_plan, open_run, reopen_run, require_same_scopes
-from fleet.service.telling import read_report
-from fleet.settings import secret_values
+from fleet.settings import claims_file, secret_values
 from fleet.telemetry import LogObserver, ProgressView, configure_logging, progress_view
 
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -94,11 +96,11 @@ def _perform(
         _open_log(log_file).close()
     run_id = _announced()
     if not yes and plan.changes:
-        say_lines(plan_lines(plan))
+        say_lines(folded(plan_lines(plan), sys.stderr))
         confirm(len(plan.changes))
     folder = open_run(base, run_id, plan)
     watch_run(plan, folder, specs, log_file, "debug" if debug else "info")
-    report = read_report(folder.path)
+    report = told(context, config, run_dir, folder.path)
     show_report(report, output)
     return report.exit
 
@@ -114,17 +116,25 @@ def resume(
 ) -> int:
     """Go on with a run that was killed or ended early.
 
-    Notebooks that it left stopped come home first. What was under way is settled by looking, before
-    anything is sent again. Then the rest of the plan follows.
+    Writes to the cloud what is left of the plan, and to the run's journal. Notebooks that it left stopped
+    come home first. What was under way is settled by looking, before anything is sent again. A run that goes
+    on and is paused is released.
     """
     path = run_folder(context, config, run_dir, run)
+    if released(path):
+        return Exit.DONE
+    before = told(context, config, run_dir, path)
+    if is_complete(before):
+        say(f"run {path.name} is finished; there is nothing to resume\n")
+        show_report(before, output)
+        return before.exit
     settings = settings_for(context, config)
     folder, plan, past = reopen_run(path)
     say(f"run {folder.run}\n")
     specs = settings.scopes(scope.name for scope in plan.scopes)
     require_same_scopes(plan, specs)
     watch_run(plan, folder, specs, log_file, "debug" if debug else "info", past)
-    report = read_report(path)
+    report = told(context, config, run_dir, path)
     show_report(report, output)
     return report.exit
 
@@ -148,7 +158,9 @@ def watch_run(
     """Performs the plan with progress on stderr; the log goes to the run's folder unless told otherwise."""
     with (
         _open_log(log_file or folder.path / LOG) as log,
-        progress_view(plan, sys.stderr, CLOCK.wall, term=os.environ.get("TERM", "")) as view,
+        progress_view(
+            plan, sys.stderr, CLOCK.wall, term=os.environ.get("TERM", ""), past=_told_before(folder, past)
+        ) as view,
     ):
         redactor = configure_logging(log, level)
         for spec in specs:
@@ -158,6 +170,11 @@ def watch_run(
         say(f"{dump_event(event).decode()}\n")
 
 
+def _told_before(folder: RunFolder, past: Mapping[int, Life] | None) -> Sequence[Event]:
+    """What an earlier process recorded of a run that is taken up again."""
+    return () if past is None else read_journal(folder.path / JOURNAL).events
+
+
 async def _apply(
     plan: Plan,
     folder: RunFolder,
@@ -165,7 +182,17 @@ async def _apply(
     view: ProgressView,
     past: Mapping[int, Life] | None,
 ) -> None:
-    await apply_plan(plan, folder, specs, CLOCK, [view, LogObserver(plan)], past)
+    await apply_plan(
+        plan,
+        folder,
+        specs,
+        CLOCK,
+        [view, LogObserver(plan)],
+        past,
+        claims=claims_file(os.environ),
+        steerable=True,
+        terminal=sys.stdin if sys.stdin.isatty() else None,
+    )
 
 
 def confirm(count: int) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +17,7 @@ import typer
 from anyio.from_thread import start_blocking_portal
 
 from fleet.cli.applying import watch_run
-from fleet.cli.output import reason, write_lines
+from fleet.cli.output import folded, reason, write_lines
 from fleet.cli.planning import make
 from fleet.cli.planview import plan_lines
 from fleet.cli.reporting import show_report
@@ -102,7 +104,7 @@ def _walk(context: typer.Context, cloud: Cloud, files: tuple[Path, Path, Path], 
     plan_file.write_bytes(dump_plan(make(context, job, config, accept_churn=False)))
     _command("show", plan_file)
     plan = load_plan(plan_file.read_bytes(), str(plan_file))
-    write_lines(plan_lines(plan))
+    write_lines(folded(plan_lines(plan), sys.stdout))
     _command("apply", plan_file, "--yes", "--config", config, "--run-dir", runs)
     specs = settings_for(context, config).scopes()
     run = open_run(runs, new_run_id(time.time(), "demo"), plan)
@@ -111,7 +113,7 @@ def _walk(context: typer.Context, cloud: Cloud, files: tuple[Path, Path, Path], 
     took = time.monotonic() - began
     report = read_report(run.path)
     _command("report", run.run, "--run-dir", runs)
-    show_report(report, Format.TABLE)
+    show_report(replace(report, run_dir=f" --run-dir {shlex.quote(str(runs))}"), Format.TABLE)
     after = snapshot(cloud, time.time())
     expected = {change.id: list(change.after) for change in plan.changes}
     findings = [

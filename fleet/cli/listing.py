@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from typing import Annotated, Any
 import anyio
 import typer
 
-from fleet.cli.output import cleaned, say, table, write, write_lines
+from fleet.cli.output import cleaned, folded, say, table, write, write_lines
 from fleet.cli.session import CLOCK, ConfigOption, ScopesOption, settings_for
 from fleet.core.duration import duration
 from fleet.core.errors import UsageError
@@ -56,7 +57,7 @@ def ls(
     """
     if fields:
         meanings = [(field.name, field.type, field.meaning) for field in FIELDS.values()]
-        write_lines(table(("field", "type", "meaning"), meanings))
+        write_lines(folded(table(("field", "type", "meaning"), meanings), sys.stdout))
         return
     names = _columns("id" if output == "id" else columns)
     render = _renderer(output, names)
@@ -105,7 +106,8 @@ def _plain(value: datetime | timedelta) -> object:
 
 
 def _table(rows: Sequence[Row], names: Sequence[str]) -> str:
-    return cleaned(table(names, [[_cell(row[name]) for name in names] for row in rows]))
+    lines = table(names, [[_cell(row[name]) for name in names] for row in rows])
+    return cleaned(folded(lines, sys.stdout))
 
 
 def _csv(rows: Sequence[Row], names: Sequence[str]) -> str:

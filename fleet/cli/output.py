@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO
 
 from rich.cells import cell_len, set_cell_size
@@ -14,6 +15,9 @@ from fleet.core.text import clean
 
 LONGEST = 1000  # characters of a line
 GAP = "  "
+INDENT = "    "
+
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def write(text: str) -> None:
@@ -63,9 +67,41 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     ]
 
 
+def folded(lines: Iterable[str], stream: TextIO) -> Iterator[str]:
+    """The lines, each broken between words where a terminal is too narrow for it; whole for anything else."""
+    width = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
+    for line in lines:
+        yield from _fold(line, width) if 0 < width < _seen(line) else (line,)
+
+
 def reason(error: OSError) -> str:
     """Why the system refused, in its words."""
     return (error.strerror or "error").lower()
+
+
+def _fold(line: str, width: int) -> Iterator[str]:
+    part = ""
+    for word in re.findall(r"\s*\S+", line):
+        if part.strip() and _seen(part + word) > width:
+            yield part
+            part = INDENT + word.lstrip()
+        else:
+            part += word
+    yield part
+
+
+def _seen(text: str) -> int:
+    """How many columns the text takes on a terminal."""
+    return cell_len(_COLOR.sub("", text))
+
+
+def finish() -> None:
+    """Sends what is still buffered; where nobody takes it, it goes nowhere and that is no error."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _abandon(stream)
 
 
 def _send(text: str, stream: TextIO) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shlex
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Annotated
 import anyio
 import typer
 
-from fleet.cli.output import reason, say, write, write_lines
+from fleet.cli.output import folded, reason, say, write, write_lines
 from fleet.cli.planview import plan_lines
 from fleet.cli.session import CLOCK, ConfigOption, read_file, read_text, settings_for
 from fleet.core.errors import Exit, UsageError
@@ -66,7 +67,7 @@ def show(plan: PlanArgument, every: AllOption = False, format: FormatOption = "t
     if format == "json":
         write(dump_plan(loaded).decode())
     elif format == "table":
-        write_lines(plan_lines(loaded, every=every))
+        write_lines(folded(plan_lines(loaded, every=every), sys.stdout))
     else:
         raise UsageError(f"--format: {format!r} is neither table nor json")
 
@@ -92,7 +93,7 @@ def present(plan: Plan, output: Path | None, every: bool) -> None:
     """Shows a new plan, and writes it to `output` if that is given."""
     if output is not None:
         _write(output, dump_plan(plan))
-    write_lines(plan_lines(plan, every=every))
+    write_lines(folded(plan_lines(plan, every=every), sys.stdout))
     if output is not None:
         say(f"plan written; next: fleet apply {shlex.quote(str(output))}\n")
 

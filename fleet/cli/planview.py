@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -56,6 +57,12 @@ def _tail(plan: Plan) -> Iterator[str]:
     soak = f", with {duration(plan.rollout.soak)} of soak between them" if plan.rollout.soak else ""
     yield f"waves: {', '.join(str(sizes[wave]) for wave in sorted(sizes))}{soak}"
     yield f"limits: {'; '.join(_limits(plan.rollout))}"
+    gate = plan.rollout.gate
+    if gate is not None:
+        program = shlex.join(gate.command)
+        yield f"gate: {program} runs here after every wave but the last, {duration(gate.timeout)} each"
+    if plan.rollout.approve:
+        yield f"approval: a person must release the waves after {', '.join(map(str, plan.rollout.approve))}"
     yield (
         f"estimate: {plan.estimate.writes} writes, {plan.estimate.reads} reads, about "
         f"{duration(plan.estimate.seconds)} (stops of {duration(ASSUMED_STOP)} and starts of "

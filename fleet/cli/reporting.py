@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fleet.cli.output import table, write, write_lines
+from fleet.cli.output import folded, table, write, write_lines
 from fleet.cli.session import ConfigOption, RunDirOption, runs_folder
 from fleet.core.errors import UsageError
 from fleet.journal.runs import JOURNAL, RunSummary, find_run, list_runs
@@ -39,7 +41,7 @@ def report(
     One row for each selected notebook, from the run's journal alone: sends nothing, writes nothing but the
     report to stdout, and works while the run still goes on.
     """
-    show_report(read_report(run_folder(context, config, run_dir, run)), output)
+    show_report(told(context, config, run_dir, run_folder(context, config, run_dir, run)), output)
 
 
 def run_folder(context: typer.Context, config: Path | None, run_dir: Path | None, run: str) -> Path:
@@ -49,10 +51,24 @@ def run_folder(context: typer.Context, config: Path | None, run_dir: Path | None
     return find_run(runs_folder(context, config, run_dir), run)
 
 
+def told(context: typer.Context, config: Path | None, run_dir: Path | None, folder: Path) -> Report:
+    """The report of the run in `folder`; the commands that it names get the options that were given here."""
+    given = config or context.obj
+    return replace(
+        read_report(folder),
+        config="" if given is None else f" --config {shlex.quote(str(given))}",
+        run_dir="" if run_dir is None else f" --run-dir {shlex.quote(str(run_dir))}",
+    )
+
+
 def show_report(report: Report, output: Format) -> None:
     """Writes a report to stdout."""
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    write(render(report, output, color=color))
+    text = render(report, output, color=color)
+    if output is Format.TABLE:
+        rows, gap, summary = text.partition("\n\n")  # the summary names commands: they stay whole
+        text = "\n".join(folded(rows.splitlines(), sys.stdout)) + gap + summary
+    write(text)
 
 
 def runs(
@@ -70,7 +86,7 @@ def runs(
         write(json.dumps([_object(run) for run in found], indent=1) + "\n")
     elif output == "table":
         rows = [(run.run, run.job, run.state, _moment(run.started_at), tally(run.counts)) for run in found]
-        write_lines(table(("run", "job", "state", "started", "notebooks"), rows))
+        write_lines(folded(table(("run", "job", "state", "started", "notebooks"), rows), sys.stdout))
     else:
         raise UsageError(f"--output: {output!r} is neither table nor json")
 

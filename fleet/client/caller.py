@@ -135,6 +135,9 @@ class Caller:
             await gate.pass_()
         else:
             await gate.pass_turn(course.turn)
+            if self._clock.monotonic() > course.turn.until:
+                gate.leave()
+                raise CallError(Meaning.THROTTLED, "its turn passed while the cloud held us back", sends=0)
         try:
             response = await self._send(request, course, gate)
         finally:

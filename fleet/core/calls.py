@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from fleet.core.notebook import Notebook
@@ -27,6 +28,10 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A place in the write queue: the monotonic instant (s) at which the write may leave."""
+    """A place in the write queue: the monotonic instants (s) from which and until which the write may leave.
+
+    Later, what was looked at before the write would be old.
+    """
 
     at: float
+    until: float = math.inf

@@ -31,6 +31,7 @@ from fleet.core.events import (
     Began,
     Blind,
     ChangeEvent,
+    Ended,
     Intended,
     Late,
     Outcome,
@@ -133,6 +134,8 @@ def advance(life: Life, event: ChangeEvent) -> Life:
             return _late(life, event)
         case Reopened():
             return reopened(life)
+        case Ended():
+            return replace(life, recorded=True)
         case _:
             return life
 
@@ -185,16 +188,32 @@ _SETTLE = {
 _LOOK_FIRST = TRANSIENT | {Meaning.BUSY, Meaning.WRONG_STATE}
 
 
+# The cloud is busy with others, or was not reached: no try of ours, but what we looked at may have changed.
+_NEVER_HAPPENED = frozenset({Meaning.THROTTLED, Meaning.UNREACHABLE, Meaning.RECOVERING})
+
+
+def _untried(life: Life, step: Step) -> Life:
+    """Takes the try back; a change none of whose writes can have arrived has not begun."""
+    tries = {**life.tries, step: life.tried(step) - 1}
+    if not life.written:
+        tries = {kind: count for kind, count in tries.items() if count > 0}
+    return replace(life, tries=tries)
+
+
 def _answered(life: Life, event: Answered) -> Life:
     if event.verdict is Verdict.ACCEPTED:
         return replace(life, written=True, trouble="", stage=_ACCEPTED[event.step])
     life = replace(life, trouble=" ".join(part for part in (event.code, event.text) if part))
     if event.verdict is Verdict.IN_DOUBT:
         return replace(life, written=True, doubt=True, stage=_SETTLE[event.step])
+    if event.meaning in _NEVER_HAPPENED:
+        life = _untried(life, event.step)
     if event.step is Step.STOP:
         life = replace(life, debt=life.owed, frozen=life.frozen if life.owed else None)
     if event.step is Step.START:
         life = replace(life, restarted=life.ours)
+    if event.meaning in _NEVER_HAPPENED and not life.tries:
+        return replace(life, stage=Stage.FENCE, settle=0)
     if event.meaning in _LOOK_FIRST:
         refused_state = event.meaning is Meaning.WRONG_STATE
         return replace(life, refused_state=refused_state, stage=_SETTLE[event.step])

@@ -150,7 +150,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Reopened:
-    """A new process takes the change up again: what was under way is in doubt until it is looked at."""
+    """The change is taken up again, by a new process or after a pause.
+
+    What was under way is in doubt until it is looked at.
+    """
 
     item: int
     at: float
@@ -203,6 +206,28 @@ class Slowed:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """New changes of `where` are held back for the reason in `text`; empty: no longer.
+
+    `where` is a scope, a flavor in a scope, a throttle key or a wave that nobody has let pass yet.
+    """
+
+    at: float
+    where: str
+    text: str
+    kind: Literal["held"] = "held"
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """Somebody steered the run from outside: paused, resumed, set or cancelled it. `what` says how."""
+
+    at: float
+    what: str
+    kind: Literal["steered"] = "steered"
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnded:
     at: float
     end: RunEnd
@@ -211,7 +236,7 @@ class RunEnded:
 
 
 ChangeEvent = Began | Intended | Answered | Saw | Blind | Late | Ended | Reopened
-RunEvent = RunStarted | RunResumed | WaveStarted | WaveEnded | Slowed | RunEnded
+RunEvent = RunStarted | RunResumed | WaveStarted | WaveEnded | Slowed | Held | Steered | RunEnded
 Event = ChangeEvent | RunEvent
 
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Discriminator("kind")])

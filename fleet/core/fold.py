@@ -20,6 +20,7 @@ from fleet.core.events import (
     ChangeEvent,
     Ended,
     Event,
+    Held,
     Intended,
     Outcome,
     Reopened,
@@ -29,6 +30,7 @@ from fleet.core.events import (
     RunStarted,
     Saw,
     Slowed,
+    Steered,
     Step,
     Verdict,
     WaveEnded,
@@ -248,7 +250,7 @@ class RunState:
                 self.limits[event.key] = event.text
             case RunResumed():
                 self.finished_at, self.end, self.reason = None, None, ""
-            case WaveStarted() | WaveEnded():
+            case WaveStarted() | WaveEnded() | Held() | Steered():
                 pass
             case _:
                 track = self._tracks.get(event.item)

@@ -26,7 +26,7 @@ from pydantic_core import ErrorDetails
 
 from fleet.core.errors import UsageError
 from fleet.core.job import JobSpec
-from fleet.core.rollout import Disruption, Rollout, Share
+from fleet.core.rollout import Disruption, GateCommand, Rollout, Share
 from fleet.core.selector import Selector
 from fleet.core.spelling import nearest
 from fleet.core.strict_yaml import Document, Path, read_yaml
@@ -65,13 +65,16 @@ def parse_job(text: str, where: str) -> JobFile:
     guards = _given(file.guards)
     if "protect" in guards:
         guards["protect"] = _selector(guards["protect"], document, ("guards", "protect"))
+    rollout = _given(file.rollout)
+    if "gate" in rollout:
+        rollout["gate"] = GateCommand(**rollout["gate"])
     return JobFile(
         job=file.job,
         name=file.name,
         select=_selector(file.select, document, ("select",)),
         scopes=file.scopes,
         parameters=file.parameters,
-        rollout=Rollout(**_given(file.rollout)),
+        rollout=Rollout(**rollout),
         guards=Guards(**guards),
         document=document,
     )
@@ -144,6 +147,18 @@ def _unlike(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _rising(values: tuple[int, ...]) -> tuple[int, ...]:
+    if any(other <= one for one, other in pairwise(values)):
+        raise ValueError("must be wave numbers in rising order, such as [1, 2]")
+    return values
+
+
+def _argument(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not hold a NUL; no program could be given it")
+    return value
+
+
 _DURATION_SCHEMA = {
     "type": "string",
     "pattern": r"^(?=.)([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?$",
@@ -167,6 +182,13 @@ Word = Annotated[
 Names = Annotated[
     tuple[str, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(_unlike)
 ]
+Argument = Annotated[str, Field(min_length=1), AfterValidator(_argument)]
+Arguments = Annotated[tuple[Argument, ...], Field(min_length=1)]
+WaveNumbers = Annotated[
+    tuple[Annotated[int, Field(ge=1)], ...],
+    Field(min_length=1, json_schema_extra={"uniqueItems": True}),
+    AfterValidator(_rising),
+]
 Expression = Annotated[str, Field(description="A CEL expression; fleet ls --fields lists its fields.")]
 
 
@@ -186,6 +208,13 @@ class MaxUnavailable(_Part):
     flavor: ShareText | None = None
 
 
+class GateModel(_Part):
+    """A program that says after each wave whether the next one may go: exit code 0 yes, 1 no."""
+
+    command: Arguments = Field(description="The program and its arguments; no shell reads them.")
+    timeout: PositiveDuration | None = Field(None, description="The longest that it may take.")
+
+
 class RolloutModel(_Part):
     """How the changes are released."""
 
@@ -199,6 +228,8 @@ class RolloutModel(_Part):
     change_deadline: PositiveDuration | None = Field(
         None, description="The longest that one change may take."
     )
+    gate: GateModel | None = None
+    approve: WaveNumbers | None = Field(None, description="Waves after which a person must approve.")
 
 
 class GuardsModel(_Part):

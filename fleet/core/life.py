@@ -94,6 +94,7 @@ class Life:
     notes: tuple[str, ...] = ()
     trouble: str = ""  # the last refusal, for the reason of a failure
     end: tuple[Outcome, str] | None = None
+    recorded: bool = False  # the end is in the journal
 
     @classmethod
     def begin(cls, change: Change) -> Life:

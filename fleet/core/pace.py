@@ -23,6 +23,8 @@ SLOWEST = 0.5  # requests/s; refusals alone never make us slower than this
 GROWS_BACK = 600.0  # s from standstill to the full rate
 LONGEST_HOLD = 600.0  # s; a longer Retry-After is the caller's to give up on, not the key's to wait for
 
+CONFIGURED = "configured"  # the policy of the limit that we set ourselves
+
 _LARGEST = 100_000  # a limit above this many requests never binds us and is not worth its memory
 
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
@@ -45,7 +47,8 @@ class Limit:
     window: float
 
     def __str__(self) -> str:
-        return f"{Rate(self.count, self.window)} by policy {self.policy}"
+        rate = str(Rate(self.count, self.window))
+        return rate if self.policy == CONFIGURED else f"{rate} by policy {self.policy}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,8 @@ class Pace:
 
     def __init__(self, rate: Rate, headroom: float = HEADROOM) -> None:
         self._headroom = headroom
-        self._limits = {("configured", rate.window): Limit("configured", rate.count, rate.window)}
+        self._limits: dict[tuple[str, float], Limit] = {}
+        self._configure(rate)
         self._next = -math.inf  # the next free slot
         self._held = -math.inf
         self._share = 1.0  # of the full rate, at _slowed_at
@@ -149,6 +153,22 @@ class Pace:
         self._next = max(self._next, self.clear_at(now), self._last(1) + self.interval(now))
         return True
 
+    def set_rate(self, rate: Rate, now: float) -> bool:
+        """Puts `rate` in the place of the configured one. What the cloud taught still holds.
+
+        False when nothing changes. Slots that were given out before are not counted in the new spacing;
+        `clear_at` keeps them within every window.
+        """
+        if (CONFIGURED, rate.window) in self._limits and self._limits[
+            CONFIGURED, rate.window
+        ].count == rate.count:
+            return False
+        self._limits = {key: limit for key, limit in self._limits.items() if limit.policy != CONFIGURED}
+        self._configure(rate)
+        self._measure()
+        self._next = max(self.clear_at(now), self._last(1) + self.interval(now))
+        return True
+
     def hold(self, until: float) -> None:
         """Nothing leaves before `until`, slots that were given out already included."""
         self._held = max(self._held, until)
@@ -197,6 +217,9 @@ class Pace:
         if self._total < count:
             return -math.inf
         return self._sends[(self._total - count) % len(self._sends)]
+
+    def _configure(self, rate: Rate) -> None:
+        self._limits[CONFIGURED, rate.window] = Limit(CONFIGURED, rate.count, rate.window)
 
     def _measure(self) -> None:
         """Derives spacing, windows and the size of the ring from the limits."""

@@ -47,6 +47,11 @@ def require_uuid(field: str, text: str) -> str:
     return text
 
 
+def is_uuid(text: str) -> bool:
+    """Whether `require_uuid` would take it."""
+    return _UUID.fullmatch(text) is not None
+
+
 class HookType(StrEnum):
     """Script type (Update API, table 6)."""
 
@@ -246,7 +251,8 @@ def _size(value: Any) -> int:
     return value
 
 
-def _endpoints(rows: Any) -> tuple[Endpoint, ...]:
+def endpoints_of(rows: Any) -> tuple[Endpoint, ...]:
+    """Endpoint items from the form of the PUT body."""
     return tuple(_endpoint(row) for row in rows)
 
 
@@ -274,7 +280,7 @@ _FROM_BODY: Mapping[str, Callable[[Any], Any]] = {
     "flavor": _text,
     "image_id": _text,
     "storage_new_size": _size,
-    "endpoints": _endpoints,
+    "endpoints": endpoints_of,
     "hooks": _hooks,
 }
 

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from fleet.core.errors import UsageError
 from fleet.core.events import Outcome
 from fleet.core.notebook import Lease, Status
-from fleet.core.patch import When
+from fleet.core.patch import InvalidField, When, endpoints_of, from_body, opens_to_world
 from fleet.core.rollout import Rollout
 
 FORMAT = 1
@@ -152,11 +152,26 @@ def load_plan(data: bytes, where: str) -> Plan:
     if raw.get("digest") != _digest(raw):
         raise UsageError(f"{where}: the plan was altered after it was sealed; plan again")
     try:
-        return _PLANS.validate_python(raw)
+        plan = _PLANS.validate_python(raw)
+        for change in plan.changes:
+            _check_change(change)
+        return plan
+    except InvalidField as problem:
+        raise UsageError(f"{where}: {problem}; plan again") from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{where}: {place}: {first['msg']}; plan again") from None
+
+
+def _check_change(change: Change) -> None:
+    """The rules of the update and of whitelists, once more: a file may have been sealed by anybody."""
+    for phase in change.phases:
+        patch = from_body(phase.body)
+        if patch.endpoints is not None:
+            opened = opens_to_world(endpoints_of(change.before.get("endpoints", [])), patch.endpoints)
+            if opened:
+                raise InvalidField("endpoints", opened)
 
 
 def _digest(raw: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ from fleet.core.patch import (
     NotebookPatch,
     When,
     documentation_address,
+    is_uuid,
     opens_to_world,
     read_field,
     readable,
@@ -82,6 +83,8 @@ def plan_one(target: Target, job: JobSpec, rollout: Rollout) -> Change | Settled
     """What is to be done with one notebook."""
     notebook = target.notebook
     run_state = notebook.status.heading or notebook.status
+    if not is_uuid(notebook.id):
+        return _settled(target, Outcome.SKIPPED, "its id is no UUID, so it cannot be addressed")
     if target.protected:
         return _settled(target, Outcome.SKIPPED, "protected by guards.protect")
     if run_state not in (Status.RUNNING, Status.STOPPED):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fleet.core.events import Outcome
+from fleet.core.events import Outcome, Step
 from fleet.core.life import Life, Stage
 from fleet.core.notebook import Status
 
 # A write whose answer nobody waited for may have been applied.
 _UNANSWERED = {
-    Stage.STOP_SENT: Stage.STOP_SETTLE,
-    Stage.PUT_SENT: Stage.PUT_SETTLE,
-    Stage.START_SENT: Stage.START_SETTLE,
-    Stage.LEASE_SENT: Stage.VERIFY,
+    Stage.STOP_SENT: (Step.STOP, Stage.STOP_SETTLE),
+    Stage.PUT_SENT: (Step.PUT, Stage.PUT_SETTLE),
+    Stage.START_SENT: (Step.START, Stage.START_SETTLE),
+    Stage.LEASE_SENT: (Step.LEASE, Stage.VERIFY),
 }
 
 # Ends that a later look may better.
@@ -21,15 +21,19 @@ OPEN_ENDS = frozenset({Outcome.STRANDED, Outcome.UNKNOWN})
 
 
 def is_open(life: Life) -> bool:
-    """Whether there is anything left to do or to find out."""
-    return life.end is None or life.end[0] in OPEN_ENDS
+    """Whether there is anything left to do, to find out or to record."""
+    return life.end is None or life.end[0] in OPEN_ENDS or not life.recorded
 
 
 def reopened(life: Life) -> Life:
     """The life as a new process goes on with it: in a stage that waits for a look, not in one that sends."""
-    life = replace(life, late=False, settle=0)
+    if life.end is not None and life.end[0] not in OPEN_ENDS:
+        return life  # decided by the last look, and only to be recorded
+    life = replace(life, late=False, settle=0, recorded=False)
     if life.stage in _UNANSWERED:
-        return replace(life, stage=_UNANSWERED[life.stage], doubt=True, written=True)
+        step, settling = _UNANSWERED[life.stage]
+        tries = {**life.tries, step: life.tried(step) - 1}  # that we died says nothing about the cloud
+        return replace(life, stage=settling, tries=tries, doubt=True, written=True)
     if life.end is not None:
         life = replace(life, end=None, tries=dict.fromkeys(life.tries, 0), stage=Stage.READY)
     if life.stage is not Stage.READY:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fleet.core.errors import NOT_APPLIED, TRANSIENT, CallError, Meaning
+from fleet.core.errors import TRANSIENT, CallError, Meaning
 
 
 def _table(**groups: str) -> dict[str, Meaning]:
@@ -159,9 +159,10 @@ class Tries:
     def after(self, error: CallError, jitter: float) -> float | None:
         """Seconds to wait before the call is sent again, None to give up. `jitter` lies in [0, 1).
 
-        A write is sent again only when the cloud did certainly not apply it.
+        A write is never sent again here, even when it was certainly not applied: by the time it could leave,
+        the look that it stands on would be old.
         """
-        if error.meaning not in TRANSIENT or (self.write and error.meaning not in NOT_APPLIED):
+        if self.write or error.meaning not in TRANSIENT:
             return None
         wait = self._backoff(error.meaning, jitter)
         if wait is not None and error.retry_after is not None:

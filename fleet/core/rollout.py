@@ -43,8 +43,19 @@ EVERYTHING = Share(100, percent=True)
 
 
 @dataclass(frozen=True, slots=True)
+class GateCommand:
+    """A program that says whether the next wave may go; it gets `timeout` seconds."""
+
+    command: tuple[str, ...]
+    timeout: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
 class Rollout:
-    """How a plan is released. Durations in seconds; `max_unavailable` by group (see GROUPS)."""
+    """How a plan is released. Durations in seconds; `max_unavailable` by group (see GROUPS).
+
+    `gate` is asked after every wave but the last. `approve` names the waves after which a person decides.
+    """
 
     waves: tuple[Share, ...] = (EVERYTHING,)
     soak: float = 0.0
@@ -54,6 +65,8 @@ class Rollout:
     disruption: Disruption = Disruption.NONE
     deadline: float | None = None
     change_deadline: float = 1800.0
+    gate: GateCommand | None = None
+    approve: tuple[int, ...] = ()
 
 
 def wave_sizes(total: int, waves: Sequence[Share]) -> list[int]:
@@ -98,17 +111,30 @@ class Admission(Generic[SeatT]):
 
     `away` says for a change whether it takes its notebook away from its owner while it runs; only those use
     the `max_unavailable` budgets. A notebook that could not be brought back keeps its seat for good.
+    `admits` says for a scope whether a change may start in it now; its changes are held until then.
+    `barred` says why a change may never start, or None.
     """
 
-    def __init__(self, rollout: Rollout, changes: Sequence[SeatT], away: Callable[[SeatT], bool]) -> None:
+    def __init__(
+        self,
+        rollout: Rollout,
+        changes: Sequence[SeatT],
+        away: Callable[[SeatT], bool],
+        admits: Callable[[str], bool] = lambda _: True,
+        barred: Callable[[SeatT], str | None] = lambda _: None,
+    ) -> None:
         self._away = away
-        self._concurrency = rollout.concurrency
+        self._admits = admits
+        self._barred = barred
+        self.concurrency = rollout.concurrency
         self._most_failures = rollout.max_failures.of(len(changes)) if rollout.max_failures else None
         self._limits = _group_limits(rollout.max_unavailable, [c for c in changes if away(c)])
         self._taken: Counter[tuple[str, str]] = Counter()
         self._waiting: deque[SeatT] = deque()
         self._overdue: deque[SeatT] = deque()
         self._parked: dict[tuple[str, str], deque[SeatT]] = {}
+        self._held: dict[str, deque[SeatT]] = {}
+        self._shut_out: list[tuple[SeatT, str]] = []
         self.in_flight = 0
         self.failures = 0
 
@@ -120,9 +146,23 @@ class Admission(Generic[SeatT]):
         """
         (self._overdue if overdue else self._waiting).extend(changes)
 
-    def count_past(self, *, failed: bool) -> None:
+    def shut_out(self) -> list[tuple[SeatT, str]]:
+        """The released changes that are barred, each with the reason; each is handed out once."""
+        for line in (self._waiting, *self._parked.values(), *self._held.values()):
+            for _ in range(len(line)):
+                change = line.popleft()
+                if not self._is_shut_out(change):
+                    line.append(change)
+        self._parked = {key: line for key, line in self._parked.items() if line}
+        self._held = {scope: line for scope, line in self._held.items() if line}
+        found, self._shut_out = self._shut_out, []
+        return found
+
+    def count_past(self, change: SeatT, *, failed: bool, back: bool) -> None:
         """Books a change that ended before this process began."""
         self.failures += failed
+        if not back:
+            self._take(change, +1)
 
     @property
     def overdue(self) -> bool:
@@ -132,12 +172,13 @@ class Admission(Generic[SeatT]):
     @property
     def pending(self) -> int:
         """How many released changes have not started."""
-        return len(self._overdue) + len(self._waiting) + sum(len(parked) for parked in self._parked.values())
+        lines = (self._overdue, self._waiting, *self._parked.values(), *self._held.values())
+        return sum(len(line) for line in lines)
 
     @property
     def may_yet_start(self) -> bool:
-        """Whether a pending change can start once one that is under way has ended."""
-        return self.pending > 0 and self.in_flight > 0 and self.exhausted is None
+        """Whether a pending change can start once one that is under way has ended, or its scope admits it."""
+        return self.pending > 0 and (self.in_flight > 0 or bool(self._held)) and self.exhausted is None
 
     @property
     def exhausted(self) -> str | None:
@@ -149,27 +190,21 @@ class Admission(Generic[SeatT]):
     @property
     def stuck(self) -> str | None:
         """Why the pending changes can never start although nothing is under way, or None."""
-        if self.in_flight == 0 and self.pending and not self._waiting:
+        if self.in_flight == 0 and self._parked and not self._waiting and not self._held:
             full = ", ".join(sorted({f"{group} {name}".strip() for group, name in self._parked}))
             return f"notebooks that are not back fill max_unavailable of {full}"
         return None
 
     def next(self) -> SeatT | None:
         """Takes the next change that every budget admits; None when none may start at this moment."""
-        if self._overdue and self.in_flight < self._concurrency:
-            change = self._overdue.popleft()
-            self._take(change, +1)
-            self.in_flight += 1
-            return change
-        if self.exhausted or self.in_flight >= self._concurrency or not self._failure_room():
+        if self._overdue and self.in_flight < self.concurrency:
+            return self._taken_up(self._overdue.popleft())
+        if self.exhausted or self.in_flight >= self.concurrency or not self._failure_room():
             return None
-        while self._waiting:
-            change = self._waiting.popleft()
+        while (change := self._candidate()) is not None:
             full = self._full_group(change)
             if full is None:
-                self._take(change, +1)
-                self.in_flight += 1
-                return change
+                return self._taken_up(change)
             self._parked.setdefault(full, deque()).append(change)
             self._offer_seats_of(change)
         return None
@@ -181,6 +216,35 @@ class Admission(Generic[SeatT]):
         if back:
             self._take(change, -1)
             self._offer_seats_of(change)
+
+    def _candidate(self) -> SeatT | None:
+        """The next change that its scope admits and nothing bars, those held longest first."""
+        while (change := self._admitted()) is not None:
+            if not self._is_shut_out(change):
+                return change
+            self._offer_seats_of(change)
+        return None
+
+    def _admitted(self) -> SeatT | None:
+        for scope, held in self._held.items():
+            if self._admits(scope):
+                change = held.popleft()
+                if not held:
+                    del self._held[scope]
+                return change
+        while self._waiting:
+            change = self._waiting.popleft()
+            if self._admits(change.scope):
+                return change
+            self._held.setdefault(change.scope, deque()).append(change)
+            self._offer_seats_of(change)
+        return None
+
+    def _is_shut_out(self, change: SeatT) -> bool:
+        reason = self._barred(change)
+        if reason is not None:
+            self._shut_out.append((change, reason))
+        return reason is not None
 
     def _failure_room(self) -> bool:
         return self._most_failures is None or self.failures + self.in_flight < self._most_failures
@@ -197,6 +261,11 @@ class Admission(Generic[SeatT]):
             if self._taken[key] >= self._limits[key]:
                 return key
         return None
+
+    def _taken_up(self, change: SeatT) -> SeatT:
+        self._take(change, +1)
+        self.in_flight += 1
+        return change
 
     def _take(self, change: SeatT, by: int) -> None:
         for key in self._seats(change):

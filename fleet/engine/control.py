@@ -1,4 +1,8 @@
-"""How a run is told to end early: no new changes, those under way come home."""
+"""How a run is steered while it goes on: told to end early, paused, given other limits.
+
+Whoever steers only sets values here; the crew of the run and the changes under way look at them. Ending and
+pausing mean the same for a change: none starts, those that have sent something come home.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,57 @@ import anyio
 
 from fleet.core.errors import FATAL
 from fleet.core.events import Answered, Blind, Event, RunEnd
+from fleet.engine.approvals import Approvals
 
 
 class Control:
-    """Shared by whoever may stop a run: signals, budgets, deadlines, lost credentials.
+    """Shared by whoever may stop or steer a run: signals, budgets, deadlines, lost credentials, a person.
 
-    The first reason stands.
+    The first reason to end stands. `concurrency` is None as long as the plan's own holds.
     """
 
     def __init__(self) -> None:
         self.end: tuple[RunEnd, str] | None = None
+        self.paused = False
+        self.concurrency: int | None = None
         self.draining = anyio.Event()
+        self.approvals = Approvals()
+        self._stirred = anyio.Event()
 
     def drain(self, end: RunEnd, reason: str) -> None:
         """Lets no further change start."""
         if self.end is None:
             self.end = (end, reason)
             self.draining.set()
+            self.stir()
+
+    def pause(self) -> None:
+        """Lets no further change start until `release`."""
+        self.paused = True
+
+    def release(self) -> None:
+        """Ends a pause."""
+        self.paused = False
+        self.stir()
+
+    def allow(self, concurrency: int) -> None:
+        """From now on so many changes may be under way at once; those that are stay."""
+        self.concurrency = concurrency
+        self.stir()
+
+    def stir(self) -> None:
+        """Lets everybody who waits for something to change look again."""
+        self._stirred.set()
+        self._stirred = anyio.Event()
+
+    async def stirred(self) -> None:
+        """Returns when something has changed since the call."""
+        await self._stirred.wait()
+
+    async def released(self) -> None:
+        """Returns when no pause keeps a change from starting, or the run is told to end."""
+        while self.paused and self.end is None:
+            await self.stirred()
 
     def observe(self, event: Event) -> None:
         """Ends the run at the first failure that every further call would share."""

@@ -7,7 +7,7 @@ intent on disk, the send.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -22,20 +22,24 @@ from fleet.core.events import (
     Ended,
     Intended,
     Late,
+    Outcome,
     Reopened,
     Saw,
     Step,
     Verdict,
 )
-from fleet.core.life import Life, Stage
+from fleet.core.life import Life, Stage, over
 from fleet.core.notebook import Notebook, Status
 from fleet.core.patch import When
 from fleet.core.plan import Change
 from fleet.core.sight import GONE, Sight, sight_of
+from fleet.engine.brakes import Brakes
+from fleet.engine.control import Control
 from fleet.engine.ports import Clock, Cloud
 from fleet.engine.tape import Tape
 from fleet.engine.watch import Watch
 
+LATEST = 5.0  # seconds after its turn and its look that a write may still leave
 LOOK_AGAIN = 5.0  # seconds between looks while the cloud does not answer
 
 
@@ -49,7 +53,9 @@ class Site:
     clock: Clock
     deadline: float  # seconds that a change may take, and again that its way home may take
     moved: dict[str, When]  # fields that the cloud wanted in another state; shared by the run
+    control: Control
     halt: Callable[[str], None]
+    brakes: Brakes
 
 
 class Performance:
@@ -64,6 +70,7 @@ class Performance:
         self._again = life is not None
         self._life = life or Life.begin(change)
         self._turn: Turn | None = None
+        self._looked_at = 0.0
         self._time_up = site.clock.monotonic() + site.deadline
 
     async def run(self) -> Life:
@@ -82,6 +89,16 @@ class Performance:
                     self._happened(await self._arrival(passing))
             self._site.moved.update(self._life.moved)
 
+    async def give_up(self, error: Exception) -> Life:
+        """Ends a change that something unforeseen broke, as truthfully as can be."""
+        reason = f"stopped by an error of our own: {type(error).__name__}"
+        outcome = Outcome.FAILED if not self._life.tries else Outcome.UNKNOWN
+        self._life = over(self._life, Outcome.STRANDED if self._life.debt else outcome, reason)
+        move = decide(self._life)
+        if isinstance(move, End):
+            await self._end(move)
+        return self._life
+
     # --- writes ---
 
     async def _write(self, write: Write) -> None:
@@ -90,6 +107,8 @@ class Performance:
             self._happened(turn)
             return
         self._turn = None
+        if not self._life.tries and not await self._may_begin(turn):
+            return
         attempt = self._life.tried(write.step) + 1
         intent = Intended(self._change.item, self._now(), write.step, attempt, write.body)
         if not await self._committed(intent) and not self._pays_debt(write):
@@ -97,7 +116,7 @@ class Performance:
             return
         self._life = advance(self._life, intent)
         try:
-            receipt = await self._send(write, turn)
+            receipt = await self._send(write, replace(turn, until=max(turn.at, self._looked_at) + LATEST))
         except CallError as error:
             self._happened(self._refusal(write.step, error))
         else:
@@ -112,6 +131,27 @@ class Performance:
                     sends=receipt.sends,
                 )
             )
+
+    async def _may_begin(self, turn: Turn) -> bool:
+        """Whether the first write may leave, asked when its turn has come.
+
+        Whoever ends or pauses the run means this change too as long as it has sent nothing. After a pause a
+        new look must come first.
+        """
+        control, clock = self._site.control, self._site.clock
+        await anyio.sleep(max(0.0, turn.at - clock.monotonic()))
+        if (barred := self._site.brakes.barred(self._change)) is not None:
+            self._life = over(self._life, Outcome.NOT_STARTED, f"nothing was sent: {barred}")
+            return False
+        if control.end is None and not control.paused:
+            return True
+        await control.released()
+        if control.end is not None:
+            self._life = over(self._life, Outcome.NOT_STARTED, f"nothing was sent: {control.end[1]}")
+        else:
+            self._happened(Reopened(self._change.item, self._now()))
+            self._time_up = clock.monotonic() + self._site.deadline
+        return False
 
     async def _queued(self) -> Turn | Blind:
         """The turn for the next write; Blind when no call can succeed any more."""
@@ -175,6 +215,7 @@ class Performance:
                 event = await self._single_look()
                 if not isinstance(event, Blind) or event.meaning not in TRANSIENT:
                     return event
+                self._site.brakes(event)
                 trouble = f" ({event.text})"
                 await anyio.sleep(LOOK_AGAIN)
         return self._late(trouble)
@@ -220,6 +261,8 @@ class Performance:
     # --- what all share ---
 
     def _happened(self, event: ChangeEvent) -> None:
+        if isinstance(event, Saw):
+            self._looked_at = self._site.clock.monotonic()
         self._site.tape.note(event)
         self._life = advance(self._life, event)
 

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 from fleet.core.calls import Look, Receipt, Turn
 from fleet.core.events import Event
 from fleet.core.notebook import Notebook
+from fleet.core.rollout import GateCommand
+from fleet.core.wave_gate import Check
 
 
 class Cloud(Protocol):
@@ -57,6 +59,14 @@ class Observer(Protocol):
     """Who watches: progress view, log. Must not fail and must not wait."""
 
     def __call__(self, event: Event) -> None: ...
+
+
+class Checker(Protocol):
+    """Runs the program of a wave's gate."""
+
+    async def __call__(self, gate: GateCommand, environment: Mapping[str, str]) -> Check:
+        """What it found; inconclusive when it cannot be run or takes longer than its time."""
+        ...
 
 
 class Clock(Protocol):

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import groupby
 
 import anyio
 
 from fleet.core.errors import RecordingFailed
-from fleet.core.events import Outcome, RunEnd, RunEnded, RunResumed, RunStarted, WaveEnded, WaveStarted
+from fleet.core.events import Ended, Outcome, RunEnd, RunEnded, RunResumed, RunStarted, WaveEnded, WaveStarted
 from fleet.core.life import Life
 from fleet.core.notebook import Status
 from fleet.core.patch import When
 from fleet.core.plan import Change, Plan
 from fleet.core.reopen import is_open
 from fleet.core.rollout import FAILURES, NOT_BACK, Admission, verdict
+from fleet.core.wave_gate import Decision
+from fleet.engine.brakes import Brakes
 from fleet.engine.control import Control
 from fleet.engine.perform import Performance, Site
-from fleet.engine.ports import Clock, Cloud
+from fleet.engine.ports import Checker, Clock, Cloud
 from fleet.engine.tape import Tape
 from fleet.engine.watch import Watch
+from fleet.engine.wave_gate import WaveGate
 
 LAST_WORDS = 5.0  # seconds to close the books when everything is being cancelled
 
@@ -33,22 +39,33 @@ async def run_plan(
     control: Control,
     poll: Mapping[str, float],
     past: Mapping[int, Life] | None = None,
+    claimed: Mapping[int, str] | None = None,
+    check: Checker | None = None,
 ) -> RunEnd:
     """Performs `plan`; `clouds` and `poll` (seconds between list polls) are by scope.
 
     `past` is given when the run goes on after a crash or an early end: where every change that had begun
-    stands, by item. Returns why it ended. Raises RecordingFailed when not even the start could be recorded.
+    stands, by item. `claimed` are the changes that another run keeps us from, by item with the reason.
+    `check` runs the gate's command between waves.
+    Returns why it ended. Raises RecordingFailed when not even the start could be recorded.
     """
     now = clock.wall()
     await tape.commit(RunStarted(now, run, plan.digest) if past is None else RunResumed(now))
+    if claimed:
+        for change in (change for change in plan.changes if change.item in claimed):
+            tape.note(_left_to_another(change, (past or {}).get(change.item), claimed[change.item], now))
+        plan = replace(plan, changes=tuple(change for change in plan.changes if change.item not in claimed))
     try:
         async with anyio.create_task_group() as background:
             if plan.rollout.deadline is not None:
                 background.start_soon(_deadline, plan.rollout.deadline, control)
+            brakes = Brakes(plan, tape, clock, control)
+            tape.show_to(brakes)
+            gate = WaveGate(run, plan.rollout, check, tape, clock, control)
             moved: dict[str, When] = {}
             sites = {}
             for name, cloud in clouds.items():
-                watch = Watch(cloud, clock, poll[name])
+                watch = Watch(cloud, clock, poll[name], partial(brakes.polled, name))
                 background.start_soon(watch.run)
                 sites[name] = Site(
                     cloud,
@@ -57,9 +74,13 @@ async def run_plan(
                     clock,
                     plan.rollout.change_deadline,
                     moved,
+                    control,
                     lambda reason: control.drain(RunEnd.HALTED, reason),
+                    brakes,
                 )
-            await _Crew(plan, sites, tape, clock, control, past or {}).work_through()
+            await _Crew(plan, sites, tape, clock, control, past or {}, brakes, gate).work_through()
+            if claimed:
+                control.drain(RunEnd.HALTED, f"{len(claimed)} left to another run, which claims them")
             background.cancel_scope.cancel()
     except anyio.get_cancelled_exc_class():
         control.drain(RunEnd.INTERRUPTED, "stopped at once")
@@ -83,13 +104,45 @@ async def _close(control: Control, tape: Tape, clock: Clock) -> RunEnd:
     return end
 
 
+def _left_to_another(change: Change, life: Life | None, reason: str, now: float) -> Ended:
+    """The end, for this time, of a change that another run keeps us from; what it owes, it goes on owing."""
+    if life is None or not life.tries:
+        return Ended(change.item, now, Outcome.NOT_STARTED, reason)
+    outcome = Outcome.STRANDED if life.debt else Outcome.UNKNOWN
+    return Ended(change.item, now, outcome, reason, life.debt, life.fix)
+
+
 def _may_go_away(change: Change) -> bool:
     """Any running notebook may turn out to need a restart: the cloud can refuse a field while it runs."""
     return change.needs_restart or (change.may_restart and change.run_state is Status.RUNNING)
 
 
+def _has_begun(life: Life) -> bool:
+    """Whether anything was sent or decided: if not, the change takes its turn like one that is new."""
+    return bool(life.tries) or life.end is not None
+
+
+def _is_back(life: Life) -> bool:
+    """Whether the notebook is available again: neither lost, nor failed in another state than it had."""
+    if life.end is None or life.end[0] in NOT_BACK:
+        return False
+    return life.end[0] is not Outcome.FAILED or life.home
+
+
+def _wave_behind(changes: Sequence[Change], fresh: Sequence[Change]) -> int | None:
+    """The wave that an earlier process worked to its end without beginning the next one, or None.
+
+    Nobody knows whether its verdict still holds, so it is judged anew.
+    """
+    if not fresh:
+        return None
+    left = {change.item for change in fresh}
+    begun = {change.wave for change in changes if change.item not in left}
+    return max(begun) if begun and fresh[0].wave not in begun else None
+
+
 class _Crew:
-    """The workers of a run. They pull from one admission, so a freed slot is filled at once."""
+    """The workers of a run. One admission hands out the changes, so a freed slot is filled at once."""
 
     def __init__(
         self,
@@ -99,6 +152,8 @@ class _Crew:
         clock: Clock,
         control: Control,
         past: Mapping[int, Life],
+        brakes: Brakes,
+        gate: WaveGate,
     ) -> None:
         self._plan = plan
         self._sites = sites
@@ -106,14 +161,25 @@ class _Crew:
         self._clock = clock
         self._control = control
         self._past = past
-        self._admission: Admission[Change] = Admission(plan.rollout, plan.changes, away=_may_go_away)
+        self._brakes = brakes
+        self._gate = gate
+        self._admission: Admission[Change] = Admission(
+            plan.rollout, plan.changes, away=_may_go_away, admits=brakes.admits, barred=brakes.barred
+        )
         self._outcomes: list[Outcome] = []
-        self._someone_ended = anyio.Event()
+        self._counts: Counter[Outcome] = Counter()  # of the whole run, an earlier part of it included
 
     async def work_through(self) -> None:
         await self._finish_the_past()
-        fresh = [change for change in self._plan.changes if change.item not in self._past]
+        fresh = [
+            change
+            for change in self._plan.changes
+            if change.item not in self._past or not _has_begun(self._past[change.item])
+        ]
         waves = [(wave, list(part)) for wave, part in groupby(fresh, lambda one: one.wave)]
+        behind = _wave_behind(self._plan.changes, fresh)
+        if behind is not None:
+            await self._judge(behind, last=False)
         for wave, changes in waves:
             if wave != waves[0][0] and self._plan.rollout.soak:
                 with anyio.move_on_after(self._plan.rollout.soak):
@@ -121,59 +187,93 @@ class _Crew:
             if self._control.end is not None:
                 return
             await self._work_wave(wave, changes, last=wave == waves[-1][0])
+        if self._counts[Outcome.NOT_STARTED]:
+            self._control.drain(RunEnd.HALTED, self._brakes.reasons)
 
     async def _finish_the_past(self) -> None:
         """Brings home what an earlier process left under way, debts first, before anything new is stopped."""
         for change in self._plan.changes:
             life = self._past.get(change.item)
             if life is not None and life.end is not None and not is_open(life):
-                self._admission.count_past(failed=life.end[0] in FAILURES)
+                self._count(life.end[0])
+                self._admission.count_past(change, failed=life.end[0] in FAILURES, back=_is_back(life))
         opened = [
             change
             for change in self._plan.changes
-            if change.item in self._past and is_open(self._past[change.item])
+            if (life := self._past.get(change.item)) is not None and _has_begun(life) and is_open(life)
         ]
-        if opened:
-            opened.sort(key=lambda change: not self._past[change.item].debt)
-            self._admission.release(opened, overdue=True)
-            await self._work_released(len(opened))
+        for owed in (True, False):
+            part = [change for change in opened if self._past[change.item].debt is owed]
+            if part:
+                self._admission.release(part, overdue=True)
+                await self._work_released()
 
     async def _work_wave(self, wave: int, changes: Sequence[Change], *, last: bool) -> None:
         self._tape.note(WaveStarted(self._clock.wall(), wave, len(changes)))
         self._outcomes.clear()
         self._admission.release(changes)
-        await self._work_released(len(changes))
+        await self._work_released()
+        await self._judge(wave, last=last)
+
+    async def _judge(self, wave: int, *, last: bool) -> None:
+        """Decides whether the run may go on after `wave`."""
+        self._leave_out()
         no_go = verdict(self._outcomes, self._admission.exhausted or self._admission.stuck)
-        if no_go is not None and (self._admission.pending or not last):
-            self._control.drain(RunEnd.HALTED, no_go)
-        self._tape.note(WaveEnded(self._clock.wall(), wave, no_go is None, no_go or ""))
+        decision = Decision(no_go is None, no_go or "")
+        if decision.go and not last and self._control.end is None:
+            decision = await self._gate.decision(wave, self._counts_by_name())
+        if not decision.go and (self._admission.pending or not last):
+            self._control.drain(RunEnd.HALTED, decision.reason)
+        self._tape.note(WaveEnded(self._clock.wall(), wave, decision.go, decision.reason))
 
-    async def _work_released(self, changes: int) -> None:
+    def _leave_out(self) -> None:
+        """Tells of the changes that never start because their group was closed."""
+        for change, reason in self._admission.shut_out():
+            self._count(Outcome.NOT_STARTED)
+            self._tape.note(Ended(change.item, self._clock.wall(), Outcome.NOT_STARTED, reason))
+
+    def _count(self, outcome: Outcome) -> None:
+        self._counts[outcome] += 1
+
+    def _counts_by_name(self) -> dict[str, int]:
+        return {outcome.value: self._counts[outcome] for outcome in Outcome}
+
+    async def _work_released(self) -> None:
         async with anyio.create_task_group() as workers:
-            for _ in range(min(self._plan.rollout.concurrency, changes)):
-                workers.start_soon(self._work)
+            while (change := await self._next()) is not None:
+                workers.start_soon(self._work, change)
 
-    async def _work(self) -> None:
-        while (change := await self._next()) is not None:
-            site, past = self._sites[change.scope], self._past.get(change.item)
-            life = await Performance(change, site, past).run()
-            outcome = life.end[0] if life.end is not None else Outcome.UNKNOWN
-            self._outcomes.append(outcome)
-            self._admission.ended(change, failed=outcome in FAILURES, back=outcome not in NOT_BACK)
-            self._someone_ended.set()
-            self._someone_ended = anyio.Event()
+    async def _work(self, change: Change) -> None:
+        site, past = self._sites[change.scope], self._past.get(change.item)
+        performance = Performance(change, site, past)
+        try:
+            life = await performance.run()
+        except Exception as error:  # whatever it is, it must not leave the others stopped
+            life = await performance.give_up(error)
+            self._control.drain(RunEnd.HALTED, f"an error of our own: {type(error).__name__}: {error}")
+        outcome = life.end[0] if life.end is not None else Outcome.UNKNOWN
+        self._outcomes.append(outcome)
+        self._count(outcome)
+        self._admission.ended(change, failed=outcome in FAILURES, back=_is_back(life))
+        self._control.stir()
 
     async def _next(self) -> Change | None:
-        """The next change to start; None when this worker will not be needed in this wave any more.
+        """The next change to start; None when no further one will start in this wave.
 
-        A worker waits only while others have changes under way, so the end of one wakes all. What is overdue
-        goes home even when the run is told to end.
+        Waits only for the end of a change that is under way, or for whoever steers. What is overdue goes home
+        even when the run is paused or told to end.
         """
         while self._control.end is None or self._admission.overdue:
-            change = self._admission.next()
-            if change is not None:
-                return change
-            if not self._admission.may_yet_start:
+            self._admission.concurrency = self._control.concurrency or self._plan.rollout.concurrency
+            if self._admission.overdue or not self._control.paused:
+                change = self._admission.next()
+                if change is not None:
+                    self._brakes.began(change)
+                    return change
+                if not self._admission.may_yet_start:
+                    return None
+            elif not self._admission.pending:
                 return None
-            await self._someone_ended.wait()
+            with anyio.move_on_after(self._brakes.wait()):
+                await self._control.stirred()
         return None

@@ -13,7 +13,11 @@ class Tape:
 
     def __init__(self, recorder: Recorder, observers: Sequence[Observer]) -> None:
         self._recorder = recorder
-        self._observers = tuple(observers)
+        self._observers = list(observers)
+
+    def show_to(self, observer: Observer) -> None:
+        """Shows events from now on to one more observer, after all others."""
+        self._observers.append(observer)
 
     async def commit(self, event: Event) -> None:
         """Returns when the event is on disk. Raises RecordingFailed when it cannot get there."""

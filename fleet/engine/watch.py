@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import anyio
@@ -25,12 +25,22 @@ class _Waiter:
 
 
 class Watch:
-    """The shared poll of one scope. `run` polls every `interval` seconds while anybody waits."""
+    """The shared poll of one scope. `run` polls every `interval` seconds while anybody waits.
 
-    def __init__(self, cloud: Cloud, clock: Clock, interval: float) -> None:
+    `polled` is told of every poll, with its error if it failed.
+    """
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        clock: Clock,
+        interval: float,
+        polled: Callable[[CallError | None], None] = lambda _: None,
+    ) -> None:
         self._cloud = cloud
         self._clock = clock
         self._interval = interval
+        self._polled = polled
         self._waiters: dict[str, _Waiter] = {}
         self._wanted = anyio.Event()
 
@@ -59,9 +69,11 @@ class Watch:
             try:
                 rows = await self._cloud.poll()
             except CallError as error:
+                self._polled(error)
                 if error.meaning in FATAL:
                     self._fail(error)
             else:
+                self._polled(None)
                 self._answer(rows, began)
             if all(waiter.woken.is_set() for waiter in self._waiters.values()):
                 self._wanted = anyio.Event()

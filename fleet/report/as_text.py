@@ -59,7 +59,7 @@ def _debts(report: Report) -> Iterator[str]:
         return
     yield f"{len(report.debts)} stopped by us and not back; each is brought back by its command:"
     for debt in report.debts[:MOST_DEBTS]:
-        yield f"  {clean(debt.name)}: {clean(debt.fix, 400)}"
+        yield f"  {clean(debt.name)}: {clean(debt.fix, 400)}{report.config}"
     if len(report.debts) > MOST_DEBTS:
         yield f"  and {len(report.debts) - MOST_DEBTS} more: fleet report {report.run} -o jsonl"
 

@@ -27,7 +27,9 @@ class Report:
     """One run. Instants are wall seconds, durations seconds.
 
     `state` is `running`, how the run ended, or `interrupted` when it broke off; `reason` says why. `costs`
-    is by the run state that the notebooks had before. `damage` lists what of the journal cannot be trusted.
+    is by the run state that the notebooks had before. `config` and `run_dir` are the options that commands
+    named here need to find the same cloud and the same runs again. `damage` lists what of the journal is not
+    to be trusted.
     """
 
     run: str
@@ -47,6 +49,13 @@ class Report:
     debts: tuple[Debt, ...]
     damage: tuple[str, ...]
     exit: Exit
+    config: str = ""
+    run_dir: str = ""
+
+    @property
+    def options(self) -> str:
+        """What a command about this run must end with."""
+        return self.config + self.run_dir
 
     @property
     def live(self) -> bool:
@@ -81,6 +90,12 @@ def summarize(state: RunState, *, live: bool = False, damage: Iterable[object] =
     )
 
 
+def is_complete(report: Report) -> bool:
+    """Whether the run came to its end with nothing left to do or to find out."""
+    open_ends = (Outcome.STRANDED, Outcome.UNKNOWN, Outcome.NOT_STARTED)
+    return report.state == "finished" and not any(report.counts[outcome] for outcome in open_ends)
+
+
 def took(row: Row) -> float:
     """Seconds from a change's beginning to its end; 0 when it has not had both."""
     if row.started_at is None or row.finished_at is None:
@@ -95,11 +110,13 @@ def next_steps(report: Report) -> tuple[str, ...]:
     counts, steps = report.counts, []
     unfinished = sum(counts[outcome] for outcome in (Outcome.UNKNOWN, Outcome.NOT_STARTED))
     if unfinished or (report.debts and report.state != "finished"):
-        steps.append(f"to go on where it stopped: fleet resume {report.run}")
+        steps.append(f"to go on where it stopped: fleet resume {report.run}{report.options}")
     if any(counts[outcome] for outcome in (Outcome.FAILED, Outcome.DRIFTED)):
-        steps.append("to try those again that failed or drifted, plan anew: fleet plan JOB -o FILE")
+        steps.append(
+            f"to plan those again that failed or drifted: fleet retry {report.run} -o PLAN{report.options}"
+        )
     if counts[Outcome.CHANGED]:
-        steps.append(f"to take the changes back: fleet undo {report.run}")
+        steps.append(f"to take the changes back: fleet undo {report.run} -o PLAN{report.options}")
     return tuple(steps)
 
 

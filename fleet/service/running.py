@@ -1,11 +1,12 @@
-"""Applies a sealed plan: a run folder, a journal, the engine, and two signals to stop it."""
+"""Applies a sealed plan: a run folder, claims, a journal, the engine, and who may stop or steer it."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import anyio
 
@@ -13,17 +14,25 @@ from fleet import __version__
 from fleet.client.clock import Clock
 from fleet.client.connect import connect
 from fleet.core.errors import UsageError
-from fleet.core.events import RunEnd
+from fleet.core.events import RunEnd, Steered
 from fleet.core.life import Life
 from fleet.core.plan import Plan, dump_plan, load_plan
+from fleet.core.reopen import is_open
 from fleet.core.scope import ScopeSpec
 from fleet.engine.control import Control
-from fleet.engine.ports import Observer
+from fleet.engine.ports import Checker, Observer
 from fleet.engine.run import run_plan
 from fleet.engine.tape import Tape
+from fleet.journal.claims import Claims, Key
+from fleet.journal.errors import JournalError
 from fleet.journal.reader import JournalReader
 from fleet.journal.runs import JOURNAL, PLAN, create_run_dir
 from fleet.journal.writer import InlineJournal, Journal
+from fleet.service.approving import heed_terminal
+from fleet.service.gate_command import require_program, run_command
+from fleet.service.helm import Helm
+from fleet.service.signals import heed_signals, signals_restored
+from fleet.service.steering import serve
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +61,12 @@ def require_same_scopes(plan: Plan, specs: Sequence[ScopeSpec]) -> None:
 def open_run(
     base: Path, run: str, plan: Plan, journal: type[Journal] | type[InlineJournal] = Journal
 ) -> RunFolder:
-    """Makes the folder of a run with its plan and an empty journal. Raises JournalError where it cannot.
+    """Makes the folder of a run with its plan and an empty journal.
 
+    Raises JournalError where it cannot, and UsageError when the program of the plan's gate is missing.
     `journal` is InlineJournal where time is virtual and must not pass while a thread writes.
     """
+    require_program(plan.rollout.gate)
     folder = create_run_dir(base, run)
     (folder / PLAN).touch(mode=0o600, exist_ok=False)
     (folder / PLAN).write_bytes(dump_plan(plan))
@@ -65,8 +76,8 @@ def open_run(
 def reopen_run(path: Path) -> tuple[RunFolder, Plan, dict[int, Life]]:
     """Opens a run that broke off or was ended early: its folder, its plan, and where its changes stand.
 
-    Raises UsageError when the plan in the folder is not the one that the run began with, and JournalError
-    when the journal is damaged or another process works on the run.
+    Raises UsageError when the plan in the folder is not the one that the run began with, or the program of
+    its gate is missing, and JournalError when the journal is damaged or another process works on the run.
     """
     with JournalReader(path / JOURNAL) as reader:
         plan, lives = reader.plan, reader.fold().lives()
@@ -81,6 +92,7 @@ def reopen_run(path: Path) -> tuple[RunFolder, Plan, dict[int, Life]]:
             f"{path.name}: was begun by version {plan.engine}, this is {__version__}; "
             f"go on with that version, or see what is left with: fleet report {path.name}"
         )
+    require_program(plan.rollout.gate)
     return RunFolder(path.name, path, Journal.open_for_append(path / JOURNAL)), plan, lives
 
 
@@ -91,34 +103,71 @@ async def apply_plan(
     clock: Clock,
     observers: Sequence[Observer],
     past: Mapping[int, Life] | None = None,
+    *,
+    claims: Path | None = None,
+    steerable: bool = False,
+    terminal: TextIO | None = None,
+    check: Checker = run_command,
 ) -> RunEnd:
     """Performs the plan, or what `past` left of it.
 
-    The first signal lets changes under way come home, the second stops at once.
+    The first signal lets changes under way come home, the second stops at once. `claims` is the file in which
+    runs claim their notebooks; without it nothing is claimed. A `steerable` run can be reached from another
+    terminal. A person at `terminal` may approve waves; `check` runs the gate's command. Raises JournalError
+    when the claims cannot be used.
     """
     control = Control()
     tape = Tape(folder.journal, [control.observe, *observers])
     polls = {spec.name: spec.poll for spec in specs}
     end = RunEnd.INTERRUPTED
-    try:
+    with (
+        signals_restored(),
+        closing(folder.journal),
+        _claimed(claims, _wanted(plan, specs, past or {}), folder, clock.wall()) as held,
+    ):
         async with (
             anyio.create_task_group() as group,
             connect(specs, on_slowed=tape.note, monotonic=clock.monotonic, wall=clock.wall) as clouds,
         ):
-            group.start_soon(_heed_signals, control, group.cancel_scope)
-            end = await run_plan(plan, folder.run, clouds, tape, clock, control, polls, past)
+            group.start_soon(
+                heed_signals,
+                control,
+                group.cancel_scope,
+                folder.run,
+                lambda what: tape.note(Steered(clock.wall(), what)),
+            )
+            if steerable:
+                helm = Helm(control, tape, clock, clouds, plan.rollout.concurrency)
+                group.start_soon(serve, folder.path, helm.answer)
+            if terminal is not None:
+                group.start_soon(heed_terminal, terminal, control.approvals)
+            end = await run_plan(plan, folder.run, clouds, tape, clock, control, polls, past, held, check)
             group.cancel_scope.cancel()
-    finally:
-        folder.journal.close()
     return end
 
 
-async def _heed_signals(control: Control, everything: anyio.CancelScope) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-        warned = False
-        async for number in signals:
-            if warned:
-                everything.cancel()
-                return
-            warned = True
-            control.drain(RunEnd.INTERRUPTED, f"{signal.Signals(number).name} received")
+def _wanted(plan: Plan, specs: Sequence[ScopeSpec], past: Mapping[int, Life]) -> dict[int, Key]:
+    """What the run must claim for the changes that it still has to make, by item."""
+    scopes = {spec.name: f"{spec.endpoint.rstrip('/').lower()} {spec.project_id}" for spec in specs}
+    return {
+        change.item: (scopes[change.scope], change.id)
+        for change in plan.changes
+        if change.item not in past or is_open(past[change.item])
+    }
+
+
+@contextmanager
+def _claimed(
+    path: Path | None, wanted: Mapping[int, Key], folder: RunFolder, now: float
+) -> Iterator[dict[int, str]]:
+    """Holds the claims; gives those that another run holds, by item with the reason."""
+    if path is None:
+        yield {}
+        return
+    with closing(Claims(path)) as claims:
+        held = claims.take(wanted.values(), folder.run, folder.path, now)
+        try:
+            yield {item: f"claimed by run {held[key]}" for item, key in wanted.items() if key in held}
+        finally:
+            with suppress(JournalError):  # void anyway as soon as our lock is free
+                claims.release(folder.path)

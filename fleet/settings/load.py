@@ -131,6 +131,11 @@ def state_dir(settings: Settings | None, environ: Mapping[str, str]) -> Path:
     return _user_folder("state", environ, Path(environ.get("HOME") or Path.home())) / "runs"
 
 
+def claims_file(environ: Mapping[str, str]) -> Path:
+    """Where all runs of this user meet, wherever their folders are."""
+    return _user_folder("state", environ, Path(environ.get("HOME") or Path.home())) / "claims.db"
+
+
 def _parse(file: TextFile) -> FileTables:
     problem, tables = "", None
     try:

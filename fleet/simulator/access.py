@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from fleet.simulator.messages import Request, User
@@ -78,6 +78,7 @@ class Access:
         self.identity = identity
         self.token_seconds = token_seconds
         self.user = User(identity.user_id, identity.user)
+        self.key_revoked = False
         self._rules = rules
         self._seed = seed
         self._tokens: dict[str, Token] = {}
@@ -102,6 +103,13 @@ class Access:
         )
         self._keys[key.access_key] = key
         return key
+
+    def expire_tokens(self, now: float) -> None:
+        """Make every token expire by now."""
+        self._tokens = {
+            text: replace(token, expires_at=min(token.expires_at, now))
+            for text, token in self._tokens.items()
+        }
 
     def revoke_tokens(self) -> None:
         """Make every token void, as a changed password does."""
@@ -172,7 +180,7 @@ class Access:
     def _secret_key(self, request: Request, access_key: str, now: float) -> str | None:
         """The secret key, if the key is known and what comes with it is right."""
         if access_key == self.identity.access_key:
-            return self.identity.secret_key
+            return None if self.key_revoked else self.identity.secret_key
         key = self._keys.get(access_key)
         if key is None or now >= key.expires_at:
             return None

@@ -6,6 +6,8 @@ Every wait is a timer of the running loop, so a loop with virtual time drives it
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TextIO
@@ -13,7 +15,9 @@ from typing import TextIO
 from aiohttp import web
 
 from fleet.simulator.cloud import Cloud
-from fleet.simulator.messages import Request
+from fleet.simulator.messages import Request, Sending
+
+_NO_LINGER = struct.pack("ii", 1, 0)  # closing throws away what is unsent and sends RST
 
 
 @asynccontextmanager
@@ -27,19 +31,28 @@ async def serve(
 ) -> AsyncIterator[str]:
     """Serve ``cloud`` and yield its base URL; port 0 takes a free one.
 
-    ``clock`` gives the cloud's wall seconds. ``request_log`` gets every record as a line of JSON at
-    once; how it is buffered is the opener's business.
+    ``clock`` gives the cloud's wall seconds. ``request_log`` gets every record as a line of JSON, at
+    once or, where people acted unseen, before the next one; how it is buffered is the opener's
+    business.
     """
+    written = len(cloud.log)
+
+    def write_log(log: TextIO) -> None:
+        nonlocal written
+        fresh = cloud.log[written:]
+        written = len(cloud.log)
+        for record in fresh:
+            log.write(record.to_line())
 
     async def handle(request: web.BaseRequest) -> web.Response:
         body = await request.read()
         reply = cloud.handle(_request(request, body), clock())
         if request_log is not None:
-            request_log.write(cloud.log[-1].to_line())
+            write_log(request_log)
         if reply.delay > 0:
             await asyncio.sleep(reply.delay)
-        if reply.dropped and request.transport is not None:
-            request.transport.close()
+        if reply.sending is not None and request.transport is not None:
+            await _send(reply.sending, request.transport)
         return web.Response(status=reply.status or 500, body=reply.body, headers=reply.headers)
 
     runner = web.ServerRunner(web.Server(handle, access_log=None), shutdown_timeout=0.1)
@@ -50,6 +63,21 @@ async def serve(
         yield f"http://{host}:{_bound_port(runner)}"
     finally:
         await runner.cleanup()
+
+
+async def _send(sending: Sending, transport: asyncio.Transport) -> None:
+    """Write the pieces and end the connection; what the server writes afterwards goes nowhere."""
+    for seconds, piece in sending.pieces:
+        if seconds > 0:
+            await asyncio.sleep(seconds)
+        if transport.is_closing():
+            return
+        transport.write(piece)
+    if sending.reset:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        transport.abort()
+    else:
+        transport.close()
 
 
 def _request(request: web.BaseRequest, body: bytes) -> Request:

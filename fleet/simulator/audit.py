@@ -6,6 +6,9 @@ the largest number of requests that ever fell into one window.
 
 A run may stop a notebook only to start it again, and gives the lease back as it was when stopped:
 same type, and the time that was left then, raised to the shortest one that a start can ask for.
+
+The log tells people (``SOMEBODY``) from the run. What they did is nobody's fault: a notebook that
+they wrote to is judged by the run's own writes only, which must not undo theirs.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleet.simulator.cloud import Cloud
+from fleet.simulator.messages import SOMEBODY
 from fleet.simulator.notebooks import SHORTEST_LEASE_MS
 from fleet.simulator.records import Record
 from fleet.simulator.routing import Operation, call_class
@@ -111,33 +115,59 @@ def audit(
             writes.setdefault(record.notebook, []).append(record)
     findings: list[Finding] = []
     for notebook_id, was in before.notebooks.items():
-        found = after.notebooks.get(notebook_id)
-        theirs = writes.get(notebook_id, [])
-        if found is None:
-            if was.status is not Status.DELETING:
-                findings.append(Finding(notebook_id, "gone", f"{was.name} was deleted"))
-            continue
-        planned = expected.get(notebook_id)
-        findings += [
-            Finding(notebook_id, what, detail)
-            for what, detail in (
-                *_unplanned_writes(theirs, planned),
-                *_changed_fields(was, found, planned or ()),
-                *_endpoint_harm(was, found),
-                *_run_state(was, found, theirs, after.at),
-                *_lease(was, found, theirs, after.at),
-            )
-        ]
+        problems = _problems(
+            was,
+            after.notebooks.get(notebook_id),
+            writes.get(notebook_id, []),
+            expected.get(notebook_id),
+            after.at,
+        )
+        findings += [Finding(notebook_id, what, detail) for what, detail in problems]
     return findings
 
 
 Problem = tuple[str, str]
 
 
+def _problems(
+    was: Mirror, found: Mirror | None, writes: Sequence[Record], planned: Collection[str] | None, now: float
+) -> Iterable[Problem]:
+    ours = [record for record in writes if not is_of_people(record)]
+    yield from _unplanned_writes(ours, planned)
+    if len(ours) < len(writes):
+        yield from _overruled(writes)
+    elif found is None:
+        if was.status is not Status.DELETING:
+            yield "gone", f"{was.name} was deleted"
+    else:
+        yield from _changed_fields(was, found, planned or ())
+        yield from _endpoint_harm(was, found)
+        yield from _run_state(was, found, ours, now)
+        yield from _lease(was, found, ours, now)
+
+
 def _unplanned_writes(writes: Sequence[Record], planned: Collection[str] | None) -> Iterable[Problem]:
     if planned is None and writes:
         operations = ", ".join(sorted({record.operation for record in writes}))
         yield "unplanned-write", f"{operations} on a notebook that is not in the plan"
+
+
+def _overruled(writes: Sequence[Record]) -> Iterable[Problem]:
+    """A write of the run after one of people's that it undoes."""
+    opposite = {
+        Operation.START_NOTEBOOK.value: Operation.STOP_NOTEBOOK,
+        Operation.STOP_NOTEBOOK.value: Operation.START_NOTEBOOK,
+    }
+    theirs: set[str] = set()
+    for record in writes:
+        fields = set(record.body or ()) if record.operation == Operation.UPDATE_NOTEBOOK else set()
+        if is_of_people(record):
+            theirs |= {record.operation, *fields}
+            theirs.discard(opposite.get(record.operation, ""))
+        elif opposite.get(record.operation) in theirs:
+            yield "overruled", f"{record.operation} after somebody's {opposite[record.operation]}"
+        elif fields & theirs:
+            yield "overruled", f"{', '.join(sorted(fields & theirs))}: set by somebody before"
 
 
 def _changed_fields(was: Mirror, found: Mirror, planned: Collection[str]) -> Iterable[Problem]:
@@ -211,14 +241,19 @@ def _lease_left(end: float, found: Mirror, writes: Sequence[Record], now: float)
     )
 
 
+def is_of_people(record: Record) -> bool:
+    """Somebody at the console, not a client."""
+    return record.user == SOMEBODY.id
+
+
 def is_read(record: Record) -> bool:
-    """A GET to ModelArts."""
-    return call_class(record.operation, record.method) == "reads"
+    """A client's GET to ModelArts."""
+    return call_class(record.operation, record.method) == "reads" and not is_of_people(record)
 
 
 def is_write(record: Record) -> bool:
-    """A call to ModelArts that may change something."""
-    return call_class(record.operation, record.method) == "writes"
+    """A client's call to ModelArts that may change something."""
+    return call_class(record.operation, record.method) == "writes" and not is_of_people(record)
 
 
 def worst_window(log: Iterable[Record], window_seconds: float, select: Callable[[Record], bool]) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import re
 import typing
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, TypeVar
@@ -76,7 +77,7 @@ def _first_problem(error: ValidationError, shape: Any) -> str:
     *outer, last = problem["loc"] or ("",)
     context = problem.get("ctx", {})
     if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return _at(outer, f"unknown key {last!r}{_near(str(last), _names(shape))}")
+        return _at(outer, f"unknown key {last!r}{_near(str(last), _names(_meant(shape, outer)))}")
     if problem["type"] == "union_tag_invalid":
         known = [tag.strip().strip("'") for tag in context["expected_tags"].split(",")]
         tag = context["tag"]
@@ -88,6 +89,11 @@ def _first_problem(error: ValidationError, shape: Any) -> str:
         return _at(problem["loc"], "must be a list")
     if problem["type"] in ("dataclass_type", "dict_type", "model_attributes_type"):
         return _at(problem["loc"], "must be a mapping")
+    if problem["type"] in ("enum", "literal_error") and isinstance(problem["input"], str):
+        known = re.findall(r"'([^']*)'", context["expected"])
+        return _at(problem["loc"], f"{problem['msg']}{_near(problem['input'], known)}")
+    if problem["type"] == "value_error":
+        return _at(problem["loc"], str(context["error"]))
     return _at(problem["loc"], problem["msg"])
 
 
@@ -100,6 +106,18 @@ def _at(place: Sequence[int | str], what: str) -> str:
 def _near(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, sorted(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _meant(shape: Any, place: Sequence[int | str]) -> Any:
+    """The kind of item that ``place`` goes through, else the whole shape."""
+    inner = [shape]
+    for one in inner:
+        if dataclasses.is_dataclass(one) and any(
+            field.name == "kind" and field.default in place for field in dataclasses.fields(one)
+        ):
+            return one
+        inner += typing.get_args(one)
+    return shape
 
 
 def _names(shape: Any) -> set[str]:

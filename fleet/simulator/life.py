@@ -1,7 +1,8 @@
 """Applies the table of ``states`` to notebooks: the only place that changes a status.
 
 Calls come in through ``start``, ``stop``, ``save_image`` and ``delete``; time comes in through
-``settle``, which replays everything that has become due, each at its own instant.
+``settle``, which replays everything that has become due, each at its own instant; fate comes in
+through ``befall`` and ``hasten``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from fleet.simulator import refusals
 from fleet.simulator.states import TABLE, TRANSITIONAL, Cause, Status
-from fleet.simulator.world import Image, Notebook, StartOrder, Timer, World, ms
+from fleet.simulator.world import Image, Notebook, Passage, Timer, World, ms
 
 _TAKES = {
     Status.INIT: "init",
@@ -73,6 +74,21 @@ def delete(world: World, notebook: Notebook, now: float) -> None:
     _follow(world, notebook, Cause.DELETE, now)
 
 
+def befall(world: World, notebook: Notebook, cause: Cause, at: float, reason: str | None = None) -> bool:
+    """Apply a cause that nobody asked for, if the table and the notebook's being there allow it."""
+    if cause not in TABLE[notebook.status] or world.notebooks.get(notebook.id) is not notebook:
+        return False
+    notebook.fail_reason = reason
+    _follow(world, notebook, cause, at)
+    return True
+
+
+def hasten(world: World, notebook: Notebook, at: float) -> None:
+    """End the transitional status that the notebook is in at once, the way it would have ended."""
+    if notebook.timers.pop(Timer.STATUS, None) is not None:
+        _follow(world, notebook, notebook.outcome, at)
+
+
 def grow_volume(world: World, notebook: Notebook, capacity: int, now: float) -> None:
     """Grow the disk to ``capacity`` GB; RESIZING meanwhile, which does not affect the notebook."""
     notebook.growing_to = capacity
@@ -100,7 +116,10 @@ def settle_in(world: World, notebook: Notebook, at: float) -> None:
     """Everything that comes with being in the status that the notebook is in."""
     notebook.outcome, notebook.outcome_reason = Cause.DONE, ""
     if notebook.status in TRANSITIONAL:
-        world.agenda.schedule(at + _plan_end(world, notebook, at), Timer.STATUS, notebook)
+        notebook.transition_end = at + _plan_end(world, notebook, at)
+        world.agenda.schedule(notebook.transition_end, Timer.STATUS, notebook)
+    else:
+        notebook.timers.pop(Timer.STATUS, None)
     if notebook.status not in (Status.RUNNING, Status.SNAPSHOTTING):
         notebook.running_since = None
     elif notebook.running_since is None:
@@ -109,16 +128,14 @@ def settle_in(world: World, notebook: Notebook, at: float) -> None:
 
 
 def _plan_end(world: World, notebook: Notebook, at: float) -> float:
-    """Seconds in a transitional status; decides for a start whether it will fail."""
+    """Seconds in a transitional status; decides whether it will end in a failure."""
     seconds = world.seconds(notebook, _TAKES[notebook.status])
-    if notebook.status is not Status.STARTING:
-        return seconds
-    if notebook.pulled_image != notebook.image.id:
+    if notebook.status is Status.STARTING and notebook.pulled_image != notebook.image.id:
         seconds += world.seconds(notebook, "pull")
-    order = world.weather.starting(notebook, StartOrder(seconds), at)
-    if order.failure is not None:
-        notebook.outcome, notebook.outcome_reason = Cause.FAILED, order.failure
-    return order.seconds
+    passage = world.weather.passing(notebook, Passage(seconds), at)
+    if passage.failure is not None:
+        notebook.outcome, notebook.outcome_reason = Cause.FAILED, passage.failure
+    return passage.seconds
 
 
 def _follow(world: World, notebook: Notebook, cause: Cause, at: float) -> None:
@@ -127,10 +144,11 @@ def _follow(world: World, notebook: Notebook, cause: Cause, at: float) -> None:
     if status is Status.START_FAILED:
         notebook.fail_reason = reason
     if status is Status.DELETED and world.rules.deleted == "gone":
+        notebook.status = status
         notebook.timers.clear()
         world.remove(notebook)
         return
-    if was is Status.SNAPSHOTTING and notebook.saving is not None:
+    if was is Status.SNAPSHOTTING and status is Status.RUNNING and notebook.saving is not None:
         _finish_image(notebook, notebook.saving, at)
     if was is Status.STARTING and status is Status.RUNNING:
         _come_up(world, notebook)

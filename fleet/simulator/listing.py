@@ -13,6 +13,7 @@ from typing import Any
 from fleet.simulator.messages import Answer, Call
 from fleet.simulator.queries import Page, choice, number, sort
 from fleet.simulator.refusals import Refusal, bad_parameter
+from fleet.simulator.routing import Operation
 from fleet.simulator.states import Status
 from fleet.simulator.views import billing_items, render, swr_path
 from fleet.simulator.world import Notebook, World
@@ -35,36 +36,39 @@ _SORT_KEYS: Mapping[str, Callable[[Notebook], Any]] = {
 }
 
 
-def list_own(world: World, call: Call) -> Answer:
-    """GET /notebooks: the calling user's notebooks."""
-    own = world.rules.list_own == "caller"
-    return _list(world, call, call.user.id if own else "")
-
-
-def list_all(world: World, call: Call) -> Answer:
-    """GET /notebooks/all: every user's notebooks, or one owner's."""
-    return _list(world, call, _matching(call.query, "owner", _OWNER))
-
-
-def _list(world: World, call: Call, owner: str) -> Answer:
-    query = call.query
-    page = _page(world, query)
-    rows = world.rows(
-        call.project,
-        choice(query, "feature", ("NOTEBOOK", "DEFAULT"), "NOTEBOOK"),
-        _workspace(world, query),
-        owner,
-    )
-    for test in _tests(world, query):
-        rows = [row for row in rows if test(row)]
-    rows = _order(world, query, rows)
+def list_notebooks(world: World, call: Call) -> Answer:
+    """GET /notebooks, the calling user's; GET /notebooks/all, every user's or one owner's."""
+    page = _page(world, call.query)
+    rows = selected(world, call)
+    shown = page.cut(rows) if call.cut is None else call.cut(page, rows)
     numbers = page.numbers(len(rows), first=0)
-    body = b",".join([render(world, row) for row in page.cut(rows)])
+    body = b",".join([render(world, row) for row in shown])
     return Answer(
         b'{"current":%d,"data":[' % numbers["current"]
         + body
         + b'],"pages":%d,"size":%d,"total":%d}' % (numbers["pages"], numbers["size"], numbers["total"])
     )
+
+
+def selected(world: World, call: Call) -> Sequence[Notebook]:
+    """All rows that a call to one of the two lists is about, in its order."""
+    query = call.query
+    rows = world.rows(
+        call.project,
+        choice(query, "feature", ("NOTEBOOK", "DEFAULT"), "NOTEBOOK"),
+        _workspace(world, query),
+        _owner(world, call),
+    )
+    for test in _tests(world, query):
+        rows = [row for row in rows if test(row)]
+    return _order(world, query, rows)
+
+
+def _owner(world: World, call: Call) -> str:
+    """Whose rows ("": everybody's)."""
+    if call.operation is Operation.LIST_ALL_NOTEBOOKS:
+        return _matching(call.query, "owner", _OWNER)
+    return call.user.id if world.rules.list_own == "caller" else ""
 
 
 def _page(world: World, query: Mapping[str, str]) -> Page:

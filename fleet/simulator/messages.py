@@ -7,11 +7,14 @@ into a ``Call`` for one of the operations, which answers with an ``Answer``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fleet.simulator.routing import Operation
+
+if TYPE_CHECKING:
+    from fleet.simulator.queries import Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +30,24 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Sending:
+    """What is written to the connection in place of a proper answer: pieces, each after a pause in
+    seconds. Then the connection is closed; by a reset (RST) when ``reset``."""
+
+    pieces: tuple[tuple[float, bytes], ...] = ()
+    reset: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
-    """What goes back, and how: after ``delay`` seconds, or not at all when ``dropped``."""
+    """What goes back after ``delay`` seconds. ``answered``: the caller gets to see all of it."""
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     delay: float = 0.0
-    dropped: bool = False
+    sending: Sending | None = field(default=None, repr=False)
+    answered: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +58,16 @@ class User:
     name: str
 
 
+SOMEBODY = User("somebody".rjust(32, "0"), "somebody")
+"""The user as whom people of a faults file act: never the one whom clients act as."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request that was let in: who calls which operation on what, at which wall second."""
+    """A request that was let in: who calls which operation on what, at which wall second.
+
+    ``cut`` gives the rows of a page of a list where it is not to be the true one.
+    """
 
     operation: Operation
     project: str
@@ -56,6 +76,7 @@ class Call:
     body: dict[str, Any]
     user: User
     now: float
+    cut: Callable[[Page, Sequence[Any]], Sequence[Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One request. ``status`` is what the service answered, 0 when it never got to answering;
-    ``answered`` whether the answer was sent; ``applied`` whether a write took effect.
+    """One request. ``status`` is what was answered, 0 when it never got to answering; ``answered``
+    whether all of the answer was sent; ``applied`` whether a write took effect.
+
+    ``user`` is the id of the user who called: the account's own for a client (``Identity.user_id``),
+    ``SOMEBODY`` for people of a faults file, and empty when nobody was let in or for a login. Calls
+    of people went past gateway and faults.
 
     ``before`` and ``after`` show the notebook of an applied write: status, and for lease and run
     state the milliseconds that were left of the lease.

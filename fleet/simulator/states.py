@@ -2,16 +2,17 @@
 
 Theory of operation. A notebook is always in exactly one of the vendor's 14 statuses. It leaves one
 only by a cause listed for that status below; a cause that is not listed is refused (a call) or
-cannot happen (time). Two kinds of causes exist:
+cannot happen (time). Three kinds of causes exist:
 
 - a call: START, STOP, SAVE_IMAGE, DELETE. The service answers at once, and the notebook enters a
   transitional status.
 - time: a transitional status ends by DONE or FAILED when it is due, and the lease of a RUNNING
   notebook ends by LEASE_END. Which of DONE and FAILED comes, and when, is fixed on entry.
+- fate: FREEZE (arrears), THAW and BREAK come from outside, and only where ``faults`` say so.
 
 Nothing else may change a status: ``life`` applies this table, every operation goes through it, and
-the optional rules (``rules``) only take causes away. FROZEN (arrears) and DELETED have no way out.
-Creation enters at CREATING; INIT is met in seeded fleets only.
+the optional rules (``rules``) only take causes away. No call and no time leads out of FROZEN and
+DELETED. Creation enters at CREATING; INIT is met in seeded fleets only.
 """
 
 from __future__ import annotations
@@ -47,28 +48,34 @@ class Cause(StrEnum):
     DONE = "done"
     FAILED = "failed"
     LEASE_END = "lease-end"
+    FREEZE = "freeze"
+    THAW = "thaw"
+    BREAK = "break"
 
+
+_FATE = {Cause.FREEZE: Status.FROZEN, Cause.BREAK: Status.ERROR}
 
 TABLE: Mapping[Status, Mapping[Cause, Status]] = {
     Status.INIT: {Cause.DONE: Status.CREATING, Cause.FAILED: Status.CREATE_FAILED},
     Status.CREATING: {Cause.DONE: Status.RUNNING, Cause.FAILED: Status.CREATE_FAILED},
-    Status.STARTING: {Cause.DONE: Status.RUNNING, Cause.FAILED: Status.START_FAILED},
+    Status.STARTING: {Cause.DONE: Status.RUNNING, Cause.FAILED: Status.START_FAILED, **_FATE},
     Status.RUNNING: {
         Cause.STOP: Status.STOPPING,
         Cause.LEASE_END: Status.STOPPING,
         Cause.SAVE_IMAGE: Status.SNAPSHOTTING,
         Cause.DELETE: Status.DELETING,
+        **_FATE,
     },
-    Status.SNAPSHOTTING: {Cause.DONE: Status.RUNNING, Cause.FAILED: Status.RUNNING},
-    Status.STOPPING: {Cause.DONE: Status.STOPPED, Cause.FAILED: Status.ERROR},
-    Status.STOPPED: {Cause.START: Status.STARTING, Cause.DELETE: Status.DELETING},
-    Status.START_FAILED: {Cause.START: Status.STARTING, Cause.DELETE: Status.DELETING},
+    Status.SNAPSHOTTING: {Cause.DONE: Status.RUNNING, Cause.FAILED: Status.RUNNING, **_FATE},
+    Status.STOPPING: {Cause.DONE: Status.STOPPED, Cause.FAILED: Status.ERROR, **_FATE},
+    Status.STOPPED: {Cause.START: Status.STARTING, Cause.DELETE: Status.DELETING, **_FATE},
+    Status.START_FAILED: {Cause.START: Status.STARTING, Cause.DELETE: Status.DELETING, **_FATE},
     Status.CREATE_FAILED: {Cause.DELETE: Status.DELETING},
     Status.DELETE_FAILED: {Cause.DELETE: Status.DELETING},
     Status.ERROR: {Cause.DELETE: Status.DELETING},
     Status.DELETING: {Cause.DONE: Status.DELETED, Cause.FAILED: Status.DELETE_FAILED},
     Status.DELETED: {},
-    Status.FROZEN: {},
+    Status.FROZEN: {Cause.THAW: Status.STOPPED},
 }
 
 TRANSITIONAL = frozenset(status for status, causes in TABLE.items() if Cause.DONE in causes)

@@ -135,6 +135,7 @@ class Notebook:
     saving: Image | None = None
     growing_to: int | None = None
     timers: dict[Timer, int] = field(default_factory=dict)
+    transition_end: float = 0.0
     draws: int = 0
     rendered: bytes | None = None
 
@@ -145,8 +146,8 @@ class Notebook:
 
 
 @dataclass(frozen=True, slots=True)
-class StartOrder:
-    """How a start will go: seconds until it ends, and why it fails (None: it does not)."""
+class Passage:
+    """The way through a transitional status: how many seconds, and why it fails (None: it does not)."""
 
     seconds: float
     failure: str | None = None
@@ -157,7 +158,7 @@ class Weather(Protocol):
 
     def sold_out(self, flavor: str, now: float) -> bool: ...
 
-    def starting(self, notebook: Notebook, order: StartOrder, now: float) -> StartOrder: ...
+    def passing(self, notebook: Notebook, passage: Passage, now: float) -> Passage: ...
 
 
 class Agenda:

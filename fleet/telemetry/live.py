@@ -73,7 +73,10 @@ def picture(snapshot: Snapshot) -> Group:
         *(_wave(wave, len(str(len(snapshot.waves)))) for wave in _near(snapshot.waves)),
     ]
     if snapshot.slowed:
-        lines.append(_line(f"slowed down: {clean(snapshot.slowed)}", "yellow"))
+        lines.append(_line(f"throttled: {clean(snapshot.slowed)}", "yellow"))
+    lines += [_line(f"held: {clean(held)}", "yellow") for held in snapshot.held]
+    if snapshot.steered:
+        lines.append(_line(f"steered: {clean(snapshot.steered)}", "cyan"))
     for trouble in snapshot.troubles:
         whose = f"{clean(trouble.scope, NAME)} {clean(trouble.name, NAME)}"
         what = f"{trouble.outcome}: {whose}: {clean(trouble.reason)}"

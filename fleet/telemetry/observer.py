@@ -12,6 +12,7 @@ from fleet.core.events import (
     Blind,
     Ended,
     Event,
+    Held,
     Intended,
     Late,
     Outcome,
@@ -19,6 +20,7 @@ from fleet.core.events import (
     RunStarted,
     Saw,
     Slowed,
+    Steered,
     WaveEnded,
     WaveStarted,
 )
@@ -85,6 +87,10 @@ class LogObserver:
                 self._log.info("wave ended", wave=event.wave, go=event.go, reason=event.reason)
             case Slowed():
                 self._log.info("slowed", throttle=event.key, text=event.text)
+            case Held():
+                self._log.info("held", where=event.where, text=event.text)
+            case Steered():
+                self._log.info("steered", what=event.what)
             case RunEnded():
                 self._log.info("run ended", end=event.end, reason=event.reason)
 

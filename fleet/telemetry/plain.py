@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from fleet.core.duration import duration
-from fleet.core.events import Event, RunEnded, Slowed, WaveEnded, WaveStarted
+from fleet.core.events import Event, Held, RunEnded, Slowed, Steered, WaveEnded, WaveStarted
 from fleet.core.text import clean
 from fleet.telemetry import wording
 from fleet.telemetry.progress import Progress, Snapshot
@@ -66,7 +66,11 @@ def _news(event: Event) -> str | None:
         case WaveEnded():
             return f" ended: halt ({clean(event.reason)})"
         case Slowed():
-            return f" slowed down ({clean(event.text)})"
+            return f" throttled ({clean(event.text)})"
+        case Held():
+            return f" {clean(event.where)}: {clean(event.text) or 'no longer held'}"
+        case Steered():
+            return f" {clean(event.what)}"
         case RunEnded():
             return f" run ended ({clean(event.reason)})" if event.reason else " run ended"
         case _:

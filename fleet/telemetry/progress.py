@@ -13,6 +13,7 @@ from fleet.core.events import (
     Blind,
     Ended,
     Event,
+    Held,
     Intended,
     Outcome,
     RunEnd,
@@ -20,6 +21,7 @@ from fleet.core.events import (
     RunStarted,
     Saw,
     Slowed,
+    Steered,
     Step,
     WaveEnded,
     WaveStarted,
@@ -64,7 +66,10 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A run at one instant. Durations in seconds; `left` is the estimate, None while nothing tells."""
+    """A run at one instant. Durations in seconds; `left` is the estimate, None while nothing tells.
+
+    `steered` is what somebody told the run last.
+    """
 
     run: str
     job: str
@@ -80,8 +85,10 @@ class Snapshot:
     waves: tuple[WaveProgress, ...]
     troubles: tuple[Trouble, ...]
     slowed: str
+    steered: str
     end: RunEnd | None
     reason: str
+    held: tuple[str, ...] = ()
 
     @property
     def wave(self) -> WaveProgress | None:
@@ -120,8 +127,9 @@ class Progress:
         self._timed = 0
         self._calls: deque[tuple[float, int]] = deque()
         self._soak_from: float | None = None
+        self._held: dict[str, str] = {}
         self._troubles: deque[Trouble] = deque(maxlen=TROUBLES)
-        self._run = self._slowed = self._reason = ""
+        self._run = self._slowed = self._steered = self._reason = ""
         self._started_at: float | None = None
         self._end: RunEnd | None = None
         self._end_at: float | None = None
@@ -155,6 +163,12 @@ class Progress:
                 self._soak_from = event.at if event.go else None
             case Slowed():
                 self._slowed = event.text
+            case Held():
+                self._held.pop(event.where, None)
+                if event.text:
+                    self._held[event.where] = event.text
+            case Steered():
+                self._steered = event.what
             case RunEnded():
                 self._end, self._end_at, self._reason = event.end, event.at, event.reason
 
@@ -179,8 +193,10 @@ class Progress:
             ),
             troubles=tuple(self._troubles),
             slowed=self._slowed,
+            steered=self._steered,
             end=self._end,
             reason=self._reason,
+            held=tuple(f"{where}: {text}" for where, text in self._held.items()),
         )
 
     def _begin(self, event: Began) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol, Self, TextIO
 
 from fleet.core.events import Event
@@ -23,10 +23,15 @@ class ProgressView(Protocol):
     def __call__(self, event: Event) -> None: ...
 
 
-def progress_view(plan: Plan, stream: TextIO, now: Callable[[], float], *, term: str) -> ProgressView:
+def progress_view(
+    plan: Plan, stream: TextIO, now: Callable[[], float], *, term: str, past: Iterable[Event] = ()
+) -> ProgressView:
     """A live picture when `stream` is a terminal of a kind (`term`, as in TERM) that can draw, else lines.
 
-    `now` gives wall time in seconds.
+    `now` gives wall time in seconds. What happened in the `past` is counted, but not told.
     """
+    progress = Progress(plan)
+    for event in past:
+        progress.apply(event)
     able = QuietStream(stream).isatty() and term not in ("", "dumb", "unknown")
-    return (LiveView if able else PlainView)(Progress(plan), stream, now)
+    return (LiveView if able else PlainView)(progress, stream, now)

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).resolve().parents[2]
 ROW = {"client", "req_s", "cpu_us", "rss_mb", "ratios", "spread", "latency_ms"}
 

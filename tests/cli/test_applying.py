@@ -64,6 +64,7 @@ def test_stdout_holds_the_report_and_nothing_else(lab: Lab, shell: Shell, form: 
     assert (again.code, again.out, again.err) == (0, result.out, "")
 
 
+@pytest.mark.row(44)
 @pytest.mark.parametrize("command", ["apply", "run"])
 def test_the_right_number_is_the_permission(lab: Lab, shell: Shell, command: str) -> None:
     what = lab.plan() if command == "apply" else "job.yaml"
@@ -89,6 +90,7 @@ def test_one_notebook_is_asked_for_in_the_singular(lab: Lab, shell: Shell) -> No
     assert "type 1 to change 1 notebook: \n" in result.err
 
 
+@pytest.mark.row(44)
 def test_nothing_to_do_asks_nothing_and_is_done(lab: Lab, shell: Shell) -> None:
     lab.job("pytorch1.8", "no-such")
     result = shell("run", "job.yaml", "--run-dir", lab.runs)
@@ -169,6 +171,7 @@ def interrupt_at(lab: Lab, monkeypatch: pytest.MonkeyPatch, method: str) -> None
     monkeypatch.setattr(lab.cloud, "handle", heard)
 
 
+@pytest.mark.row(50)
 def test_ctrl_c_lets_notebooks_come_home_is_exit_6_and_can_be_resumed(
     lab: Lab, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +213,7 @@ def test_the_log_goes_where_it_is_told_and_tells_more_at_debug(lab: Lab, shell: 
     assert not (lab.runs / result.said[0].removeprefix("run ") / "log.jsonl").exists()
 
 
+@pytest.mark.row(46)
 @pytest.mark.parametrize("option", ["--log-file", "--run-dir"])
 def test_a_place_that_takes_no_log_or_run_stops_everything_before_the_first_write(
     lab: Lab, shell: Shell, option: str

@@ -101,6 +101,8 @@ def test_a_region_that_does_not_exist_is_named(lab: Lab, shell: Shell) -> None:
     assert "unreachable: cannot resolve modelarts.no-such-region.invalid: check region and endpoint" in said
 
 
+@pytest.mark.row(25)
+@pytest.mark.security("tls")
 def test_a_certificate_that_nobody_vouches_for_is_refused_and_no_key_is_sent(
     lab: Lab, shell: Shell, other: Server
 ) -> None:
@@ -113,6 +115,8 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_and_no_key_is_sent(
     assert other.seen == []
 
 
+@pytest.mark.row(26)
+@pytest.mark.security("json")
 @pytest.mark.usefixtures("calm")
 @pytest.mark.parametrize("body", [b"<html>Sign in</html>", b"", b"{", b"[]", b"\xff" * 100, b"[" * 50_000])
 def test_an_answer_that_is_no_json_is_named_with_its_host(
@@ -124,6 +128,8 @@ def test_an_answer_that_is_no_json_is_named_with_its_host(
     assert f"127.0.0.1:{other.server_port}" in said
 
 
+@pytest.mark.row(30)
+@pytest.mark.security("redirect")
 @pytest.mark.usefixtures("calm")
 def test_a_redirect_is_not_followed(lab: Lab, shell: Shell, other: Server) -> None:
     other.status, other.headers = 302, {"Location": lab.url}
@@ -133,6 +139,7 @@ def test_a_redirect_is_not_followed(lab: Lab, shell: Shell, other: Server) -> No
     assert (len(other.seen) > 0, lab.cloud.log) == (True, [])
 
 
+@pytest.mark.security("escapes")
 @pytest.mark.usefixtures("calm")
 def test_what_a_foreign_server_says_cannot_play_with_the_terminal(
     lab: Lab, shell: Shell, other: Server

@@ -93,6 +93,7 @@ def test_a_wrong_job_file_is_one_line_and_nothing_is_sent(
     assert (lab.cloud.log, shell.files) == ([], before)
 
 
+@pytest.mark.security("yaml", "input")
 @pytest.mark.parametrize("text", ["[" * 600, "{a: " * 5_000, "- " * 5_000])
 def test_endless_nesting_is_one_line(shell: Shell, text: str) -> None:
     shell.write("job.yaml", text)
@@ -195,6 +196,7 @@ def test_a_wrong_value_in_the_configuration_is_named(
     assert lab.cloud.log == []
 
 
+@pytest.mark.security("credentials")
 def test_a_configuration_with_secrets_that_others_may_read_is_refused(lab: Lab, shell: Shell) -> None:
     shell.write("fleet.toml", lab.config(), mode=0o644)
     said = shell.refused("ls")

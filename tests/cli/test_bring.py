@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import pytest
 
-from fleet.service import bringing
 from fleet.simulator.messages import Reply, Request
 
 Lab = Any
@@ -16,11 +15,6 @@ MakeLab = Any
 Shell = Any
 
 LEASE = ("--duration", 7_200_000, "--type", "IDLE")
-
-
-@pytest.fixture(autouse=True)
-def _short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bringing, "POLL", 0.02)
 
 
 def scope_of(lab: Lab, row: Any) -> tuple[str, str]:
@@ -58,7 +52,7 @@ def test_a_start_that_fails_is_told_with_the_cloud_s_reason(make_lab: MakeLab, s
     lab = make_lab("[{kind: failing-start, reason: no room}]")
     row = lab.old()[0]
     said = shell.refused("start", row.id, *scope_of(lab, row), *LEASE, code=1)
-    assert said.startswith(f"fleet: {row.name}: is ")
+    assert said.startswith(f"fleet: {row.name} is START_FAILED")
     assert "not RUNNING" in said
     assert "no room" in said
 

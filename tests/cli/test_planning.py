@@ -60,6 +60,7 @@ def test_changes_to_make_are_exit_2_when_asked_for(lab: Lab, shell: Shell) -> No
     assert result.out.endswith("\nnothing to do\n")
 
 
+@pytest.mark.row(44)
 def test_too_many_targets_are_exit_4_and_leave_no_plan(lab: Lab, shell: Shell) -> None:
     lab.job("rollout:", "guards: {max_targets: 1}\nrollout:")
     said = shell.refused("plan", "job.yaml", "-o", "plan.json", code=4)
@@ -106,6 +107,8 @@ def test_who_may_connect_before_and_after_is_told_in_full(lab: Lab) -> None:
     assert f"endpoints: {before} -> {after}" in text
 
 
+@pytest.mark.row(42)
+@pytest.mark.security("escapes")
 def test_a_name_from_the_cloud_cannot_play_with_the_terminal(lab: Lab, shell: Shell) -> None:
     lab.old()[0].name = "[red]x\x1b]0;evil\x07\u202e"
     out = shell("plan", "job.yaml").out
@@ -113,6 +116,7 @@ def test_a_name_from_the_cloud_cannot_play_with_the_terminal(lab: Lab, shell: Sh
     assert not {"\x1b", "\x07", "\u202e"} & {*out}
 
 
+@pytest.mark.row(45)
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
 def test_a_full_disk_leaves_the_old_plan_and_no_half_of_the_new_one(
     lab: Lab, shell: Shell, monkeypatch: pytest.MonkeyPatch, error: int
@@ -177,6 +181,7 @@ def altered(plan: Path, change: str, value: object) -> Path:
     return plan
 
 
+@pytest.mark.row(55)
 @pytest.mark.parametrize("command", [("show",), ("apply", "--yes")])
 @pytest.mark.parametrize(
     ("field", "value", "complaint"),

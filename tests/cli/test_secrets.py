@@ -11,6 +11,14 @@ MakeLab = Any
 Shell = Any
 
 
+BAD_DAY = """\
+- {kind: lost-answer, match: {operation: UpdateNotebook}, times: 1}
+- {kind: html-page, status: 502, match: {operation: ShowNotebook}, times: 1}
+- {kind: odd-answer, body: wrong-types, match: {operation: ListAllNotebooks}, times: 1}
+- {kind: throttle, match: {operation: ListAllNotebooks}, times: 1, limit: 6000}
+"""
+
+
 def everything_kept(shell: Shell, config: Any) -> bytes:
     """Every byte below the folder but the configuration's."""
     paths = [path for path in shell.folder.rglob("*") if path.is_file() and path != config]
@@ -18,9 +26,10 @@ def everything_kept(shell: Shell, config: Any) -> bytes:
     return b"".join(path.read_bytes() for path in paths)
 
 
+@pytest.mark.security("secrets")
 @pytest.mark.parametrize("kind", ["aksk", "password", "token"])
 def test_secrets_are_nowhere(make_lab: MakeLab, shell: Shell, kind: str) -> None:
-    lab = make_lab("[{kind: lost-answer, match: {method: PUT}, times: 1}]")
+    lab = make_lab(BAD_DAY)
     identity = lab.cloud.identity
     secret = {
         "aksk": identity.secret_key,
@@ -44,6 +53,8 @@ def test_secrets_are_nowhere(make_lab: MakeLab, shell: Shell, kind: str) -> None
         ("run", "job.yaml", "--yes", "--debug", "--run-dir", lab.runs, "--log-file", "log.jsonl"),
         ("runs", "--run-dir", lab.runs, "-o", "json"),
         ("report", "2", "--run-dir", lab.runs),
+        ("ls", "--select", "no such field"),
+        ("apply", "plan.json", "--yes", "--run-dir", "/dev/null"),
         ("start", "00000000-0000-0000-0000-000000000000", "--scope", "lab-a", "--duration", "-1"),
     ):
         result = shell(*words)

@@ -50,11 +50,13 @@ def test_a_reader_who_leaves_early_is_no_error(lab: Lab, shell: Shell, deaf: int
     assert "rror" not in shell.capture.readouterr().err
 
 
+@pytest.mark.row(52)
 def test_a_process_whose_reader_left_early_ends_quietly(lab: Lab, deaf: int) -> None:
     done = subprocess.run([*FLEET, "ls", "-o", "json"], stdout=deaf, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, done.stderr) == (0, b"40 of 40 notebooks in 2 scopes\n")
 
 
+@pytest.mark.row(52)
 def test_a_run_goes_on_when_nobody_listens_and_its_exit_code_is_right(
     lab: Lab, shell: Shell, deaf: int
 ) -> None:

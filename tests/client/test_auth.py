@@ -70,12 +70,14 @@ async def crowd(password: Password, size: int = 200) -> list[BaseException]:
     return errors
 
 
+@pytest.mark.row(17)
 async def test_two_hundred_waiters_log_in_once(password: Password, iam: Iam) -> None:
     assert await crowd(password) == []
     assert len(iam.logins) == 1
     assert token_of(password) == "canary-token-1"
 
 
+@pytest.mark.row(17)
 async def test_a_token_is_kept_for_four_fifths_of_its_life(
     password: Password, iam: Iam, hand: HandClock
 ) -> None:
@@ -89,6 +91,7 @@ async def test_a_token_is_kept_for_four_fifths_of_its_life(
     assert token_of(password) == "canary-token-2"
 
 
+@pytest.mark.row(20)
 async def test_while_a_token_is_valid_a_failed_refresh_is_no_harm_and_not_repeated_at_once(
     password: Password, iam: Iam, hand: HandClock
 ) -> None:
@@ -112,6 +115,7 @@ async def test_a_refused_refresh_is_raised(password: Password, iam: Iam, hand: H
         await password.ready()
 
 
+@pytest.mark.row(20)
 async def test_a_login_that_fails_fails_for_all_who_waited_and_is_tried_again_later(
     password: Password, iam: Iam, hand: HandClock
 ) -> None:
@@ -124,6 +128,7 @@ async def test_a_login_that_fails_fails_for_all_who_waited_and_is_tried_again_la
     assert len(iam.logins) == 2
 
 
+@pytest.mark.row(17)
 async def test_two_hundred_refused_calls_log_in_once(password: Password, iam: Iam) -> None:
     await password.ready()
     refused = password.headers(CALL, 0.0)
@@ -175,6 +180,7 @@ async def test_a_token_that_no_header_can_carry_is_odd(password: Password, iam: 
     assert caught.value.meaning is Meaning.ODD
 
 
+@pytest.mark.security("secrets")
 @pytest.mark.parametrize(
     "credential",
     [
@@ -198,6 +204,8 @@ def test_a_usable_credential_passes(credential: Credential) -> None:
     check_credential("scope lab-a", credential)
 
 
+@pytest.mark.row(20)
+@pytest.mark.security("secrets")
 async def test_no_secret_is_shown(password: Password) -> None:
     await password.ready()
     given = TokenGiven("canary-token")

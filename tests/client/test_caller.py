@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -158,6 +158,7 @@ async def test_before_the_first_success_a_read_gives_up_soon(make: Make) -> None
     assert desk.now() < 5.0
 
 
+@pytest.mark.row(3)
 @pytest.mark.parametrize(
     "ending",
     [
@@ -183,15 +184,32 @@ async def test_a_refusal_is_final(make: Make, sample: Sample, name: str) -> None
     assert desk.sends == 1
 
 
-async def test_a_write_that_was_certainly_not_applied_is_sent_again_with_a_new_turn(
-    make: Make, sample: Sample
+@pytest.mark.parametrize(
+    "ending",
+    [
+        (429, b'{"error_code":"APIGW.0308"}'),
+        (400, b'{"error_code":"ModelArts.6333"}'),
+        CallError(Meaning.UNREACHABLE, ""),
+    ],
+)
+async def test_a_write_that_was_not_applied_is_given_back_rather_than_sent_again(
+    make: Make, ending: Ending
 ) -> None:
-    recovering = (400, b'{"error_code":"ModelArts.6333"}')
-    desk = make((429, sample("throttled.429")), recovering, CallError(Meaning.UNREACHABLE, ""), OK)
-    assert await desk.write() == 3
-    assert desk.calls == {"put": 3}
+    desk = make(ending, OK)
+    assert not (await desk.fail(WRITE)).in_doubt
+    assert desk.sends <= 1
 
 
+@pytest.mark.row(15)
+async def test_a_write_whose_time_is_over_does_not_leave(make: Make) -> None:
+    desk = make(OK)
+    turn = await desk.caller.turn()
+    with pytest.raises(CallError) as caught:
+        await desk.caller.call(WRITE, replace(turn, until=desk.now() - 1.0))
+    assert (caught.value.meaning, caught.value.sends, desk.sends) == (Meaning.THROTTLED, 0, 0)
+
+
+@pytest.mark.row(1)
 async def test_being_throttled_slows_the_gate_down_and_is_told(make: Make, sample: Sample) -> None:
     desk = make((429, sample("throttled.429")), OK)
     await desk.caller.call(READ)
@@ -202,11 +220,13 @@ async def test_being_throttled_slows_the_gate_down_and_is_told(make: Make, sampl
     assert "keeping to 60/min by policy user" in desk.told[0].text
 
 
+@pytest.mark.row(1)
 async def test_throttling_alone_never_uses_up_the_attempts(make: Make) -> None:
     desk = make(*[(429, b"{}")] * 20, OK)
     assert (await desk.caller.call(READ)).sends == 21
 
 
+@pytest.mark.row(17)
 async def test_an_expired_token_is_renewed_once_and_the_call_replayed_once(
     make: Make, sample: Sample
 ) -> None:
@@ -215,6 +235,7 @@ async def test_an_expired_token_is_renewed_once_and_the_call_replayed_once(
     assert [headers["x-auth-token"] for headers in desk.script.headers] == ["t1", "t2"]
 
 
+@pytest.mark.row(18)
 async def test_a_fresh_token_that_is_refused_too_ends_it_for_all(make: Make, sample: Sample) -> None:
     desk = make((401, sample("token.401")))
     assert (await desk.fail(READ)).meaning is Meaning.UNAUTHENTICATED

@@ -49,10 +49,12 @@ def test_without_a_total_a_short_page_is_the_last() -> None:
     assert walk(page(0, 50, None), page(50, 0, None)).done
 
 
+@pytest.mark.row(40)
 def test_rows_that_moved_between_pages_are_no_mistake_of_the_listing() -> None:
     assert walk(page(0, 50, 60), page(49, 10, 60)).done
 
 
+@pytest.mark.row(40, 41)
 @pytest.mark.parametrize(
     ("pages", "told"),
     [

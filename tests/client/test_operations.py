@@ -88,6 +88,7 @@ def test_a_filter_that_does_not_exist_is_a_mistake_of_ours() -> None:
         CALLS.list_notebooks(ListMode.ALL, {"workspaceId": "0"}, 0)
 
 
+@pytest.mark.security("ids")
 @given(st.dictionaries(st.sampled_from(sorted(FILTERS)), st.text(st.characters(exclude_categories=["Cs"]))))
 def test_filter_values_stay_values(filters: dict[str, str]) -> None:
     query = CALLS.list_notebooks(ListMode.ALL, filters, 0).query
@@ -126,6 +127,8 @@ def test_a_login_is_scoped_to_the_project_and_leaves_the_catalog_out() -> None:
     assert "canary" not in repr(request)
 
 
+@pytest.mark.row(42)
+@pytest.mark.security("ids")
 @given(
     st.text()
     | st.sampled_from(["../../admin", "a/b", "a?b", "a#b", f"{ID}/", f" {ID}", f"{ID}\n", "all", "%2e%2e"])

@@ -32,6 +32,7 @@ def test_a_recorded_list(sample: Callable[[str], bytes]) -> None:
     assert notebook.endpoints == (Endpoint("SSH", ("kp",), ("1.1.1.1",), "ssh://ma-user@host:30001"),)
 
 
+@pytest.mark.security("secrets")
 def test_the_login_token_of_a_notebook_goes_nowhere(sample: Callable[[str], bytes]) -> None:
     row = json.loads(sample("list.200"))["data"][0]
     assert row["token"] not in repr(rows.notebook(row))
@@ -76,6 +77,7 @@ def test_accelerators_of_a_flavor(fields: Mapping[str, object], accelerators: in
     assert (flavor.accelerators, flavor.accelerator_type) == (accelerators, kind)
 
 
+@pytest.mark.row(28)
 def test_a_row_of_nothing_but_an_id_is_never_safe() -> None:
     notebook = read()
     assert (notebook.status, notebook.status_word) == (Status.STRANGE, "no status")
@@ -144,6 +146,7 @@ def test_values_that_may_be_written_back_are_not_cleaned() -> None:
     assert notebook.fail_reason == "line\\x0abreak"
 
 
+@pytest.mark.row(28)
 @pytest.mark.parametrize(
     "row",
     [
@@ -209,6 +212,8 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.row(28)
+@pytest.mark.security("json")
 @given(JSON)
 def test_any_json_is_a_notebook_or_odd(row: object) -> None:
     try:

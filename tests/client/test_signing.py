@@ -102,6 +102,7 @@ def test_the_signed_path_is_encoded_and_ends_with_a_slash() -> None:
     assert canonical_path("/v1/") == "/v1/"
 
 
+@pytest.mark.security("secrets")
 def test_no_secret_is_shown() -> None:
     keys = AkSkKeys("AKEXAMPLE", "canary-secret", "canary-token")
     assert "canary" not in f"{keys!r}{keys}{Signer(keys, HOST, PROJECT)!r}"

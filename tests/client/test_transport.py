@@ -57,6 +57,8 @@ async def test_what_is_sent_is_what_was_built(
     assert (answer.status, answer.body, answer.headers["x-request-id"]) == (200, b'{"a":1}', "r")
 
 
+@pytest.mark.row(13)
+@pytest.mark.security("replay")
 @pytest.mark.parametrize("request_", EVERY)
 async def test_a_fresh_connection_that_dies_after_the_request_gets_no_second_one(
     raw_server: RawServe, request_: Request, client_of: ClientOf
@@ -67,6 +69,8 @@ async def test_a_fresh_connection_that_dies_after_the_request_gets_no_second_one
     assert (len(server.requests), server.connections, client.left) == (1, 1, 1)
 
 
+@pytest.mark.row(13)
+@pytest.mark.security("replay")
 @pytest.mark.parametrize("request_", EVERY)
 async def test_a_kept_connection_that_dies_after_the_request_gets_no_second_one(
     raw_server: RawServe, reply: Reply, request_: Request, client_of: ClientOf
@@ -83,6 +87,7 @@ async def test_a_kept_connection_that_dies_after_the_request_gets_no_second_one(
     assert (len(server.requests), server.connections, client.left) == (2, 1, 2)
 
 
+@pytest.mark.row(11, 12)
 @pytest.mark.parametrize("request_", EVERY)
 async def test_a_reset_after_the_request_is_in_doubt(
     raw_server: RawServe, request_: Request, client_of: ClientOf
@@ -121,6 +126,8 @@ async def test_keep_alive_saves_connections(raw_server: RawServe, reply: Reply, 
     assert (len(server.requests), server.connections) == (12, 1)
 
 
+@pytest.mark.row(30)
+@pytest.mark.security("redirect")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("request_", [GET, PUT])
 async def test_a_redirect_is_an_answer_and_nobody_else_hears_of_it(
@@ -136,6 +143,8 @@ async def test_a_redirect_is_an_answer_and_nobody_else_hears_of_it(
     assert other.connections == 0
 
 
+@pytest.mark.row(29)
+@pytest.mark.security("cap")
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_an_answer_over_the_cap_is_cut_off_while_it_is_read(
     raw_server: RawServe, chunked: bool, client_of: ClientOf
@@ -159,6 +168,7 @@ async def test_an_answer_over_the_cap_is_cut_off_while_it_is_read(
     assert written < 16 * 1024 * 1024
 
 
+@pytest.mark.security("cap")
 async def test_a_body_as_large_as_the_cap_passes(
     raw_server: RawServe, reply: Reply, client_of: ClientOf
 ) -> None:
@@ -167,6 +177,8 @@ async def test_a_body_as_large_as_the_cap_passes(
         assert (await client.fail(replace(GET, cap=4999))).meaning is Meaning.ODD
 
 
+@pytest.mark.row(29)
+@pytest.mark.security("cap")
 async def test_a_packed_body_is_not_unpacked(raw_server: RawServe, reply: Reply, client_of: ClientOf) -> None:
     packed = gzip.compress(b"0" * 10_000_000)
     answer = reply(200, packed, Content_Encoding="gzip")
@@ -174,6 +186,8 @@ async def test_a_packed_body_is_not_unpacked(raw_server: RawServe, reply: Reply,
         assert (await client.send(GET)).body == packed
 
 
+@pytest.mark.row(9)
+@pytest.mark.security("deadline")
 @pytest.mark.looptime
 @pytest.mark.parametrize("request_", EVERY)
 async def test_a_dripping_body_ends_with_the_deadline(
@@ -194,6 +208,8 @@ async def test_a_dripping_body_ends_with_the_deadline(
     assert took == pytest.approx(30.0, abs=1.0)
 
 
+@pytest.mark.row(8)
+@pytest.mark.security("deadline")
 @pytest.mark.looptime
 async def test_silence_ends_with_the_deadline(raw_server: RawServe, client_of: ClientOf) -> None:
     async def silence(request: bytes, writer: asyncio.StreamWriter) -> None:
@@ -204,6 +220,7 @@ async def test_silence_ends_with_the_deadline(raw_server: RawServe, client_of: C
     assert len(server.requests) == 1
 
 
+@pytest.mark.row(10)
 @pytest.mark.parametrize(
     "half",
     [
@@ -244,6 +261,7 @@ async def test_what_is_no_http_is_odd(raw_server: RawServe, noise: bytes, client
     assert len(server.requests) == 1
 
 
+@pytest.mark.security("cap")
 async def test_endless_headers_are_odd(raw_server: RawServe, client_of: ClientOf) -> None:
     async def swell(request: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nX-A: " + b"a" * 1_000_000)
@@ -265,6 +283,7 @@ async def test_no_listener_is_unreachable_and_says_what_to_check(client_of: Clie
     assert client.left == 0
 
 
+@pytest.mark.row(23)
 async def test_an_unknown_host_is_unreachable_and_says_what_to_check(client_of: ClientOf) -> None:
     async with client_of("http://modelarts.nowhere.invalid") as client:
         error = await client.fail(PUT)
@@ -319,6 +338,7 @@ async def test_cookies_are_not_kept(raw_server: RawServe, reply: Reply, client_o
     assert b"cookie" not in server.requests[1].lower()
 
 
+@pytest.mark.security("endpoint")
 async def test_proxies_of_the_environment_are_left_alone_unless_asked_for(
     raw_server: RawServe, reply: Reply, monkeypatch: pytest.MonkeyPatch, client_of: ClientOf
 ) -> None:
@@ -330,6 +350,7 @@ async def test_proxies_of_the_environment_are_left_alone_unless_asked_for(
                 assert (await client.send(PUT)).body == body
 
 
+@pytest.mark.security("ids")
 @pytest.mark.parametrize(
     "path",
     ["/v1/q/notebooks", "/v1/p/../q", "/v1/p", "@evil.example.com/v1/p/", "/v1/p/notebooks/../../../x"],

@@ -43,6 +43,7 @@ def ca_file(authority: trustme.CA, tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.mark.security("tls")
 async def test_a_private_authority_is_trusted_when_named(
     raw_server: RawServe, reply: Reply, authority: trustme.CA, ca_file: str, client_of: ClientOf
 ) -> None:
@@ -51,6 +52,8 @@ async def test_a_private_authority_is_trusted_when_named(
         assert (await client.send(PUT)).status == 200
 
 
+@pytest.mark.row(25)
+@pytest.mark.security("tls")
 async def test_a_certificate_nobody_vouches_for_is_refused(
     raw_server: RawServe, reply: Reply, authority: trustme.CA, client_of: ClientOf
 ) -> None:
@@ -63,6 +66,8 @@ async def test_a_certificate_nobody_vouches_for_is_refused(
     assert (server.requests, client.left) == ([], 0)
 
 
+@pytest.mark.row(25)
+@pytest.mark.security("tls")
 async def test_an_expired_certificate_is_refused(
     raw_server: RawServe, reply: Reply, authority: trustme.CA, ca_file: str, client_of: ClientOf
 ) -> None:
@@ -78,6 +83,8 @@ async def test_an_expired_certificate_is_refused(
     assert server.requests == []
 
 
+@pytest.mark.row(25)
+@pytest.mark.security("tls")
 async def test_a_certificate_for_another_host_is_refused(
     raw_server: RawServe, reply: Reply, authority: trustme.CA, ca_file: str, client_of: ClientOf
 ) -> None:

@@ -68,6 +68,7 @@ def test_a_429_carries_its_limit_and_the_request_id_of_its_body(sample: Callable
     assert error.request_id == "d58d0000000000000000000000000001"
 
 
+@pytest.mark.security("secrets")
 def test_the_signed_request_that_a_gateway_repeats_is_not_passed_on(sample: Callable[[str], bytes]) -> None:
     assert "canary" not in str(failure(response(401, sample("signature.401"))))
     echo = b'{"error_code":"APIGW.0303","error_msg":"new words, x-security-token:canary"}'
@@ -78,6 +79,8 @@ def test_the_login_refusal_keeps_its_words(sample: Callable[[str], bytes]) -> No
     assert "The username or password is wrong." in str(failure(response(401, sample("login.401"))))
 
 
+@pytest.mark.row(21)
+@pytest.mark.security("clock")
 def test_a_wrong_clock_is_told_with_the_difference() -> None:
     body = b'{"error_code":"APIGW.0301","error_msg":"calc ak sk signature fail:signature expired"}'
     error = failure(response(401, body, date="Mon, 24 Nov 2025 15:00:00 GMT"))
@@ -109,6 +112,8 @@ def test_a_retry_date_is_read_by_the_servers_clock() -> None:
     assert failure(late).retry_after == 30.0
 
 
+@pytest.mark.row(27, 28)
+@pytest.mark.security("json")
 @pytest.mark.parametrize(
     "body",
     [
@@ -138,16 +143,19 @@ def test_what_is_no_object_is_odd_and_leaves_a_write_in_doubt(body: bytes, reque
     assert "canary" not in str(error)
 
 
+@pytest.mark.row(26)
 def test_a_web_page_in_place_of_an_answer_is_named_by_host_and_type_only() -> None:
     error = failure(response(200, HTML, content_type="text/html; charset=utf-8"))
     assert "modelarts.example.com" in error.text
     assert "text/html" in error.text
 
 
+@pytest.mark.security("cap")
 def test_a_packed_answer_is_not_unpacked() -> None:
     assert "packed as gzip" in failure(response(200, b"\x1f\x8b\x08", content_encoding="gzip")).text
 
 
+@pytest.mark.row(26)
 @pytest.mark.parametrize("status", [401, 403, 407, 400, 405])
 def test_a_web_page_that_refuses_is_not_the_clouds_refusal(status: int) -> None:
     assert failure(response(status, HTML, content_type="text/html")).meaning is Meaning.ODD
@@ -161,6 +169,8 @@ def test_a_web_page_with_a_plain_status_means_what_it_says(status: int, meaning:
     assert failure(response(status, HTML, content_type="text/html")).meaning is meaning
 
 
+@pytest.mark.row(30)
+@pytest.mark.security("redirect")
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
 def test_a_redirect_is_odd(status: int) -> None:
     error = failure(response(status, b"{}", location="https://elsewhere.example.com/canary"))
@@ -180,6 +190,7 @@ def test_success_with_an_error_code_is_odd() -> None:
     )
 
 
+@pytest.mark.security("escapes")
 def test_foreign_text_is_cleaned_and_cut() -> None:
     body = json.dumps({"error_code": "ModelArts.6309", "error_msg": "\x1b]0;x\x07" + "y" * 5000}).encode()
     text = failure(response(400, body, x_request_id="\x1b" * 500)).text
@@ -193,6 +204,8 @@ def test_a_message_of_any_type_is_survived(message: object) -> None:
     assert failure(response(400, body)).meaning is Meaning.GONE
 
 
+@pytest.mark.row(28)
+@pytest.mark.security("json")
 @given(st.integers(100, 599), st.binary(max_size=60), st.sampled_from([READ, WRITE]))
 def test_any_bytes_end_in_an_answer_or_a_call_error(status: int, body: bytes, request_: Request) -> None:
     meaning = None
@@ -222,6 +235,7 @@ def test_queries_are_sorted_after_encoding() -> None:
     assert canonical_query({"b": "ä /", "a": 1, "a~": ""}) == "a=1&a~=&b=%C3%A4%20%2F"
 
 
+@pytest.mark.security("secrets")
 def test_neither_body_nor_headers_are_shown() -> None:
     login = Request("login", Kind.LOGIN, "POST", "/v3/auth/tokens", "", b"canary")
     answer = Response(201, {"x-subject-token": "canary"}, b"canary", "h")

@@ -80,7 +80,8 @@ def test_waiting_is_for_every_passing_status_and_no_other(planned: Planned, walk
 # --- answers ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("answer", ["lost", "500", "busy", "unreachable"])
+@pytest.mark.row(3, 11)
+@pytest.mark.parametrize("answer", ["lost", "500", "busy"])
 @pytest.mark.parametrize(
     ("way", "step", "stage"),
     [
@@ -95,6 +96,18 @@ def test_a_write_whose_fate_is_open_is_looked_at_before_anything_else(
     walked = walk(planned())(*way, f"{step} {answer}")
     assert walked.life.stage is stage
     assert walked.move == "look"
+
+
+@pytest.mark.row(15)
+@pytest.mark.parametrize("step", ["stop", "put", "start"])
+def test_a_write_that_never_left_burns_no_try_and_is_looked_at_again(
+    planned: Planned, walk: Walking, step: str
+) -> None:
+    ways = {"stop": ("RUNNING",), "put": STOPPED_BY_US, "start": WRITTEN}
+    walked = walk(planned())(*ways[step], f"{step} unreachable")
+    assert walked.life.tried(Step(step)) == 0
+    assert walked.move == "look"
+    assert walked.life.debt is (step != "stop")
 
 
 @pytest.mark.parametrize("step", ["stop", "put", "start"])
@@ -130,6 +143,7 @@ def test_a_refused_put_brings_the_notebook_home_before_it_fails(planned: Planned
     assert not walked.end.debt
 
 
+@pytest.mark.row(39)
 def test_a_busy_stop_is_tried_again_after_looks_and_given_up_without_harm(
     planned: Planned, walk: Walking
 ) -> None:
@@ -159,12 +173,14 @@ def test_every_phase_has_its_own_tries(planned: Planned, walk: Walking) -> None:
     assert walked.move == "put"
 
 
+@pytest.mark.row(37)
 def test_an_accepted_put_that_shows_nothing_is_never_sent_again(planned: Planned, walk: Walking) -> None:
     walked = walk(planned())(*STOPPED_BY_US, "put ok", *STILL_STOPPED, "start ok", "RUNNING", "RUNNING")
     assert walked.end.outcome is Outcome.FAILED
     assert "accepted, but the old value is still shown" in walked.end.reason
 
 
+@pytest.mark.row(37)
 def test_a_disk_gets_its_time_to_grow(planned: Planned, walk: Walking) -> None:
     walked = walk(planned(Status.RUNNING, GROW, before=SIZE))("RUNNING", "put ok")
     assert walked(*("RUNNING",) * (GROW_LOOKS - 1)).move == "look 10"
@@ -238,6 +254,7 @@ def test_a_notebook_that_was_started_for_its_put_is_looked_at_once_more(
 # --- starts that fail ------------------------------------------------------------------------------------
 
 
+@pytest.mark.row(34)
 def test_a_failed_start_gets_the_old_values_back_once_and_starts_again(
     planned: Planned, walk: Walking
 ) -> None:
@@ -277,10 +294,12 @@ def test_a_stopped_notebook_whose_start_failed_ends_with_its_old_image(
     assert walked("START_FAILED").end.outcome is Outcome.FAILED
 
 
+@pytest.mark.row(35)
 def test_sold_out_of_the_new_flavor_puts_the_old_one_back(planned: Planned, walk: Walking) -> None:
     assert walk(planned())(*WRITTEN, "start sold-out").body == OLD
 
 
+@pytest.mark.row(35)
 def test_sold_out_of_the_flavor_it_had_is_waited_for(planned: Planned, walk: Walking) -> None:
     walked = walk(planned(Status.RUNNING, IMAGE))(*WRITTEN, "start sold-out", *STILL_STOPPED)
     assert walked.move == "start"

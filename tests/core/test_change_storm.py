@@ -419,6 +419,7 @@ def left_up(model: Model) -> bool:
     return model.change.run_state is STOPPED and model.status is RUNNING and model.mover == "us"
 
 
+@pytest.mark.row(48)
 @pytest.mark.parametrize("name", PLANS)
 @pytest.mark.parametrize("weather", WEATHERS.values(), ids=WEATHERS)
 def test_every_promise_holds_in_any_weather(weather: Weather, name: str) -> None:
@@ -445,6 +446,7 @@ def test_every_promise_holds_in_any_weather(weather: Weather, name: str) -> None
             assert life.fix.startswith("fleet stop"), said
 
 
+@pytest.mark.row(11, 12)
 @pytest.mark.parametrize("name", PLANS)
 def test_lost_answers_alone_cost_a_resend_at_most_and_never_the_change(name: str) -> None:
     for seed, model, life in walks(LOSSY, name, 400):

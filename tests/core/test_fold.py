@@ -164,6 +164,7 @@ def test_auto_stop_that_is_off_has_no_time_left() -> None:
     assert row_of(plan=plan).lease_before == LeaseLeft(False, LeaseType.TIMING, None)
 
 
+@pytest.mark.row(48)
 def test_a_stop_that_nobody_answered_is_a_debt() -> None:
     row = row_of(Began(0, 1009.0), FENCE, intended(Step.STOP, 1010.0))
     assert row.debt
@@ -286,6 +287,7 @@ def test_a_new_beginning_opens_a_change_that_had_ended() -> None:
     assert row_of(*STOP_ACCEPTED, first, Began(0, 2000.0), *HOME).outcome is Outcome.CHANGED
 
 
+@pytest.mark.row(48)
 @pytest.mark.parametrize(
     ("events", "outcome"),
     [

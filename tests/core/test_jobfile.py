@@ -224,6 +224,7 @@ def test_a_wrong_parameter_of_the_job_type_is_told_with_its_place(parameters: st
     assert bind_refusal(parameters).startswith(f"torch.yaml:{message}")
 
 
+@pytest.mark.security("secrets")
 def test_a_refused_parameter_is_not_repeated() -> None:
     told = bind_refusal("  to: x\n  password: hunter2")
     assert told.startswith("torch.yaml:6: with.password: ")

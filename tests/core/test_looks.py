@@ -184,6 +184,7 @@ def test_a_status_that_no_call_can_help_ends_the_change_wherever_it_is(
     assert walked.end.fix.startswith("fleet start") == walked.end.debt
 
 
+@pytest.mark.row(28, 39)
 @pytest.mark.parametrize("way", OPEN_STAGES, ids=lambda way: way[-1])
 def test_a_status_nobody_knows_is_waited_out_never_acted_on(
     planned: Planned, walk: Walking, way: tuple[str, ...]
@@ -203,6 +204,7 @@ def test_a_broken_notebook_is_skipped_before_the_first_write(
 # --- the fence -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.row(38, 54)
 @pytest.mark.parametrize(
     ("looks", "then"),
     [
@@ -243,6 +245,7 @@ def test_what_the_run_learned_of_a_field_never_restarts_where_restarts_are_not_a
 # --- somebody else ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.row(38)
 @pytest.mark.parametrize("looks", [("RUNNING new",), ("STARTING new", "RUNNING new"), ("START_FAILED new",)])
 def test_a_person_who_starts_a_stopped_notebook_meanwhile_is_left_alone(
     planned: Planned, walk: Walking, looks: tuple[str, ...]
@@ -252,6 +255,7 @@ def test_a_person_who_starts_a_stopped_notebook_meanwhile_is_left_alone(
     assert not walked.end.fix
 
 
+@pytest.mark.row(38)
 def test_a_person_who_stops_a_running_notebook_meanwhile_is_not_undone(
     planned: Planned, walk: Walking
 ) -> None:
@@ -296,6 +300,7 @@ def test_a_person_who_restarts_a_notebook_that_we_started_is_left_alone(
     assert walked("STOPPING", "STARTING", "RUNNING").end.outcome is Outcome.DRIFTED
 
 
+@pytest.mark.row(38)
 def test_values_that_somebody_set_while_a_notebook_started_are_not_overwritten(
     planned: Planned, walk: Walking
 ) -> None:

@@ -77,6 +77,7 @@ def test_the_gateways_text_is_read(text: str, limit: Limit | None) -> None:
     assert parse_limit(text) == limit
 
 
+@pytest.mark.row(2)
 @given(
     rate=st.builds(Rate, st.integers(1, 8), st.sampled_from([1.0, 7.0, MINUTE])),
     steps=st.lists(
@@ -183,6 +184,7 @@ def test_holding_delays_slots_that_were_given_out_too() -> None:
     assert pace.reserve(1.0) >= 30.0
 
 
+@pytest.mark.row(1)
 def test_slowing_down_stops_at_a_request_in_two_seconds() -> None:
     pace = Pace(Rate(10, 1.0))
     for second in range(50):
@@ -229,6 +231,7 @@ def test_a_limit_that_somebody_else_fills_slows_us_down() -> None:
     assert "slowed down" in news
 
 
+@pytest.mark.row(1)
 def test_a_refusal_with_a_hint_pauses_the_key_but_not_for_a_day() -> None:
     pace = Pace(Rate(10, 1.0))
     pace.refused(None, 86400.0, sent_at=0.0, now=0.0)

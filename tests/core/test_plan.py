@@ -39,6 +39,14 @@ VALUES = st.recursive(
     max_leaves=5,
 )
 BODIES = st.dictionaries(TEXTS, VALUES, max_size=3)
+PUTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "description": st.text("abc äß中", max_size=20),
+        "flavor": st.text("abc.", min_size=1, max_size=20),
+        "storage_new_size": st.integers(1, 4096),
+    },
+)
 LEASES = st.none() | st.builds(Lease, st.booleans(), st.sampled_from(LeaseType), NUMBERS, NUMBERS, NUMBERS)
 SHARES = st.builds(Share, st.integers(0, 100), st.booleans())
 SECONDS = st.floats(0, 1e9)
@@ -79,7 +87,7 @@ PLANS = st.builds(
             run_state=st.sampled_from(Status),
             arriving=st.booleans(),
             may_restart=st.booleans(),
-            phases=st.lists(st.builds(Phase, st.sampled_from(When), BODIES), max_size=2).map(tuple),
+            phases=st.lists(st.builds(Phase, st.sampled_from(When), PUTS), max_size=2).map(tuple),
             before=BODIES,
             after=BODIES,
             lease=LEASES,
@@ -148,6 +156,7 @@ SEALED = seal(
 )
 
 
+@pytest.mark.row(55)
 @given(data=st.data())
 def test_an_altered_byte_is_refused_or_means_the_same(data: st.DataObject) -> None:
     """Only blanks between the words may differ: the seal is over the content."""
@@ -159,6 +168,7 @@ def test_an_altered_byte_is_refused_or_means_the_same(data: st.DataObject) -> No
         assert load_plan(altered, "plan.json") == SEALED
 
 
+@pytest.mark.row(55)
 @pytest.mark.parametrize(
     ("word", "other"),
     [
@@ -188,6 +198,7 @@ def test_what_is_no_json_is_refused_in_one_line(data: bytes) -> None:
         load_plan(data, "plan.json")
 
 
+@pytest.mark.row(55)
 @pytest.mark.parametrize("data", [b"[]", b"null", b"7", b"{}", b'{"format": 99}', b'{"format": "1"}'])
 def test_another_format_is_refused(data: bytes) -> None:
     with pytest.raises(UsageError, match=r"plan\.json: not a plan of format 1"):
@@ -216,3 +227,21 @@ def test_waves_are_those_that_hold_changes() -> None:
     first = SEALED.changes[0]
     assert replace(SEALED, changes=(first, replace(first, wave=3))).waves == 2
     assert replace(SEALED, changes=()).waves == 0
+
+
+@pytest.mark.parametrize(
+    "endpoints",
+    [[], [{"service": "SSH"}], [{"service": "SSH", "allowed_access_ips": []}], [{"service": "NOTEBOOK"}]],
+)
+def test_a_plan_file_that_would_open_a_notebook_is_refused_however_well_sealed(
+    endpoints: list[dict[str, Any]],
+) -> None:
+    closed = [{"service": "SSH", "allowed_access_ips": ["8.8.8.8"]}]
+    change = replace(
+        CHANGE,
+        phases=(Phase(When.STOPPED, {"endpoints": endpoints}),),
+        before={"endpoints": closed},
+        after={"endpoints": endpoints},
+    )
+    with pytest.raises(UsageError, match="endpoints"):
+        load_plan(dump_plan(seal(replace(SEALED, changes=(change,)))), "plan.json")

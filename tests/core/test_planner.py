@@ -297,6 +297,7 @@ def test_rows_without_work_come_after_the_changes_with_numbers_of_their_own() ->
     assert ([row.item for row in changes], [row.item for row in kept]) == ([0, 1], [2])
 
 
+@pytest.mark.row(44)
 def test_more_changes_than_allowed_are_refused_and_skipped_rows_do_not_count() -> None:
     targets = [*many({"a": 3}), target(notebook(9, Status.FROZEN))]
     changes, kept = plan_changes(targets, Job(proposal=IMAGE), RESTARTS, 3)
@@ -344,6 +345,7 @@ def test_slots_soak_and_one_changes_own_way_bound_the_time() -> None:
     assert cost({"a": 2}, IMAGE, soaked, fast).seconds == pytest.approx(2 * one + 600)
 
 
+@pytest.mark.row(44)
 def test_an_empty_plan_costs_nothing() -> None:
     assert cost({}, IMAGE, RESTARTS, scope("a")) == cost({}, IMAGE, GENTLE, scope("a"))
     assert cost({}, IMAGE, RESTARTS, scope("a")).seconds == 0.0

@@ -98,6 +98,7 @@ def fleets(draw: st.DrawFn) -> list[Seat]:
     return [Seat(item, scope, owner, pool, away=away) for item, (scope, owner, pool, away) in enumerate(rows)]
 
 
+@pytest.mark.row(7)
 @given(
     seats=fleets(),
     concurrency=st.integers(1, 64),
@@ -161,6 +162,7 @@ def assert_seats_hold(under_way: list[Seat], lost: list[Seat], limits: Mapping[s
         assert max(taken.values(), default=0) <= share.amount, group
 
 
+@pytest.mark.row(7)
 def test_three_failures_allowed_means_never_four_even_if_all_under_way_fail() -> None:
     seats = [Seat(item) for item in range(10)]
     budget = admission(seats, max_failures=Share(3), concurrency=10)
@@ -229,6 +231,7 @@ def test_a_seat_that_the_first_in_line_cannot_use_goes_to_the_next() -> None:
     assert budget.next() == seats[3]
 
 
+@pytest.mark.row(43)
 def test_a_change_is_looked_at_a_few_times_however_many_wait_and_their_order_is_kept() -> None:
     seats = [Seat(item, owner=f"o{item % 50}") for item in range(2000)]
     rollout = Rollout(concurrency=50, max_unavailable={"fleet": Share(20), "owner": Share(2)})

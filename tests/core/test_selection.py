@@ -24,6 +24,7 @@ ONE = Notebook(
 )
 
 
+@pytest.mark.row(40)
 def test_what_matches_is_kept_by_id_in_order_and_a_row_read_twice_counts_once() -> None:
     rows = [replace(ONE, id=key) for key in ("3", "1", "2", "1")] + [
         replace(ONE, id="4", status=Status.STOPPED)
@@ -62,6 +63,7 @@ def test_a_row_with_another_value_in_a_planned_field_has_moved(field: str) -> No
     assert moved({"1": ONE}, {"1": CHANGES[field](ONE)}) == ("1",)
 
 
+@pytest.mark.row(40)
 def test_a_row_in_one_pass_only_has_moved_and_ids_come_in_order() -> None:
     both = replace(ONE, id="2")
     assert moved({"3": ONE, "2": both}, {"1": ONE, "2": both}) == ("1", "3")

@@ -239,6 +239,7 @@ def test_a_very_long_line_is_cut_around_the_caret() -> None:
     assert line[caret.index("^") :].startswith("imag.id")
 
 
+@pytest.mark.security("input")
 @pytest.mark.parametrize("text", ["(" * 300 + "true" + ")" * 300, "true" + " " * 65_536])
 def test_an_expression_beyond_all_measure_is_refused(text: str) -> None:
     assert "too deeply" in refusal(text) or "characters, at most" in refusal(text)
@@ -422,6 +423,8 @@ def test_ids_are_taken_once_and_blank_lines_skipped() -> None:
     assert parse_ids([f" {ID}\n", "", IMAGE_ID, ID]) == (ID, IMAGE_ID)
 
 
+@pytest.mark.row(42)
+@pytest.mark.security("ids")
 @pytest.mark.parametrize("text", ["nb-1", ID[:-1], ID + "/stop", "g" + ID[1:]])
 def test_an_id_that_is_no_uuid_is_named(text: str) -> None:
     with pytest.raises(UsageError) as caught:

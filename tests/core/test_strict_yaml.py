@@ -27,6 +27,7 @@ def test_a_plain_word_is_text(word: str) -> None:
     assert read_yaml(f"a: {word}", "x").data == {"a": word}
 
 
+@pytest.mark.security("yaml")
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -60,6 +61,7 @@ def test_every_key_and_item_knows_its_line() -> None:
     assert str(document.complaint((), "is odd")) == "x: is odd"
 
 
+@pytest.mark.security("yaml")
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -92,6 +94,7 @@ def test_a_merge_key_is_a_key_like_any_other() -> None:
     assert read_yaml("<<: {a: 1}", "x").data == {"<<": {"a": 1}}
 
 
+@pytest.mark.security("yaml")
 @given(st.text(st.sampled_from("ab:- \n[]{}#&*!|>'\"%@`,?~0\\u\t"), max_size=40))
 def test_any_text_is_a_mapping_or_a_refusal(text: str) -> None:
     try:

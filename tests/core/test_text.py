@@ -16,6 +16,8 @@ def test_ordinary_text_stays(text: str) -> None:
     assert clean(text) == text
 
 
+@pytest.mark.row(42)
+@pytest.mark.security("escapes")
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -34,6 +36,8 @@ def test_what_cannot_be_seen_or_moves_the_cursor_becomes_visible(text: str, show
     assert clean(text) == shown
 
 
+@pytest.mark.row(42)
+@pytest.mark.security("escapes")
 @given(st.text(st.characters(), max_size=3 * LONGEST))
 def test_cleaned_text_is_short_harmless_and_stays_as_it_is(text: str) -> None:
     shown = clean(text)

@@ -20,6 +20,7 @@ Making = Callable[..., Any]
 Failing = Callable[..., CallError]
 
 
+@pytest.mark.row(48, 54)
 async def test_a_write_waits_for_its_turn_its_fence_look_and_its_intent_on_disk(bench: Making) -> None:
     made = bench()
     await made.run()
@@ -79,6 +80,7 @@ async def test_events_of_a_change_carry_what_was_sent_and_what_it_took(bench: Ma
     ]
 
 
+@pytest.mark.row(12)
 @pytest.mark.parametrize("step", ["stop", "put", "start"])
 async def test_a_lost_answer_is_looked_for_and_the_write_sent_once_more(
     bench: Making, call_error: Failing, step: str
@@ -108,6 +110,7 @@ async def test_a_look_that_can_never_succeed_ends_the_change(bench: Making, call
     assert made.log.count("send") == 0
 
 
+@pytest.mark.row(31)
 async def test_a_deleted_notebook_is_gone(bench: Making, call_error: Failing) -> None:
     made = bench()
     made.cloud.refuse["look"] = [call_error(Meaning.GONE)]
@@ -188,6 +191,7 @@ async def test_what_a_refusal_teaches_of_a_field_serves_the_whole_run(bench: Mak
     assert sends == ["put", "stop", "put", "start", "stop", "put", "start"]
 
 
+@pytest.mark.row(38, 54)
 async def test_what_a_person_did_before_the_fence_is_never_overwritten(bench: Making) -> None:
     made = bench()
     made.cloud.notebooks["nb-0"] = replace(made.cloud.notebooks["nb-0"], image=Image("theirs"))

@@ -111,6 +111,7 @@ async def test_a_notebook_that_turns_out_to_need_a_restart_keeps_the_budget_of_t
     assert made.cloud.most_away == 1
 
 
+@pytest.mark.row(7)
 async def test_three_failures_allowed_are_never_four_and_the_rest_is_not_started(
     bench: Making, call_error: Failing
 ) -> None:
@@ -135,6 +136,7 @@ async def test_a_notebook_that_is_not_back_blocks_its_group_and_the_run_says_so(
 # --- ending early ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.row(50)
 async def test_a_drain_starts_nothing_new_and_brings_home_what_is_under_way(bench: Making) -> None:
     made = bench(5, concurrency=2)
     end = await made.run_while((30.0, lambda: made.control.drain(RunEnd.INTERRUPTED, "asked to")))
@@ -169,6 +171,7 @@ async def test_a_run_past_its_deadline_halts_and_comes_home(bench: Making) -> No
     assert all_run(made)
 
 
+@pytest.mark.row(18)
 @pytest.mark.parametrize("step", ["turn", "look", "stop", "put"])
 async def test_lost_credentials_stop_the_run_at_the_first_call_that_says_so(
     bench: Making, call_error: Failing, step: str
@@ -181,6 +184,7 @@ async def test_lost_credentials_stop_the_run_at_the_first_call_that_says_so(
     assert all_run(made)
 
 
+@pytest.mark.row(18)
 async def test_a_debt_that_lost_credentials_leave_behind_is_named(bench: Making, call_error: Failing) -> None:
     made = bench(1)
     made.cloud.refuse["put"] = [call_error(Meaning.UNAUTHENTICATED)]
@@ -201,6 +205,7 @@ async def test_a_run_that_cannot_be_recorded_does_not_begin(bench: Making) -> No
     assert made.log.words() == []
 
 
+@pytest.mark.row(45)
 async def test_a_write_whose_intent_cannot_be_recorded_is_not_sent(bench: Making) -> None:
     made = bench(3, concurrency=1)
     made.recorder.breaks_at = 1
@@ -209,6 +214,7 @@ async def test_a_write_whose_intent_cannot_be_recorded_is_not_sent(bench: Making
     assert began(made) == [0]
 
 
+@pytest.mark.row(45)
 async def test_without_a_journal_debts_are_still_paid_and_nothing_else_is_sent(bench: Making) -> None:
     made = bench(3, concurrency=1)
     made.recorder.breaks_at = 2
@@ -228,6 +234,7 @@ async def test_a_result_that_cannot_be_recorded_ends_the_run(bench: Making) -> N
 # --- stopped at once -------------------------------------------------------------------------------------
 
 
+@pytest.mark.row(51)
 async def test_a_run_that_is_stopped_at_once_still_records_its_end(bench: Making) -> None:
     made = bench(5)
     with anyio.move_on_after(100.0) as scope:
@@ -237,6 +244,7 @@ async def test_a_run_that_is_stopped_at_once_still_records_its_end(bench: Making
     assert not [event for event in made.recorder.events if isinstance(event, Ended)]
 
 
+@pytest.mark.row(51)
 async def test_a_journal_that_hangs_cannot_hold_up_a_run_that_is_stopped_at_once(bench: Making) -> None:
     made = bench(1)
 

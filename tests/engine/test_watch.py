@@ -30,6 +30,7 @@ async def watching(made: Any) -> AsyncIterator[Watch]:
         group.cancel_scope.cancel()
 
 
+@pytest.mark.row(33)
 async def test_one_poll_answers_everyone_who_waits(bench: Making) -> None:
     made = bench(30)
     found: list[Notebook | None] = []

@@ -74,6 +74,7 @@ async def test_the_order_is_that_of_the_calls_whoever_waits(
     assert texts == [str(number) for number in range(50) for _ in range(2)]
 
 
+@pytest.mark.row(69)
 async def test_a_cancelled_commit_is_written_and_disturbs_nobody(
     journal: Journal | InlineJournal, path: Path
 ) -> None:
@@ -122,6 +123,7 @@ async def test_a_run_that_goes_on_is_appended_to(
     assert contents.meta["final"]["end"] == "finished"
 
 
+@pytest.mark.row(56)
 async def test_a_second_writer_is_refused_until_the_first_has_closed(
     kind: Make, path: Path, plan: Plan
 ) -> None:
@@ -177,6 +179,7 @@ class FullDisk(JournalFile):
         super().insert(events)
 
 
+@pytest.mark.row(45)
 async def test_a_full_disk_fails_the_commit_at_hand_and_all_later_ones(
     kind: Make, path: Path, plan: Plan
 ) -> None:
@@ -228,6 +231,7 @@ async def test_the_ballast_goes_with_the_journal(kind: Make, path: Path, plan: P
     assert sorted(file.name for file in path.parent.iterdir()) == ["journal.db", "lock"]
 
 
+@pytest.mark.security("modes")
 async def test_every_file_is_for_the_owner_only(journal: Journal | InlineJournal, path: Path) -> None:
     await journal.commit(Began(0, 1.0))
     files = {file.name: oct(file.stat().st_mode & 0o777) for file in path.parent.iterdir()}
@@ -235,6 +239,7 @@ async def test_every_file_is_for_the_owner_only(journal: Journal | InlineJournal
     assert set(files.values()) == {"0o600"}
 
 
+@pytest.mark.security("modes")
 def test_a_link_in_place_of_the_journal_is_refused(
     kind: Make, path: Path, tmp_path: Path, plan: Plan
 ) -> None:
@@ -244,6 +249,7 @@ def test_a_link_in_place_of_the_journal_is_refused(
     assert not (tmp_path / "elsewhere.db").exists()
 
 
+@pytest.mark.row(43)
 async def test_thousands_of_commits_share_their_syncs(
     path: Path, make_plan: Callable[[int], Plan], history: list[Event]
 ) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from blockbuster import blockbuster_ctx
 
 from fleet.core.events import Event, Slowed
@@ -68,6 +69,7 @@ def start(program: str, path: Path, plan: Plan) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.row(48)
 def test_nothing_acknowledged_is_lost_when_the_process_is_killed(path: Path, plan: Plan) -> None:
     told = []
     with start(ENDLESS, path, plan) as process:
@@ -85,6 +87,7 @@ def test_nothing_acknowledged_is_lost_when_the_process_is_killed(path: Path, pla
     assert contents.damage == ()
 
 
+@pytest.mark.row(48)
 def test_a_killed_run_can_go_on(path: Path, plan: Plan, history: list[Event]) -> None:
     with start(ENDLESS, path, plan) as process:
         assert process.stdout is not None
@@ -100,6 +103,7 @@ def test_a_killed_run_can_go_on(path: Path, plan: Plan, history: list[Event]) ->
     assert contents.damage == ()
 
 
+@pytest.mark.row(45)
 def test_out_of_room_the_written_part_stays_sound_and_the_rest_can_be_printed(path: Path, plan: Plan) -> None:
     with start(CRAMPED, path, plan) as process:
         output, _ = process.communicate(timeout=30)
@@ -117,6 +121,7 @@ def test_out_of_room_the_written_part_stays_sound_and_the_rest_can_be_printed(pa
     assert contents.damage == ()
 
 
+@pytest.mark.row(68)
 async def test_the_event_loop_never_waits_for_the_disk(path: Path, plan: Plan, history: list[Event]) -> None:
     journal = Journal.create(path, plan, RUN)
     with blockbuster_ctx():

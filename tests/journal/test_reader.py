@@ -103,6 +103,7 @@ def test_a_file_that_is_no_journal_is_told_in_one_line(tmp_path: Path, content: 
     assert path.read_bytes() == content
 
 
+@pytest.mark.row(47, 49)
 def test_a_wal_cut_anywhere_leaves_a_clean_prefix(path: Path, plan: Plan, history: list[Event]) -> None:
     journal = fill(path, plan, [])
     journal.checkpoint()
@@ -122,6 +123,7 @@ def test_a_wal_cut_anywhere_leaves_a_clean_prefix(path: Path, plan: Plan, histor
     assert len(seen) > len(history) // 2
 
 
+@pytest.mark.row(47)
 def test_a_flipped_bit_is_never_taken_for_the_truth(
     path: Path, make_plan: Callable[[int], Plan], history: list[Event]
 ) -> None:
@@ -152,6 +154,7 @@ def test_a_flipped_bit_is_never_taken_for_the_truth(
     assert refused > 2
 
 
+@pytest.mark.row(47)
 def test_a_damaged_row_is_listed_and_the_others_are_read(
     path: Path, plan: Plan, history: list[Event]
 ) -> None:
@@ -206,6 +209,7 @@ def test_what_lies_behind_a_broken_page_is_still_read(path: Path, plan: Plan) ->
     assert int(damage.last) - int(damage.first) + 1 == len(events) - len(contents.events)
 
 
+@pytest.mark.row(47)
 def test_a_damaged_journal_is_not_written_to(path: Path, plan: Plan, history: list[Event]) -> None:
     fill(path, plan, history).close()
     connection = sqlite3.connect(path)
@@ -218,6 +222,7 @@ def test_a_damaged_journal_is_not_written_to(path: Path, plan: Plan, history: li
     assert path.read_bytes() == before
 
 
+@pytest.mark.row(55)
 def test_an_altered_plan_is_refused(path: Path, plan: Plan) -> None:
     fill(path, plan, []).close()
     other = dump_plan(plan).replace(b'"job": "torch"', b'"job": "touch"')
@@ -245,6 +250,7 @@ def test_another_plan_with_a_seal_of_its_own_is_refused(
         read_journal(path)
 
 
+@pytest.mark.row(55)
 def test_a_journal_of_another_format_is_refused(path: Path, plan: Plan) -> None:
     fill(path, plan, []).close()
     record = sealed(("format", b"2"))

@@ -43,6 +43,7 @@ def test_a_run_id_has_no_other_characters(rand4: str) -> None:
         new_run_id(0.0, rand4)
 
 
+@pytest.mark.security("modes")
 def test_run_folders_are_for_the_owner_only(tmp_path: Path) -> None:
     previous = os.umask(0)
     try:
@@ -65,6 +66,7 @@ def test_a_base_that_is_no_folder_is_told_in_one_line(tmp_path: Path) -> None:
         create_run_dir(tmp_path / "file" / "runs", FIRST)
 
 
+@pytest.mark.security("ids")
 @pytest.mark.parametrize(
     "name", ["../evil", "/etc", "..", ".", "", "a/b", "20261130-081500-k3f9/..", "x\n", "*"]
 )
@@ -91,6 +93,7 @@ def test_a_run_is_found_by_its_id_or_the_beginning_of_it(tmp_path: Path) -> None
         find_run(tmp_path / "nowhere", FIRST)
 
 
+@pytest.mark.security("modes")
 def test_a_link_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     base = tmp_path / "runs"
@@ -139,6 +142,7 @@ MOUNTS = """\
 """
 
 
+@pytest.mark.row(46)
 def test_the_file_system_of_a_device_is_read_from_the_mounts() -> None:
     assert mount_type(MOUNTS, "254:0") == "ext4"
     assert mount_type(MOUNTS, "0:55") == "nfs4"

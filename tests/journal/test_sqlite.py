@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from fleet.core.events import Slowed
 from fleet.core.plan import Plan
 from fleet.journal.reader import read_journal
@@ -13,6 +15,7 @@ from fleet.journal.sqlite import JournalFile
 RUN = "20261130-081500-k3f9"
 
 
+@pytest.mark.row(49)
 def test_every_commit_reaches_the_disk_before_it_returns(path: Path, plan: Plan) -> None:
     file = JournalFile.create(path, plan, RUN)
     settings = [

@@ -103,6 +103,7 @@ def test_a_change_of_run_state_is_seen_in_the_table(report: Report) -> None:
     assert "RUNNING > FROZEN" in render(moved, Format.TABLE)
 
 
+@pytest.mark.security("escapes")
 @pytest.mark.parametrize("name", ["[bold]x[/bold]", "[link=http://evil]x[/link]", ":smile:", "[/]"])
 def test_names_are_not_read_as_markup(report: Report, name: str) -> None:
     assert name in render(named(report, name), Format.TABLE)
@@ -168,6 +169,8 @@ def test_values_that_are_lists_become_json_cells(report: Report) -> None:
     assert json.loads(read["after.endpoints"]) == endpoints
 
 
+@pytest.mark.row(42)
+@pytest.mark.security("formulas")
 @pytest.mark.parametrize(
     "text",
     [
@@ -193,6 +196,8 @@ def test_numbers_below_zero_stay_numbers(report: Report) -> None:
     assert read["lease.before.left_s"] == "-5"
 
 
+@pytest.mark.row(42)
+@pytest.mark.security("formulas")
 @given(st.text(max_size=40))
 def test_no_csv_cell_begins_like_a_formula_or_breaks_its_line(text: str) -> None:
     cell = safe_text(text)
@@ -206,6 +211,8 @@ def test_no_csv_cell_begins_like_a_formula_or_breaks_its_line(text: str) -> None
 NASTY = 'a"b,c\x1b]0;title\x07\u202egnp\n=cmd|calc'
 
 
+@pytest.mark.row(42)
+@pytest.mark.security("escapes")
 @pytest.mark.parametrize("form", [Format.TABLE, Format.CSV, Format.JSONL, Format.JSON])
 def test_no_name_reaches_the_terminal_raw(report: Report, form: Format) -> None:
     text = render(named(report, NASTY), form)

@@ -26,8 +26,8 @@ limit learned for writes of lab-a: 30/min by policy user
 1 stopped by us and not back; each is brought back by its command:
   nb-3: fleet start --scope lab-a id-3 --duration 7160000 --type TIMING
 to go on where it stopped: fleet resume 20261130-081500-k3f9
-to try those again that failed or drifted, plan anew: fleet plan JOB -o FILE
-to take the changes back: fleet undo 20261130-081500-k3f9
+to plan those again that failed or drifted: fleet retry 20261130-081500-k3f9 -o PLAN
+to take the changes back: fleet undo 20261130-081500-k3f9 -o PLAN
 """
 
 

@@ -21,9 +21,10 @@ from pydantic import Field
 
 from fleet.client.clock import Clock
 from fleet.core.events import Event, RunEnd
-from fleet.core.fold import Row
+from fleet.core.fold import Row, fold
 from fleet.core.job import Context, JobSpec, Skip
 from fleet.core.jobfile import bind, parse_job
+from fleet.core.life import Life
 from fleet.core.notebook import Notebook as Seen
 from fleet.core.pace import Rate
 from fleet.core.patch import NotebookPatch, from_body
@@ -35,7 +36,7 @@ from fleet.journal.writer import InlineJournal
 from fleet.report.summary import Report
 from fleet.service.jobs import job_type
 from fleet.service.planning import Order, plan_job
-from fleet.service.running import apply_plan, open_run
+from fleet.service.running import RunFolder, apply_plan, open_run
 from fleet.service.telling import read_report
 from fleet.simulator import life
 from fleet.simulator.app import serve
@@ -99,6 +100,7 @@ class Run:
     after: Snapshot
     events: Sequence[Event]
     unsaved: Sequence[Event]
+    path: Path
 
     @property
     def outcomes(self) -> list[str]:
@@ -164,23 +166,33 @@ class _Witness(io.StringIO):
 
 @dataclass
 class Lab:
-    """A served cloud, and the way from a job to its report. `specs` are its scopes by project."""
+    """A served cloud, and the way from a job to its report. `specs` are its scopes by project.
+
+    `skew` is how far the wall clock of our machine is ahead of the cloud's; `slept` is how long the machine
+    stood still while the world went on: its wall clock knows, its monotonic clock does not. Seconds.
+    """
 
     cloud: Cloud
     base: Path
     specs: list[ScopeSpec] = field(default_factory=list)
     runs: int = 0
+    skew: float = 0.0
+    slept: float = 0.0
     _reactions: list[tuple[Callable[[Record], bool], Act]] = field(default_factory=list)
 
     # --- time ---
 
     def now(self) -> float:
         """Wall seconds of the lab."""
-        return EPOCH + asyncio.get_running_loop().time()
+        return EPOCH + self.slept + asyncio.get_running_loop().time()
+
+    def our_now(self) -> float:
+        """Wall seconds by the clock of our machine."""
+        return self.now() + self.skew
 
     @property
     def clock(self) -> Clock:
-        return Clock(asyncio.get_running_loop().time, self.now)
+        return Clock(asyncio.get_running_loop().time, self.our_now)
 
     # --- the fleet and its people ---
 
@@ -262,13 +274,22 @@ class Lab:
     async def apply(self, plan: Plan, journal: type[InlineJournal] = InlineJournal) -> Run:
         self.runs += 1
         folder = open_run(self.base, new_run_id(self.now(), f"{self.runs:04d}"), plan, journal)
+        return await self._perform(plan, folder, None)
+
+    async def resume(self, run: Run) -> Run:
+        """Goes on with a run, as a process does that finds it on disk."""
+        journal = InlineJournal.open_for_append(run.path / JOURNAL)
+        past = fold(run.plan, run.events).lives()
+        return await self._perform(run.plan, RunFolder(run.path.name, run.path, journal), past)
+
+    async def _perform(self, plan: Plan, folder: RunFolder, past: Mapping[int, Life] | None) -> Run:
         before, first = snapshot(self.cloud, self.now()), len(self.cloud.log)
-        end = await apply_plan(plan, folder, self.specs, self.clock, [])
+        end = await apply_plan(plan, folder, self.specs, self.clock, [], past)
         after = snapshot(self.cloud, self.now())
         log = tuple(self.cloud.log[first:])
         events = read_journal(folder.path / JOURNAL).events
         report = read_report(folder.path)
-        return Run(plan, end, report, log, before, after, events, folder.journal.unsaved)
+        return Run(plan, end, report, log, before, after, events, folder.journal.unsaved, folder.path)
 
     async def go(self, text: str = MIGRATION) -> Run:
         """Plans and applies."""

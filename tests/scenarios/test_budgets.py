@@ -32,6 +32,7 @@ def spoil_the_image(lab: Lab) -> None:
     lab.image("pytorch2.6-cuda12.4").status = "ERROR"
 
 
+@pytest.mark.row(7)
 async def test_there_are_never_more_stranded_than_allowed(world: MakeLab) -> None:
     lab = await world(running=9, faults=[FailingStart()])
     run = await lab.go(migration("max_failures: 3"))
@@ -42,6 +43,7 @@ async def test_there_are_never_more_stranded_than_allowed(world: MakeLab) -> Non
     assert all(run.calls(notebook) == [] for notebook in lab.notebooks[3:])
 
 
+@pytest.mark.row(7)
 async def test_there_are_never_more_failed_than_allowed(world: MakeLab) -> None:
     lab = await world(running=9)
     plan = await lab.plan(migration("max_failures: 3"))
@@ -111,6 +113,7 @@ async def test_a_failure_in_the_last_wave_is_a_failure_not_a_guard(world: MakeLa
     assert (run.outcomes, run.report.exit) == (["failed"], Exit.SOME_FAILED)
 
 
+@pytest.mark.row(33)
 async def test_a_notebook_stuck_in_stopping_is_given_up_as_stranded(world: MakeLab) -> None:
     lab = await world(running=2)
     stuck, other = lab.notebooks
@@ -125,6 +128,7 @@ async def test_a_notebook_stuck_in_stopping_is_given_up_as_stranded(world: MakeL
     assert 600.0 <= run.report.duration_s < 620.0
 
 
+@pytest.mark.row(33)
 async def test_a_stop_that_takes_long_is_undone_when_it_is_through(world: MakeLab) -> None:
     lab = await world(running=1)
     (slow,) = lab.notebooks

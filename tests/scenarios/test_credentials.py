@@ -10,6 +10,7 @@ import pytest
 from fleet.core.errors import CallError, Exit
 from fleet.core.events import RunEnd
 from fleet.core.scope import AkSkKeys, PasswordLogin
+from fleet.simulator.faults import load_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +55,7 @@ def logins(lab: Lab) -> int:
     return sum(record.operation == LOGIN for record in lab.cloud.log)
 
 
+@pytest.mark.security("secrets")
 async def test_a_wrong_secret_key_costs_one_request_and_no_plan(world: MakeLab) -> None:
     lab = await world(seeded=60, credential=wrong_key)
     refused = pytest.RaisesExc(CallError, match="^not authenticated: APIGW.0301: [^\n]*check the secret key")
@@ -63,6 +65,7 @@ async def test_a_wrong_secret_key_costs_one_request_and_no_plan(world: MakeLab) 
     assert "not-the-secret-key" not in repr(caught.value)
 
 
+@pytest.mark.row(18)
 @pytest.mark.parametrize(
     ("moment", "outcome", "code"),
     [
@@ -95,6 +98,7 @@ async def test_a_password_logs_in_once_for_each_project(world: MakeLab) -> None:
     assert run.findings() == []
 
 
+@pytest.mark.row(17)
 async def test_a_token_that_expires_under_way_is_refreshed_and_nothing_fails(world: MakeLab) -> None:
     lab = await world(running=3, credential=password, token_seconds=120.0)
     plan = await lab.plan()
@@ -105,6 +109,7 @@ async def test_a_token_that_expires_under_way_is_refreshed_and_nothing_fails(wor
     assert not [record for record in run.log if record.status == 401]
 
 
+@pytest.mark.row(18)
 @pytest.mark.parametrize("credential", [None, password])
 @pytest.mark.parametrize("moment", ["StopNotebook", "UpdateNotebook", "StartNotebook"])
 async def test_credentials_lost_by_many_at_once_leave_a_row_and_a_debt_for_each(
@@ -123,3 +128,31 @@ async def test_credentials_lost_by_many_at_once_leave_a_row_and_a_debt_for_each(
     ended = {str(run.row(notebook).outcome) for notebook in lab.notebooks if notebook.id in away}
     assert ended <= {"unknown", "stranded"}
     assert 1 <= sum(record.status == 401 for record in run.log) <= 4
+
+
+@pytest.mark.row(17)
+async def test_tokens_that_all_end_under_way_cost_one_login_and_no_change(world: MakeLab) -> None:
+    faults = load_faults("[{kind: tokens-expire, after: 100}]")
+    lab = await world(running=20, credential=password, faults=faults)
+    run = await lab.go(ONE_AT_A_TIME.replace("concurrency: 1", "concurrency: 20"))
+    assert (run.outcomes, run.findings()) == (["changed"] * 20, [])
+    assert any(record.status == 401 for record in run.log)
+    assert sum(record.operation == LOGIN for record in run.log) == 2
+    assert run.calls(applied=True).count("put") == 20
+
+
+@pytest.mark.row(20)
+async def test_while_nobody_can_log_in_the_present_token_serves_and_then_the_run_waits(
+    world: MakeLab,
+) -> None:
+    """The token lives for 300 s, nobody can log in from 200 to 500 s."""
+    down = load_faults("[{kind: server-error, status: 503, match: {calls: logins}, after: 200, until: 500}]")
+    lab = await world(running=8, credential=password, token_seconds=300.0, faults=down)
+    run = await lab.go(ONE_AT_A_TIME.replace("concurrency: 1", "concurrency: 2"))
+    assert (run.outcomes, run.findings()) == (["changed"] * 8, [])
+    refused = [record.at - run.before.at for record in run.log if record.status == 503]
+    served = [record.at - run.before.at for record in run.log if record.status == 200]
+    assert 1 < len(refused) < 60
+    assert any(refused[0] < at < 300.0 for at in served)
+    assert not any(301.0 < at < 500.0 for at in served)
+    assert any(at > 500.0 for at in served)

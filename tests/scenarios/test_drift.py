@@ -54,6 +54,7 @@ def freeze(lab: Lab, notebook: Notebook) -> None:
     lab.put_into(notebook, Status.FROZEN)
 
 
+@pytest.mark.row(31, 38)
 @pytest.mark.parametrize(
     ("act", "begins", "outcome", "reason"),
     [
@@ -101,6 +102,7 @@ async def test_a_new_name_is_nobodys_business_when_the_image_is_planned(world: M
     assert run.findings() == []
 
 
+@pytest.mark.row(31, 36, 38)
 @pytest.mark.parametrize(
     ("moment", "act", "outcome", "calls"),
     [
@@ -138,6 +140,7 @@ async def test_what_somebody_does_under_way_is_told_and_left_alone(
         assert notebook.status is Status.RUNNING
 
 
+@pytest.mark.row(38)
 async def test_a_person_who_stops_it_right_after_our_start_is_told(world: MakeLab) -> None:
     lab = await world(running=1)
     (notebook,) = lab.notebooks

@@ -32,6 +32,7 @@ async def pay(lab: Lab, fix: str) -> None:
     await bring_running(spec, notebook, lease, lab.clock)
 
 
+@pytest.mark.row(34)
 async def test_one_failed_start_puts_the_old_image_back(world: MakeLab) -> None:
     lab = await world(running=2, faults=[FailingStart(times=1, reason="Failed to pull the image.")])
     run = await lab.go()
@@ -48,6 +49,7 @@ async def test_one_failed_start_puts_the_old_image_back(world: MakeLab) -> None:
     assert run.report.debts == ()
 
 
+@pytest.mark.row(34)
 async def test_a_notebook_that_never_starts_again_is_a_debt_that_its_fix_pays(world: MakeLab) -> None:
     lab = await world(running=1, faults=[FailingStart(until=3600.0)])
     (notebook,) = lab.notebooks
@@ -66,6 +68,7 @@ async def test_a_notebook_that_never_starts_again_is_a_debt_that_its_fix_pays(wo
     assert notebook.lease.type == "TIMING"
 
 
+@pytest.mark.row(35)
 async def test_a_start_is_tried_again_until_there_is_stock(world: MakeLab) -> None:
     lab = await world(running=1, faults=[SoldOut(flavor=SOLD_OUT, until=90.0)])
     run = await lab.go()

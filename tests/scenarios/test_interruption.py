@@ -42,6 +42,7 @@ def send(number: signal.Signals) -> None:
     os.kill(os.getpid(), number)
 
 
+@pytest.mark.row(50)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_the_first_signal_lets_those_under_way_come_home(
     world: MakeLab, number: signal.Signals
@@ -57,6 +58,7 @@ async def test_the_first_signal_lets_those_under_way_come_home(
     assert run.report.debts == ()
 
 
+@pytest.mark.row(51)
 @pytest.mark.parametrize("moment", ["StopNotebook", "UpdateNotebook", "StartNotebook"])
 async def test_the_second_signal_stops_at_once_and_lists_what_is_owed(world: MakeLab, moment: str) -> None:
     lab = await world(running=5)
@@ -124,6 +126,7 @@ def full_at(step: str) -> type[InlineJournal]:
     return OnFullDisk
 
 
+@pytest.mark.row(45)
 @pytest.mark.parametrize(
     ("step", "calls", "outcome"),
     [
@@ -146,6 +149,7 @@ async def test_a_full_disk_lets_nothing_start_but_the_debt_is_paid(
     assert debts(whole) == ()
 
 
+@pytest.mark.row(45)
 async def test_a_disk_that_is_full_before_the_first_write_changes_nothing(world: MakeLab) -> None:
     lab = await world(running=3)
     plan = await lab.plan()

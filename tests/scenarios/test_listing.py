@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fleet.core.errors import Exit, GuardError, UsageError
-from fleet.simulator.faults import FailingStart
+from fleet.core.errors import CallError, Exit, GuardError, Meaning, UsageError
+from fleet.simulator.faults import FailingStart, load_faults
 from fleet.simulator.states import Cause, Status
 
 if TYPE_CHECKING:
@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.looptime
 
+STOPPED_ONES = """\
+job: image-migration
+name: torch
+select: image.name.startsWith("pytorch1.8") && status == "STOPPED"
+with: {to: {name: pytorch2.6}}
+"""
 
+
+@pytest.mark.row(40)
 async def test_a_row_deleted_between_two_pages_leaves_no_hole(world: MakeLab) -> None:
     lab = await world(running=60)
     newest = max(lab.notebooks, key=lambda row: row.create_at)
@@ -27,6 +35,7 @@ async def test_a_row_deleted_between_two_pages_leaves_no_hole(world: MakeLab) ->
     assert sum(record.operation == "ListAllNotebooks" for record in lab.cloud.log) == 6
 
 
+@pytest.mark.row(40)
 async def test_a_row_that_comes_while_the_fleet_is_read_is_in_the_plan(world: MakeLab) -> None:
     lab = await world(running=60)
     late = lab.notebooks[0]
@@ -45,6 +54,7 @@ def restless(lab: Lab, notebook: Notebook) -> None:
     lab.when("ListAllNotebooks", rename, times=100)
 
 
+@pytest.mark.row(40)
 async def test_a_fleet_that_never_holds_still_gets_no_plan(world: MakeLab) -> None:
     lab = await world(running=3)
     notebook = lab.notebooks[1]
@@ -84,6 +94,7 @@ with: {{to: {{name: pytorch2.6}}}}
     assert known not in str(caught.value)
 
 
+@pytest.mark.row(39)
 @pytest.mark.parametrize(
     ("status", "calls", "back"),
     [
@@ -116,3 +127,42 @@ async def test_a_notebook_whose_way_ends_elsewhere_is_skipped(world: MakeLab, st
     end = {Status.STARTING: "START_FAILED", Status.STOPPING: "ERROR"}[status]
     assert (run.outcomes, run.calls(), run.report.exit) == (["skipped"], [], Exit.DONE)
     assert run.only.reason.startswith(f"status {end}")
+
+
+@pytest.mark.row(40)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "kind: moving-rows, how: created, rows: 2, times: 1",
+        "kind: moving-rows, how: deleted, rows: 2, times: 1",
+        "kind: moving-rows, how: reordered, times: 2",
+    ],
+)
+async def test_whatever_moves_between_the_pages_the_plan_holds_every_notebook_once(
+    world: MakeLab, fault: str
+) -> None:
+    lab = await world(stopped=130, faults=load_faults(f"[{{{fault}}}]"))
+    plan = await lab.plan(STOPPED_ONES)
+    planned = [change.id for change in plan.changes]
+    there = {notebook.id for notebook in lab.notebooks if notebook.status is Status.STOPPED}
+    assert len(planned) == len(set(planned))
+    assert set(planned) == there
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param("kind: empty-page", marks=pytest.mark.row(40)),
+        pytest.param("kind: empty-page, times: 1", marks=pytest.mark.row(40)),
+        pytest.param("kind: repeated-page", marks=pytest.mark.row(41)),
+        pytest.param("kind: repeated-page, times: 1", marks=pytest.mark.row(41)),
+    ],
+)
+async def test_a_list_that_does_not_come_to_its_end_gets_no_plan(world: MakeLab, fault: str) -> None:
+    lab = await world(stopped=130, faults=load_faults(f"[{{{fault}}}]"))
+    with pytest.RaisesGroup(CallError, flatten_subgroups=True) as caught:
+        await lab.plan()
+    (error,) = caught.value.exceptions
+    assert isinstance(error, CallError)
+    assert error.meaning is Meaning.ODD
+    assert len(lab.cloud.log) < 200

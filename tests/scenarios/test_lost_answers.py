@@ -47,6 +47,7 @@ FAULTS: dict[str, tuple[bool, Callable[[Match, int], Fault]]] = {
 }
 
 
+@pytest.mark.row(3, 4, 8, 11, 12)
 @pytest.mark.parametrize("step", WRITES)
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_write_without_an_answer_is_applied_once(world: MakeLab, step: str, fault: str) -> None:
@@ -62,6 +63,7 @@ async def test_a_write_without_an_answer_is_applied_once(world: MakeLab, step: s
         assert "ShowNotebook" in [record.operation for record in run.log[first:second]]
 
 
+@pytest.mark.row(11, 12)
 @pytest.mark.parametrize("applied", [True, False])
 async def test_every_write_of_a_small_fleet_may_lose_its_answer(world: MakeLab, applied: bool) -> None:
     faults = [LostAnswer(match=Match(operation=one), times=4, applied=applied) for one in WRITES.values()]
@@ -85,6 +87,7 @@ async def test_reads_are_simply_tried_again(world: MakeLab, operation: Operation
     assert (run.outcomes, run.calls()) == (["changed"], ["stop", "put", "start"])
 
 
+@pytest.mark.row(6)
 async def test_a_cloud_that_never_answers_stops_is_given_up_with_everything_running(world: MakeLab) -> None:
     lost = LostAnswer(match=Match(operation=Operation.STOP_NOTEBOOK), applied=False)
     lab = await world(running=1, faults=[lost])

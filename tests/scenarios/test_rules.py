@@ -157,6 +157,7 @@ async def test_auto_stop_that_cannot_be_switched_off_again_is_72_hours_and_a_not
     assert run.calls(applied=True) == ["stop", "put", "start"]
 
 
+@pytest.mark.row(31)
 @pytest.mark.parametrize("missing", [400, 404])
 @pytest.mark.parametrize("deleted", ["gone", "listed"])
 @pytest.mark.parametrize("moment", ["before", "StopNotebook", "StartNotebook"])
@@ -180,6 +181,7 @@ async def test_a_deleted_notebook_is_gone_in_whatever_words(
     assert run.report.debts == ()
 
 
+@pytest.mark.row(34)
 @pytest.mark.parametrize("start_failed", ["stopped", "stuck"])
 async def test_a_notebook_stuck_after_a_failed_start_harms_no_other(
     world: MakeLab, start_failed: str
@@ -196,6 +198,7 @@ async def test_a_notebook_stuck_after_a_failed_start_harms_no_other(
     assert run.findings(first) == []
 
 
+@pytest.mark.row(40)
 async def test_a_list_that_reorders_itself_while_it_is_read_loses_nobody(world: MakeLab) -> None:
     lab = await world(running=8, stopped=50, rules=Rules(list_order="update_at"))
     run = await lab.go()

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fleet.core.errors import Exit
+from fleet.core.pace import Rate
 from fleet.simulator.audit import is_write
-from fleet.simulator.faults import Match, Throttled
+from fleet.simulator.faults import Match, Throttled, load_faults
 from fleet.simulator.throttle import Limit
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.looptime
 
 
+@pytest.mark.row(1, 2)
 async def test_a_storm_of_429_teaches_the_limit_and_fails_nothing(world: MakeLab) -> None:
     storm = Throttled(match=Match(method="PUT"), times=12, limit=30, seconds=60)
     lab = await world(running=4, faults=[storm])
@@ -28,6 +30,7 @@ async def test_a_storm_of_429_teaches_the_limit_and_fails_nothing(world: MakeLab
     assert run.findings() == []
 
 
+@pytest.mark.row(2)
 async def test_a_limit_below_the_configured_rate_is_kept_once_it_is_known(world: MakeLab) -> None:
     lab = await world(running=6, throttle=[Limit(limit=6, seconds=60, calls="writes")])
     run = await lab.go()
@@ -41,8 +44,33 @@ async def test_a_limit_below_the_configured_rate_is_kept_once_it_is_known(world:
     assert any("keeping to 6/min by policy user" in text for text in run.report.limits.values())
 
 
+@pytest.mark.row(1)
 async def test_a_refusal_without_a_usable_limit_slows_down(world: MakeLab) -> None:
     lab = await world(stopped=3, faults=[Throttled(match=Match(method="PUT"), times=4, limit=999_999)])
     run = await lab.go()
     assert (run.outcomes, run.report.exit) == (["changed"] * 3, Exit.DONE)
     assert any("slowed down to a request every" in text for text in run.report.limits.values())
+
+
+@pytest.mark.row(1)
+@pytest.mark.parametrize(
+    ("fault", "pause"),
+    [
+        ("retry_after: 120", 120.0),
+        ("text: false, retry_after: 120", 120.0),
+        ("text: false", 0.0),
+        ("retry_after: 3600", 0.0),
+    ],
+)
+async def test_a_hint_how_long_to_wait_is_kept_and_no_change_is_lost(
+    world: MakeLab, fault: str, pause: float
+) -> None:
+    faults = load_faults(f"[{{kind: throttle, match: {{method: PUT}}, times: 1, {fault}}}]")
+    lab = await world(stopped=3, rate=Rate(20, 60.0), faults=faults)
+    run = await lab.go()
+    assert (run.outcomes, run.report.exit, run.findings()) == (["changed"] * 3, Exit.DONE, [])
+    (refused,) = [record.at for record in run.log if record.status == 429]
+    last = max(record.at for record in run.log if is_write(record))
+    assert refused < last
+    assert not [one for one in run.log if is_write(one) and refused + 1.0 < one.at < refused + pause]
+    assert run.calls(applied=True) == ["put"] * 3

@@ -115,6 +115,7 @@ def test_a_profile_file_named_by_the_environment_must_exist(machine: Any, tmp_pa
     assert credential(machine).access_key == "named-ak"
 
 
+@pytest.mark.security("credentials")
 def test_a_profile_file_that_others_may_read_is_refused(machine: Any) -> None:
     machine.scope()
     path = machine.profile(ini("ini"), mode=0o640)
@@ -133,6 +134,7 @@ def test_a_password_and_a_token_are_credentials_too(machine: Any) -> None:
     assert credential(machine) == TokenGiven("t")
 
 
+@pytest.mark.security("credentials")
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o660, 0o644])
 def test_a_secret_in_a_file_that_others_may_touch_is_refused_with_the_remedy(machine: Any, mode: int) -> None:
     machine.scope('credentials = "c"', TOKEN, mode=mode)
@@ -190,6 +192,7 @@ def test_secret_values_are_the_secrets_and_nothing_else() -> None:
 AKSK = '[credentials.c]\nkind = "aksk"\n'
 
 
+@pytest.mark.security("secrets")
 @pytest.mark.parametrize(
     ("extra", "table"),
     [
@@ -221,6 +224,7 @@ def test_no_wrong_file_makes_a_secret_appear(machine: Any, extra: str, table: st
     assert_silent(machine)
 
 
+@pytest.mark.security("secrets")
 @pytest.mark.parametrize(
     "text",
     [
@@ -239,12 +243,14 @@ def test_no_wrong_profile_file_makes_a_secret_appear(machine: Any, text: str) ->
     assert_silent(machine)
 
 
+@pytest.mark.security("secrets")
 def test_the_validation_error_itself_hides_its_input() -> None:
     with pytest.raises(ValidationError) as caught:
         TokenTable.model_validate({"kind": "token", "token": [CANARY]})
     assert CANARY not in f"{caught.value} {caught.value!r}"
 
 
+@pytest.mark.security("secrets", "credentials")
 def test_nothing_that_is_loaded_shows_a_secret(machine: Any) -> None:
     table = AKSK + f'access_key = "a"\nsecret_key = "{CANARY}"\nsecurity_token = "{CANARY}"'
     machine.environ |= {"X": CANARY}

@@ -60,6 +60,7 @@ def test_links_in_a_circle_are_refused(machine: Any) -> None:
     assert refusal(machine).startswith("fleet.toml: ")
 
 
+@pytest.mark.security("input")
 def test_a_fifo_is_refused_and_never_waited_for(machine: Any) -> None:
     os.mkfifo(machine.cwd / "fleet.toml")
     assert refusal(machine) == "fleet.toml: not a regular file"
@@ -229,6 +230,7 @@ def test_a_wrong_file_is_one_line_with_place_and_remedy(
     assert "\n" not in text
 
 
+@pytest.mark.security("ids")
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
@@ -266,6 +268,7 @@ def test_bytes_that_are_no_utf8_are_refused_and_a_byte_order_mark_is_not(machine
     assert refusal(machine) == "fleet.toml: not UTF-8 text (byte 18)"
 
 
+@pytest.mark.security("input")
 def test_an_enormous_file_is_refused(machine: Any) -> None:
     machine.write("#" * (1 << 21))
     assert refusal(machine) == "fleet.toml: larger than 1 MiB"
@@ -288,6 +291,7 @@ def test_an_origin_is_taken(text: str) -> None:
     assert origin(text + "/") == text
 
 
+@pytest.mark.security("endpoint")
 @pytest.mark.parametrize(
     "text",
     [
@@ -316,6 +320,7 @@ def test_anything_else_is_no_origin(text: str) -> None:
         origin(text)
 
 
+@pytest.mark.security("endpoint")
 @given(st.text(max_size=30), st.sampled_from(["https://", "http://", ""]))
 def test_an_origin_never_holds_more_than_scheme_host_and_port(text: str, scheme: str) -> None:
     try:

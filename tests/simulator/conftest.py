@@ -1,14 +1,21 @@
-"""A seeded cloud and a caller with a valid token, without any socket."""
+"""A seeded cloud and a caller with a valid token, without any socket and over a real one."""
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 import pytest
 
+from fleet.simulator.app import serve
 from fleet.simulator.cloud import Cloud
+from fleet.simulator.faults import load_faults
 from fleet.simulator.messages import Request
 from fleet.simulator.seed import make_cloud
 from fleet.simulator.states import Status
@@ -43,7 +50,7 @@ def caller_of() -> Callable[[Cloud], Ask]:
             sent = b"" if body is None else json.dumps(body).encode()
             headers = {"x-auth-token": token}
             reply = cloud.handle(Request(method, f"/v1/{project}/{path}", query, headers, sent), at)
-            return reply.status, None if reply.dropped else json.loads(reply.body or b"{}")
+            return reply.status, None if not reply.answered else json.loads(reply.body or b"{}")
 
         return ask
 
@@ -95,3 +102,84 @@ def plain() -> Callable[[Cloud, Status], Notebook]:
         return row
 
     return make
+
+
+@dataclass(frozen=True)
+class Site:
+    """A served cloud with one project, whose clock is the loop's, and a caller with a valid token."""
+
+    cloud: Cloud
+    port: int
+    token: str
+    session: aiohttp.ClientSession
+    lines: io.StringIO  # the served request log
+
+    @property
+    def project(self) -> str:
+        return self.cloud.identity.projects[0].id
+
+    def row(self, status: Status) -> Notebook:
+        """The first notebook in this status, in the order of the list."""
+        rows = self.cloud.world.rows(self.project, "NOTEBOOK", "0", "")
+        return next(row for row in rows if row.status is status)
+
+    def seconds(self) -> float:
+        """Since the cloud was made."""
+        return asyncio.get_running_loop().time()
+
+    async def ask(
+        self, method: str, path: str, body: object = None, *, token: str = ""
+    ) -> tuple[int, Any, Mapping[str, str]]:
+        """Status, JSON (or text where it is none) and headers; redirects are not followed."""
+        url = f"http://127.0.0.1:{self.port}/v1/{self.project}/{path}"
+        async with self.session.request(
+            method,
+            url,
+            json=body,
+            headers={"X-Auth-Token": token or self.token},
+            allow_redirects=False,
+        ) as response:
+            sent = await response.read()
+            try:
+                return response.status, json.loads(sent or b"{}"), response.headers
+            except (ValueError, RecursionError):
+                return response.status, sent.decode(), response.headers
+
+    @asynccontextmanager
+    async def open(self, method: str, path: str) -> AsyncIterator[asyncio.StreamReader]:
+        """A bare connection with the request sent, to see the answer byte by byte."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        lines = (
+            f"{method} /v1/{self.project}/{path} HTTP/1.1",
+            "Host: 127.0.0.1",
+            f"X-Auth-Token: {self.token}",
+            "Content-Length: 0",
+        )
+        writer.write("".join(f"{line}\r\n" for line in (*lines, "")).encode())
+        try:
+            yield reader
+        finally:
+            writer.close()
+
+
+MakeSite = Callable[..., Awaitable[Site]]
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[MakeSite]:
+    """Serves a cloud with the faults of a YAML text: ``await site("- {kind: drip, seconds: 9}")``."""
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
+
+        async def make(faults: str = "", *, notebooks: int = 40, seed: int = 9, **options: Any) -> Site:
+            clock = asyncio.get_running_loop().time
+            options = {"projects": 1, "lease_hours": (100.0, 200.0), "token_seconds": 1e9, **options}
+            wrong = load_faults(faults)
+            cloud = make_cloud(notebooks=notebooks, seed=seed, now=NOW + clock(), faults=wrong, **options)
+            lines = io.StringIO()
+            served = serve(cloud, clock=lambda: NOW + clock(), request_log=lines)
+            url = await stack.enter_async_context(served)
+            token, _ = cloud.access.issue_token(cloud.identity.projects[0].id, NOW + clock())
+            return Site(cloud, int(url.rpartition(":")[2]), token, session, lines)
+
+        yield make

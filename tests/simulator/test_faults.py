@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import re
+import typing
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from fleet.simulator import faults
 from fleet.simulator.cloud import Cloud
 from fleet.simulator.documents import DocumentError
 from fleet.simulator.faults import (
+    Bomb,
     FailingStart,
     Fault,
     FaultPlan,
     LostAnswer,
     Match,
+    Occasion,
     ServerError,
     SlowAnswer,
     SlowStart,
@@ -22,6 +30,7 @@ from fleet.simulator.faults import (
     Throttled,
     load_faults,
 )
+from fleet.simulator.messages import Request
 from fleet.simulator.routing import Operation
 from fleet.simulator.rules import Rules, load_rules
 from fleet.simulator.seed import make_cloud
@@ -37,8 +46,8 @@ Scene = Callable[[Sequence[Fault]], tuple[Cloud, Ask, Notebook]]
 def scene(caller_of: Callable[[Cloud], Ask], plain: Plain, now: float) -> Scene:
     """A cloud with these faults, its caller, and a stopped notebook."""
 
-    def make(faults: Sequence[Fault]) -> tuple[Cloud, Ask, Notebook]:
-        cloud = make_cloud(notebooks=40, seed=9, now=now, projects=1, faults=faults)
+    def make(wrong: Sequence[Fault]) -> tuple[Cloud, Ask, Notebook]:
+        cloud = make_cloud(notebooks=40, seed=9, now=now, projects=1, faults=wrong)
         return cloud, caller_of(cloud), plain(cloud, Status.STOPPED)
 
     return make
@@ -127,7 +136,7 @@ def test_sold_out_flavors_can_neither_be_switched_to_nor_started_on(scene: Scene
 
 def test_slow_answers_add_up_and_are_applied_at_once(now: float) -> None:
     plan = FaultPlan([SlowAnswer(seconds=5), SlowAnswer(seconds=2)], seed=1, started_at=now)
-    verdict = plan.verdict(Operation.UPDATE_NOTEBOOK, "PUT", None, now)
+    verdict = plan.verdict(Occasion(Operation.UPDATE_NOTEBOOK, "PUT", None), now)
     assert (verdict.applies, verdict.delay) == (True, 7)
 
 
@@ -150,8 +159,8 @@ def test_a_fault_hits_what_it_matches(scene: Scene, match: Match, hits: bool) ->
 
 def test_a_notebook_can_be_matched_by_id(caller_of: Callable[[Cloud], Ask], now: float) -> None:
     ids = list(make_cloud(notebooks=40, seed=9, now=now, projects=1).world.notebooks)
-    faults = [ServerError(match=Match(notebook=ids[0]))]
-    ask = caller_of(make_cloud(notebooks=40, seed=9, now=now, projects=1, faults=faults))
+    wrong = [ServerError(match=Match(notebook=ids[0]))]
+    ask = caller_of(make_cloud(notebooks=40, seed=9, now=now, projects=1, faults=wrong))
     assert [ask("GET", f"notebooks/{row_id}")[0] for row_id in ids[:2]] == [500, 200]
 
 
@@ -174,29 +183,68 @@ def test_probability_is_seeded(scene: Scene) -> None:
     assert strikes() == once
 
 
-def test_the_documented_example_loads() -> None:
-    faults = load_faults(
-        """
-        - {kind: throttle, match: {method: PUT}, times: 5, limit: 60, seconds: 60}
-        - {kind: server-error, match: {operation: UpdateNotebook}, status: 502, applied: true}
-        - {kind: lost-answer, match: {operation: StopNotebook}, probability: 0.1, applied: false}
-        - {kind: slow-answer, match: {method: GET}, seconds: 5}
-        - {kind: slow-start, match: {notebook: "lab-*"}, seconds: 600}
-        - {kind: failing-start, times: 1, reason: "pull image failed"}
-        - {kind: sold-out, flavor: "modelarts.vm.gpu.*", after: 60, until: 600}
-        """
-    )
-    assert [fault.kind for fault in faults] == [
-        "throttle",
-        "server-error",
-        "lost-answer",
-        "slow-answer",
-        "slow-start",
-        "failing-start",
-        "sold-out",
-    ]
-    assert faults[1] == ServerError(match=PUTS, status=502, applied=True)
+DOCUMENTED = "\n".join(re.findall(r"^    (- \{.*)$", faults.__doc__ or "", re.MULTILINE))
+
+
+def test_every_kind_is_documented_and_the_examples_load() -> None:
+    loaded = load_faults(DOCUMENTED)
+    assert len(loaded) == DOCUMENTED.count("\n") + 1
+    assert {type(fault) for fault in loaded} == set(typing.get_args(Fault))
+    assert loaded[2] == ServerError(match=PUTS, status=502, applied=True)
+    assert len({fault.kind for fault in loaded}) == len(typing.get_args(Fault))
     assert load_faults("") == ()
+
+
+LIGHT = [fault for fault in load_faults(DOCUMENTED) if not isinstance(fault, Bomb)]
+CALLS = (
+    ("GET", "notebooks/all?limit=10"),
+    ("GET", "notebooks/all?limit=10&offset=10"),
+    ("GET", "notebooks?limit=10&offset=10&status=RUNNING"),
+    ("GET", "notebooks/{}"),
+    ("PUT", "notebooks/{}"),
+    ("POST", "notebooks/{}/start"),
+    ("POST", "notebooks/{}/stop"),
+    ("DELETE", "notebooks/{}"),
+    ("GET", "notebooks/{}/flavors"),
+    ("GET", "images/{}"),
+    ("GET", "nowhere"),
+)
+STEPS = st.lists(
+    st.tuples(st.sampled_from(CALLS), st.integers(0, 4), st.sampled_from([0.0, 1.0, 40.0, 300.0, 4000.0])),
+    max_size=25,
+)
+
+
+def history(
+    wrong: Sequence[Fault], steps: Sequence[tuple[tuple[str, str], int, float]], seed: int
+) -> list[str]:
+    """The log of a cloud with these faults and calls, each so many seconds after the one before."""
+    at = 1_764_000_000.0
+    cloud = make_cloud(notebooks=30, seed=seed, now=at, projects=1, faults=wrong)
+    token, _ = cloud.access.issue_token(cloud.identity.projects[0].id, at)
+    rows = list(cloud.world.notebooks)
+    for (method, path), index, wait in steps:
+        at += wait
+        address, _, query = f"/v1/{cloud.identity.projects[0].id}/{path}".format(rows[index]).partition("?")
+        reply = cloud.handle(Request(method, address, query, {"x-auth-token": token}, b"{}"), at)
+        assert isinstance(reply.status, int)
+    return [record.to_line() for record in cloud.log]
+
+
+@settings(max_examples=60)
+@given(wrong=st.lists(st.sampled_from(LIGHT), max_size=6), steps=STEPS)
+def test_any_faults_at_once_break_nothing_and_are_the_same_every_time(
+    wrong: list[Fault], steps: list[tuple[tuple[str, str], int, float]]
+) -> None:
+    assert history(wrong, steps, seed=4) == history(wrong, steps, seed=4)
+
+
+def test_another_seed_gives_other_strokes() -> None:
+    wrong = load_faults("- {kind: server-error, probability: 0.5}")
+    steps = [(CALLS[0], 0, 1.0)] * 40
+    codes = {seed: [json.loads(line)["status"] for line in history(wrong, steps, seed)] for seed in (4, 5)}
+    assert codes[4] != codes[5]
+    assert {200, 500} == set(codes[4])
 
 
 @pytest.mark.parametrize(
@@ -211,7 +259,27 @@ def test_the_documented_example_loads() -> None:
         ("- {kind: slow-start, seconds: soon}", ["seconds", "number"]),
         ("- {kind: lost-answer, probability: 2}", ["probability", "1"]),
         ("- {kind: lost-answer, times: 0}", ["times"]),
-        ("- {kind: lost-answer, match: {operation: Updatenotebook}}", ["operation"]),
+        ("- {kind: lost-answer, match: {operation: Updatenotebook}}", ["operation", "mean 'UpdateNotebook'"]),
+        ("- {kind: rest}", ["item 1", "'rest'", "did you mean 'reset'?"]),
+        ("- {kind: skewed-clok, seconds: 3}", ["'skewed-clok'", "did you mean 'skewed-clock'?"]),
+        ("- {kind: volcano}", ["'volcano'", "known are", "'"]),
+        ("- {kind: freeze, secnds: 3}", ["item 1", "unknown key 'secnds'", "did you mean 'seconds'?"]),
+        ("- {kind: reset, aplied: true}", ["unknown key 'aplied'", "did you mean 'applied'?"]),
+        ("- {kind: reset, chunkd: true}", ["unknown key 'chunkd'"]),
+        ("- {kind: tokens-expire, until: 3}", ["unknown key 'until'"]),
+        ("- {kind: person, does: [strat]}", ["does", "did you mean 'start'?"]),
+        ("- {kind: person, does: []}", ["does", "at least 1"]),
+        ("- {kind: person, does: [update]}", ["set", "goes with update"]),
+        ("- {kind: person, does: [stop], set: {name: x}}", ["set", "goes with update"]),
+        ("- {kind: freeze, match: {operation: StopNotebook}}", ["match.operation goes with call"]),
+        ("- {kind: error, match: {calls: writes}}", ["match.calls goes with call"]),
+        ("- {kind: error, until: 9}", ["until goes with call"]),
+        ("- {kind: person, does: [stop], wait: 9}", ["wait goes with call"]),
+        ("- {kind: stuck, status: STOPING}", ["status", "did you mean 'STOPPING'?"]),
+        ("- {kind: redirect}", ["item 1", "to"]),
+        ('- {kind: redirect, to: "http://x/\\r\\nSet-Cookie: a"}', ["to", "pattern"]),
+        ("- {kind: bomb, megabytes: 0}", ["megabytes", "greater than 0"]),
+        ("- {kind: odd-answer, body: nul}", ["body", "did you mean 'null'?"]),
         ("kind: throttle", ["list"]),
         ("- {kind: throttle, kind: sold-out}", ["written twice", "line 1"]),
         ("- {kind: [}", ["not valid YAML", "line 1"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -53,10 +54,16 @@ class Storm:
     before: Snapshot | None = None
     after: Snapshot | None = None
     events: list[Event] = field(default_factory=list)
-    runs: int = 0
+    began: list[int] = field(default_factory=list)  # for each process, the length of the cloud's log then
     deaths: int = 0
     acts: list[str] = field(default_factory=list)
     touched: set[str] = field(default_factory=set)
+    by_hand: set[str] = field(default_factory=set)  # request ids of what others sent
+
+    @property
+    def runs(self) -> int:
+        """How many processes have worked on the plan."""
+        return len(self.began)
 
     @property
     def calm(self) -> bool:
@@ -106,8 +113,13 @@ def brew(seed: int) -> Storm:
         rules=rules,
         faults=load_faults(_yaml_of_faults(draw)),
     )
+    return Storm(seed, draw, cloud, scopes(cloud, lambda: draw.choice((2.0, 10.0))))
+
+
+def scopes(cloud: Cloud, poll: Callable[[], float]) -> list[ScopeSpec]:
+    """A scope for each project of the cloud; `poll` gives its seconds between list polls."""
     identity = cloud.identity
-    specs = [
+    return [
         ScopeSpec(
             name=f"lab-{number}",
             region=identity.region,
@@ -116,11 +128,10 @@ def brew(seed: int) -> Storm:
             iam_endpoint="http://cloud.test",
             credential=AkSkKeys(identity.access_key, identity.secret_key),
             rate=RATE,
-            poll=draw.choice((2.0, 10.0)),
+            poll=poll(),
         )
         for number, project in enumerate(identity.projects)
     ]
-    return Storm(seed, draw, cloud, specs)
 
 
 def _yaml_of_rules(draw: Random) -> str:

@@ -20,41 +20,48 @@ class Death(BaseException):
 
 
 class Journal:
-    """A journal in memory with the promise of the real one: what was noted is kept by the next commit."""
+    """A journal in memory with the promise of the real one: what was noted is kept by the next commit.
 
-    def __init__(self, kept: Sequence[Event], dies_at: int | None, survives: bool) -> None:
+    The process dies at write number `dies_at`, be it a commit or a note. Either everything up to that write
+    `survives`, or nothing after the last commit.
+    """
+
+    def __init__(self, kept: Sequence[Event], dies_at: int | None = None, survives: bool = False) -> None:
         self.kept = list(kept)
+        self.writes = 0
         self._noted: list[Event] = []
-        self._commits = 0
         self._dies_at = dies_at
         self._survives = survives
         self._dead = False
 
     async def commit(self, event: Event) -> None:
         """Keeps the event, or dies just before or just after doing so."""
-        self._die_if_dead()
-        self._commits += 1
-        dies = self._commits == self._dies_at
-        if not dies or self._survives:
-            self.kept += [*self._noted, event]
-            self._noted.clear()
-        if dies:
-            self._dead = True
-            raise Death
+        self._take(event)
+        self._keep()
 
     def note(self, event: Event) -> None:
         """Keeps the event with the next commit."""
-        self._die_if_dead()
-        self._noted.append(event)
+        self._take(event)
 
     def close(self) -> None:
         """An orderly end keeps everything."""
         if not self._dead:
-            self.kept += self._noted
+            self._keep()
 
-    def _die_if_dead(self) -> None:
+    def _take(self, event: Event) -> None:
         if self._dead:
             raise Death
+        self.writes += 1
+        self._noted.append(event)
+        if self.writes == self._dies_at:
+            self._dead = True
+            if self._survives:
+                self._keep()
+            raise Death
+
+    def _keep(self) -> None:
+        self.kept += self._noted
+        self._noted.clear()
 
 
 class Wire:
@@ -70,14 +77,18 @@ class Wire:
     ) -> Response:
         """As the transport over aiohttp does it."""
         await leaving()
-        await asyncio.sleep(self._draw.uniform(0.001, 0.04))
         asked = messages.Request(request.method, request.path, request.query, headers, request.body)
+        try:
+            await asyncio.sleep(self._draw.uniform(0.001, 0.04))
+        except asyncio.CancelledError:  # what has left arrives, although nobody waits for the answer
+            self._cloud.handle(asked, wall())
+            raise
         reply = self._cloud.handle(asked, wall())
         if reply.delay >= within:
             await asyncio.sleep(within)
             raise CallError(Meaning.LOST, "timed out")
         await asyncio.sleep(reply.delay + self._draw.uniform(0.001, 0.04))
-        if reply.dropped:
+        if not reply.answered:
             raise CallError(Meaning.LOST, "connection closed")
         named = {name.lower(): value for name, value in reply.headers.items()}
         return Response(reply.status, named, reply.body, self._site.host)

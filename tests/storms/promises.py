@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
+from fleet.core.errors import Exit
 from fleet.core.events import Outcome, RunEnd
-from fleet.core.fold import Row
+from fleet.core.fold import Row, exit_code
 from fleet.core.notebook import Status as SeenStatus
 from fleet.core.plan import Change
-from fleet.simulator.audit import is_read, is_write, worst_window
+from fleet.simulator.audit import audit, is_read, is_write, worst_window
 from fleet.simulator.records import Record
 from fleet.simulator.states import Status
 from tests.storms.brew import EPOCH, RATE, Storm
@@ -19,9 +21,77 @@ def complaints(storm: Storm) -> Iterator[str]:
     """Every promise that was broken, judged on the cloud's own log and state."""
     yield from _rows(storm)
     yield from _sends(storm)
+    yield from _first_looks(storm)
     yield from _ends(storm)
     yield from _whitelists(storm)
     yield from _pace(storm)
+
+
+def broken_by_death(storm: Storm, unbroken: Storm) -> Iterator[str]:
+    """What is not as in a run that nothing disturbed: the fleet, the writes that led there, the rows."""
+    yield from _left_otherwise(storm, unbroken)
+    yield from _sent_otherwise(storm, unbroken)
+    yield from _debts_wait(storm)
+    rows = storm.state.rows()
+    if storm.state.end is not RunEnd.FINISHED or exit_code(rows, storm.state.end) is not Exit.DONE:
+        yield f"ended as {storm.state.end}: {storm.state.reason}"
+    yield from (
+        f"{row.id} ({row.outcome}: {row.reason})" for row in rows if row.outcome is not Outcome.CHANGED
+    )
+
+
+def _left_otherwise(storm: Storm, unbroken: Storm) -> Iterator[str]:
+    assert storm.plan is not None
+    assert storm.before is not None
+    assert storm.after is not None
+    assert unbroken.after is not None
+    planned = {change.id: list(change.after) for change in storm.plan.changes}
+    for finding in audit(storm.before, storm.after, storm.cloud.log, planned):
+        yield f"{finding.notebook}: {finding.what}: {finding.detail}"
+    for notebook_id, wanted in unbroken.after.notebooks.items():
+        found = storm.after.notebooks[notebook_id]
+        for name in ("status", "fields", "lease_type", "lease_enabled"):
+            if getattr(found, name) != getattr(wanted, name):
+                yield f"{notebook_id}: {name} is {getattr(found, name)}, not {getattr(wanted, name)}"
+
+
+def _sent_otherwise(storm: Storm, unbroken: Storm) -> Iterator[str]:
+    assert storm.after is not None
+    for notebook_id in storm.after.notebooks:
+        sent, wanted = writes(storm, notebook_id), writes(unbroken, notebook_id)
+        if sent != wanted:
+            yield f"{notebook_id}: got {sent}, not {wanted}"
+
+
+def writes(storm: Storm, notebook_id: str) -> list[tuple[str, Any]]:
+    """What we sent to the notebook, refused or not: operations and bodies."""
+    return [
+        (record.operation, record.body)
+        for record in storm.cloud.log
+        if record.notebook == notebook_id and _is_ours(storm, record)
+    ]
+
+
+def _debts_wait(storm: Storm) -> Iterator[str]:
+    """A process that finds notebooks left stopped brings them home before it stops another one."""
+    for number, since in enumerate(storm.began, start=1):
+        owed = _stopped_by_us(storm, storm.cloud.log[:since])
+        until = storm.began[number] if number < len(storm.began) else None
+        for record in storm.cloud.log[since:until]:
+            if record.operation == "StartNotebook" and record.applied:
+                owed.discard(record.notebook)
+            elif record.operation == "StopNotebook" and owed - {record.notebook}:
+                yield f"{record.notebook}: stopped by process {number} before {', '.join(owed)} came home"
+
+
+def _stopped_by_us(storm: Storm, log: Sequence[Record]) -> set[str]:
+    owed: set[str] = set()
+    for record in log:
+        if record.applied and record.operation == "StopNotebook":
+            owed.add(record.notebook)
+        elif record.applied and record.operation == "StartNotebook":
+            owed.discard(record.notebook)
+    return owed
 
 
 def _rows(storm: Storm) -> Iterator[str]:
@@ -72,6 +142,29 @@ def _resends(records: Sequence[Record]) -> Iterator[str]:
                 when = f"{record.at - EPOCH:.1f} s repeats one of {sent.at - EPOCH:.1f} s"
                 yield f"{record.operation} at {when}"
             sent = None if record.answered and 400 <= record.status < 500 else record
+
+
+def _first_looks(storm: Storm) -> Iterator[str]:
+    """No process writes to a notebook that it has not seen."""
+    assert storm.before is not None
+    for number, log in enumerate(_logs(storm), start=1):
+        seen: set[str] = set()
+        for record in log:
+            if is_read(record) and record.answered and record.status == 200:
+                listed = record.operation == "ListAllNotebooks"
+                seen |= set(storm.before.notebooks) if listed else {record.notebook}
+            elif _is_ours(storm, record) and record.notebook not in seen:
+                yield f"{record.notebook}: {record.operation} by process {number} without a look"
+
+
+def _logs(storm: Storm) -> Iterator[Sequence[Record]]:
+    """The cloud's log, process by process."""
+    for since, until in pairwise([*storm.began, len(storm.cloud.log)]):
+        yield storm.cloud.log[since:until]
+
+
+def _is_ours(storm: Storm, record: Record) -> bool:
+    return is_write(record) and record.request_id not in storm.by_hand
 
 
 def _ends(storm: Storm) -> Iterator[str]:

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 import time
-from typing import Any
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
 
 import looptime
 
@@ -23,12 +25,15 @@ from fleet.core.events import RunEnd
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan
 from fleet.engine.tape import Tape
-from fleet.service.planning import make_plan
+from fleet.service.planning import Order, make_plan
 from fleet.simulator import messages
 from fleet.simulator.audit import is_write, snapshot
+from fleet.simulator.world import Notebook
 from tests.storms.brew import CALM_AFTER, CLOCK, EPOCH, HOUR, Storm, brew, order, wall
 from tests.storms.process import Death, Journal, Wire
 from tests.storms.promises import complaints
+
+T = TypeVar("T")
 
 MOST_RUNS = 12  # resumes after which a run that is not over counts as stuck
 
@@ -36,21 +41,25 @@ MOST_RUNS = 12  # resumes after which a run that is not over counts as stuck
 async def weather(seed: int) -> Storm:
     """The whole storm of a seed, from plan to calm."""
     storm = brew(seed)
-    async with _connected(storm) as clouds:
-        storm.plan = await make_plan(order(storm), storm.specs, clouds, wall())
-    storm.before = snapshot(storm.cloud, wall())
+    await plan(storm, order(storm))
     people = asyncio.create_task(_people(storm))
     before: list[str] = []
     while storm.runs < MOST_RUNS and before != (now := storm.outcomes):
         before = now if storm.calm else []
-        storm.runs += 1
-        await _run(storm)
+        await _process_in_the_storm(storm)
         if storm.runs >= 3:  # calm weather: from now on a run that gets no further is the last
             await _sleep_until(CALM_AFTER + 1.0)
     people.cancel()
     await _sleep_until(CALM_AFTER + 2 * HOUR)
     storm.after = snapshot(storm.cloud, wall())
     return storm
+
+
+async def plan(storm: Storm, order: Order) -> None:
+    """Plans the order, and remembers the fleet as it was then."""
+    async with _connected(storm) as clouds:
+        storm.plan = await make_plan(order, storm.specs, clouds, wall())
+    storm.before = snapshot(storm.cloud, wall())
 
 
 def _connected(storm: Storm) -> Any:
@@ -63,17 +72,27 @@ def _connected(storm: Storm) -> Any:
     )
 
 
-async def _run(storm: Storm) -> None:
-    """One process: it applies or resumes, and may die on the way."""
+async def _process_in_the_storm(storm: Storm) -> None:
+    """One process, which may die or be interrupted as long as the weather is bad."""
+    stormy = asyncio.get_running_loop().time() < CALM_AFTER and storm.runs < 2
+    dies_at = storm.draw.randint(1, 120) if stormy and storm.draw.random() < 0.6 else None
+    survives = storm.draw.random() < 0.5
+    interrupt = storm.draw.uniform(1, 300) if stormy and storm.draw.random() < 0.2 else None
+    await process(storm, Journal(storm.events, dies_at, survives), interrupt)
+
+
+async def process(storm: Storm, journal: Journal, interrupt: float | None = None) -> bool:
+    """One process that applies or resumes; returns whether it lived to the end.
+
+    After `interrupt` seconds it is told to let nothing new start.
+    """
     assert storm.plan is not None
-    stormy = asyncio.get_running_loop().time() < CALM_AFTER and storm.runs < 3
-    dies_at = storm.draw.randint(1, 40) if stormy and storm.draw.random() < 0.6 else None
-    journal = Journal(storm.events, dies_at, survives=storm.draw.random() < 0.5)
+    storm.began.append(len(storm.cloud.log))
+    deaths = storm.deaths
     past = storm.state.lives() if storm.events else None
     control = Control()
     tape = Tape(journal, [control.observe])
     polls = {spec.name: spec.poll for spec in storm.specs}
-    interrupt = storm.draw.uniform(1, 300) if stormy and storm.draw.random() < 0.2 else None
     try:
         async with _connected(storm) as clouds:
             if interrupt is not None:
@@ -88,6 +107,7 @@ async def _run(storm: Storm) -> None:
         storm.deaths += 1
     journal.close()
     storm.events = journal.kept
+    return storm.deaths == deaths
 
 
 async def _people(storm: Storm) -> None:
@@ -100,23 +120,28 @@ async def _people(storm: Storm) -> None:
         row = storm.draw.choice(rows)
         act = storm.draw.choice(("rename", "describe", "stop", "start", "delete"))
         storm.acts.append(f"{wall() - EPOCH:.0f} s: somebody does {act} on {row.id}")
-        storm.touched.add(row.id)
-        _act(storm, row.project, row.id, act)
+        interfere(storm, row, *_ACTS[act])
 
 
-def _act(storm: Storm, project: str, notebook: str, act: str) -> None:
-    token, _ = storm.cloud.access.issue_token(project, wall())
-    method, path, body = {
-        "rename": ("PUT", "", b'{"name": "mine"}'),
-        "describe": ("PUT", "", b'{"description": "mine"}'),
-        "stop": ("POST", "/stop", b""),
-        "start": ("POST", "/start", b""),
-        "delete": ("DELETE", "", b""),
-    }[act]
-    asked = messages.Request(
-        method, f"/v1/{project}/notebooks/{notebook}{path}", "", {"x-auth-token": token}, body, "10.0.0.1"
-    )
-    storm.cloud.handle(asked, wall())
+_ACTS = {
+    "rename": ("PUT", "", {"name": "mine"}),
+    "describe": ("PUT", "", {"description": "mine"}),
+    "stop": ("POST", "/stop", {}),
+    "start": ("POST", "/start", {}),
+    "delete": ("DELETE", "", {}),
+}
+
+
+def interfere(storm: Storm, row: Notebook, method: str, path: str, body: Mapping[str, Any]) -> int:
+    """Somebody else sends a call about a notebook; returns the HTTP status."""
+    storm.touched.add(row.id)
+    token, _ = storm.cloud.access.issue_token(row.project, wall())
+    where = f"/v1/{row.project}/notebooks/{row.id}{path}"
+    sent = json.dumps(body).encode() if body else b""
+    asked = messages.Request(method, where, "", {"x-auth-token": token}, sent, "10.0.0.1")
+    status = storm.cloud.handle(asked, wall()).status
+    storm.by_hand.add(storm.cloud.log[-1].request_id)
+    return status
 
 
 async def _sleep_until(at: float) -> None:
@@ -124,10 +149,15 @@ async def _sleep_until(at: float) -> None:
 
 
 def run_seed(seed: int) -> tuple[Storm, list[str]]:
-    """One storm on a loop of its own with virtual time, and what it broke."""
-    loop = looptime.new_event_loop()
+    """One storm, and what it broke."""
+    return in_virtual_time(_judged(seed))
+
+
+def in_virtual_time(story: Coroutine[Any, Any, T]) -> T:
+    """What comes of the story, on a loop of its own. Nothing in it may wait for the outside."""
+    loop = looptime.new_event_loop(noop_cycles=0)
     try:
-        return loop.run_until_complete(_judged(seed))
+        return loop.run_until_complete(story)
     finally:
         loop.close()
 

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,11 +64,13 @@ def test_a_second_run_in_the_process_writes_to_its_own_file() -> None:
     assert "two" in second.getvalue()
 
 
+@pytest.mark.security("escapes")
 def test_foreign_text_is_escaped() -> None:
     line = logged(name="a\x1b]0;x\x07\n\u202eb\ud800")
     assert line["name"] == "a\x1b]0;x\x07\n\u202eb\ud800"  # unharmed, and ASCII in the file
 
 
+@pytest.mark.security("tracebacks")
 def test_a_traceback_shows_no_local_variables() -> None:
     file = io.StringIO()
     configure_logging(file)
@@ -94,6 +97,7 @@ def test_values_under_telling_keys_are_hidden_at_any_depth() -> None:
     assert line["key_pair_names"] == ["mine"]
 
 
+@pytest.mark.security("secrets")
 def test_a_registered_secret_is_hidden_wherever_it_stands() -> None:
     class Holder:
         def __repr__(self) -> str:
@@ -113,6 +117,7 @@ def test_a_registered_secret_is_hidden_wherever_it_stands() -> None:
     assert line["text"] == "before [hidden] after"
 
 
+@pytest.mark.security("secrets", "tracebacks")
 def test_a_secret_in_an_exception_is_hidden() -> None:
     file = io.StringIO()
     configure_logging(file).add(CANARY)
@@ -148,6 +153,7 @@ def test_an_int_too_long_to_print_costs_only_its_own_line() -> None:
     assert logged(number=10**5000)["event"] == "a log line that cannot be shown"
 
 
+@pytest.mark.security("secrets")
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text() | st.integers() | st.binary(),
@@ -162,6 +168,7 @@ def test_any_value_makes_one_line_without_the_secret(value: Any) -> None:
     assert CANARY not in json.dumps(shown, allow_nan=False)
 
 
+@pytest.mark.row(70)
 def test_a_full_disk_does_not_stop_the_run() -> None:
     file = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w")
     configure_logging(file)
@@ -172,6 +179,7 @@ def test_a_full_disk_does_not_stop_the_run() -> None:
     structlog.get_logger().info("said after the file was closed")
 
 
+@pytest.mark.row(70)
 def test_a_closed_pipe_does_not_stop_the_run() -> None:
     reader, writer = os.pipe()
     file = os.fdopen(writer, "w")

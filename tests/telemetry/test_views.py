@@ -96,6 +96,8 @@ def test_no_line_is_wider_than_the_terminal(plan: Plans, width: int) -> None:
     assert max(cell_len(text) for text in lines) <= width
 
 
+@pytest.mark.row(42)
+@pytest.mark.security("escapes")
 def test_a_hostile_name_is_shown_and_not_obeyed(plan: Plans) -> None:
     text = "\n".join(drawn(plan(1, name=HOSTILE), Ended(0, 1.0, Outcome.FAILED, HOSTILE), width=200))
     assert "[red]evil[/red]" in text
@@ -177,6 +179,7 @@ def test_a_terminal_gets_the_picture_unless_it_cannot_draw(plan: Plans) -> None:
     os.close(leader)
 
 
+@pytest.mark.row(52, 70)
 def test_a_terminal_that_hangs_up_does_not_stop_the_run(plan: Plans) -> None:
     leader, follower = pty.openpty()
     terminal = os.fdopen(follower, "w")

@@ -1,0 +1,96 @@
+"""Whether the next wave may go once this one has ended well: first a program's word, then a person's.
+
+Decided without awaiting: `next_move` says what is still to be found out, `engine.wave_gate` finds it out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fleet.core.rollout import GateCommand
+
+
+class Finding(StrEnum):
+    """What the program of a rollout found."""
+
+    GO = "go"
+    STOP = "stop"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How the program ended, in words."""
+
+    finding: Finding
+    reason: str
+
+
+def check_of(code: int, said: str = "") -> Check:
+    """What an exit code means; `said` is the last line that the program wrote."""
+    finding = {0: Finding.GO, 1: Finding.STOP}.get(code, Finding.INCONCLUSIVE)
+    how = f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
+    return Check(finding, f"the gate's command says {finding} ({how}{said and f': {said}'})")
+
+
+def no_check(why: str) -> Check:
+    """A program that came to no end of its own."""
+    return Check(Finding.INCONCLUSIVE, f"the gate's command says {Finding.INCONCLUSIVE} ({why})")
+
+
+def environment(run: str, wave: int, counts: Mapping[str, int]) -> dict[str, str]:
+    """What the program is told: the run, the wave that ended, and the run's changes so far by outcome."""
+    return {"FLEET_RUN": run, "FLEET_WAVE": str(wave), "FLEET_COUNTS": json.dumps(counts)}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is known so far. `wanted` says that a person must approve, `attended` that one can be asked."""
+
+    command: GateCommand | None
+    wanted: bool
+    attended: bool
+    check: Check | None = None
+    approved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunCommand:
+    """Let the program judge."""
+
+    command: GateCommand
+
+
+@dataclass(frozen=True, slots=True)
+class AskPerson:
+    """Wait until a person approves; `why` is what there is to know."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether the next wave may go."""
+
+    go: bool
+    reason: str
+
+
+def next_move(question: Question) -> RunCommand | AskPerson | Decision:
+    """What to do next to find out whether the next wave may go."""
+    check = question.check
+    if question.command is not None and check is None:
+        return RunCommand(question.command)
+    said = check.reason if check is not None else ""
+    if check is not None and check.finding is Finding.STOP:
+        return Decision(False, said)
+    if question.approved:
+        return Decision(True, "; ".join(part for part in (said, "approved by a person") if part))
+    if question.wanted:
+        return AskPerson(said)
+    if check is not None and check.finding is Finding.INCONCLUSIVE:
+        return AskPerson(said) if question.attended else Decision(False, f"{said}; nobody could be asked")
+    return Decision(True, said)

@@ -1,0 +1,80 @@
+"""Runs the program of a wave's gate: without a shell, for a bounded time, keeping its last words only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from subprocess import DEVNULL, STDOUT
+
+import anyio
+from anyio.abc import ByteReceiveStream, Process
+
+from fleet.core.duration import duration
+from fleet.core.errors import UsageError
+from fleet.core.rollout import GateCommand
+from fleet.core.text import clean
+from fleet.core.wave_gate import Check, check_of, no_check
+
+LAST_WORDS = 4096  # bytes of output that are kept
+GRACE = 1.0  # seconds for output that is still on its way when the program has ended
+
+
+def require_program(gate: GateCommand | None) -> None:
+    """Raises UsageError when the program cannot be found: better before the first wave than after it."""
+    if gate is not None and shutil.which(gate.command[0]) is None:
+        raise UsageError(
+            f"rollout.gate.command: there is no program {clean(gate.command[0])}, seen from this folder; "
+            "check its path, and that it may be executed"
+        )
+
+
+async def run_command(gate: GateCommand, environment: Mapping[str, str]) -> Check:
+    """What the program found; inconclusive when it cannot be run or takes longer than its time.
+
+    It inherits our environment and folder, and nothing to read; it is killed with all that it started when
+    its time is over or the run ends.
+    """
+    try:
+        process = await anyio.open_process(
+            gate.command,
+            stdin=DEVNULL,
+            stderr=STDOUT,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
+    except OSError as error:
+        return no_check(f"cannot be run: {error.strerror}")
+    async with process:
+        try:
+            with anyio.move_on_after(gate.timeout):
+                return check_of(*await _listen(process))
+            return no_check(f"took longer than {duration(gate.timeout)}")
+        finally:
+            _kill(process)
+
+
+async def _listen(process: Process) -> tuple[int, str]:
+    """The exit code and the last line of output. What the program left running may hold the pipe open."""
+    tail = bytearray()
+    async with anyio.create_task_group() as group:
+        if process.stdout is not None:
+            group.start_soon(_keep_tail, process.stdout, tail)
+        code = await process.wait()
+        group.cancel_scope.deadline = anyio.current_time() + GRACE
+    lines = tail.decode(errors="replace").split("\n")
+    return code, clean(next((line.strip() for line in reversed(lines) if line.strip()), ""))
+
+
+async def _keep_tail(output: ByteReceiveStream, tail: bytearray) -> None:
+    async for piece in output:
+        tail += piece
+        del tail[:-LAST_WORDS]
+
+
+def _kill(process: Process) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

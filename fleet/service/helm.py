@@ -1,0 +1,151 @@
+"""What can be asked of a run that goes on, and what it does then. `steering` carries question and answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fleet.core.errors import FleetError, UsageError
+from fleet.core.events import RunEnd, Steered
+from fleet.core.pace import Limit, Rate, parse_rate
+from fleet.engine.control import Control
+from fleet.engine.ports import Clock
+from fleet.engine.tape import Tape
+
+MOST_UNDER_WAY = 1000
+
+
+class Verb(StrEnum):
+    """What can be asked of a run."""
+
+    STATUS = "status"
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+    SET = "set"
+    APPROVE = "approve"
+
+
+class Ask(BaseModel):
+    """What is asked; the fields after the verb belong to `set`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    do: Verb
+    rate: str = Field("", max_length=40)
+    concurrency: int | None = Field(None, ge=1, le=MOST_UNDER_WAY)
+    scopes: tuple[str, ...] = ()
+
+
+class Answer(BaseModel):
+    """What came of it, in words, and how the run stands. `limits` is by throttle key and class."""
+
+    model_config = ConfigDict(frozen=True)
+
+    done: bool
+    text: str
+    paused: bool = False
+    ending: str = ""
+    concurrency: int = 0
+    limits: Mapping[str, tuple[str, ...]] = {}
+
+
+class Throttled(Protocol):
+    """A scope whose rate can be set."""
+
+    @property
+    def limits(self) -> Mapping[str, tuple[Limit, ...]]: ...
+
+    def set_rate(self, rate: Rate) -> None: ...
+
+
+class Helm:
+    """Does what is asked of one run, and records it. `concurrency` is that of its plan."""
+
+    def __init__(
+        self, control: Control, tape: Tape, clock: Clock, clouds: Mapping[str, Throttled], concurrency: int
+    ) -> None:
+        self._control = control
+        self._tape = tape
+        self._clock = clock
+        self._clouds = clouds
+        self._concurrency = concurrency
+
+    def answer(self, line: bytes) -> bytes:
+        """The answer to one line."""
+        try:
+            done, text = True, self._obey(Ask.model_validate_json(line))
+        except ValidationError:
+            done, text = False, "not understood; both sides must be of one version"
+        except FleetError as error:
+            done, text = False, str(error)
+        limits = {key: value for cloud in self._clouds.values() for key, value in cloud.limits.items()}
+        return (
+            Answer(
+                done=done,
+                text=text,
+                paused=self._control.paused,
+                ending=self._control.end[1] if self._control.end else "",
+                concurrency=self._control.concurrency or self._concurrency,
+                limits={key: tuple(map(str, value)) for key, value in limits.items()},
+            )
+            .model_dump_json()
+            .encode()
+        )
+
+    def _obey(self, ask: Ask) -> str:
+        control = self._control
+        if ask.do is Verb.STATUS:
+            return ""
+        if control.end is not None:
+            raise FleetError(f"is ending already: {control.end[1]}")
+        match ask.do:
+            case Verb.PAUSE if control.paused:
+                return "is paused already"
+            case Verb.PAUSE:
+                control.pause()
+                return self._recorded("paused") + "; what is under way comes home"
+            case Verb.RESUME if not control.paused:
+                return "goes on and is not paused; nothing to do"
+            case Verb.RESUME:
+                control.release()
+                return self._recorded("resumed")
+            case Verb.CANCEL:
+                control.drain(RunEnd.INTERRUPTED, "cancelled from another terminal")
+                return self._recorded("cancelled") + "; what is under way comes home"
+            case Verb.SET:
+                return self._set(ask)
+            case Verb.APPROVE:
+                return self._approve()
+
+    def _approve(self) -> str:
+        approvals = self._control.approvals
+        wave = approvals.asked
+        if wave is None:
+            raise FleetError("waits for no approval; nothing to do")
+        approvals.approve(wave)
+        return self._recorded(f"wave {wave} approved")
+
+    def _set(self, ask: Ask) -> str:
+        rate = parse_rate(ask.rate) if ask.rate else None
+        unknown = [name for name in ask.scopes if name not in self._clouds]
+        if unknown:
+            raise UsageError(f"has no scope {', '.join(unknown)}; its scopes are {', '.join(self._clouds)}")
+        if rate is None and (ask.scopes or ask.concurrency is None):
+            raise UsageError("nothing to set; give a rate or a concurrency, scopes go with a rate")
+        news = []
+        if ask.concurrency is not None:
+            self._control.allow(ask.concurrency)
+            news.append(f"concurrency {ask.concurrency}")
+        if rate is not None:
+            for name in ask.scopes or self._clouds:
+                self._clouds[name].set_rate(rate)
+            news.append(f"rate {rate}" + (f" of {', '.join(ask.scopes)}" if ask.scopes else ""))
+        return self._recorded(f"set to {', '.join(news)}")
+
+    def _recorded(self, what: str) -> str:
+        self._tape.note(Steered(self._clock.wall(), what))
+        return what

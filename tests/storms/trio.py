@@ -1,0 +1,62 @@
+"""The smallest fleet in which a death can come at every kind of moment: three notebooks and calm weather.
+
+One runs with a lease, one is stopped, and one runs without auto stop and gets two PUTs: its disk grows while
+it runs, its image is changed while it is stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+from fleet.core.job import Context, JobSpec
+from fleet.core.notebook import Notebook
+from fleet.core.patch import NotebookPatch, from_body
+from fleet.core.rollout import Disruption, Rollout
+from fleet.core.selector import Selector
+from fleet.service.planning import Order
+from fleet.simulator.rules import Rules
+from fleet.simulator.seed import make_cloud
+from fleet.simulator.states import Status
+from tests.storms.brew import EPOCH, Storm, scopes
+
+SEED = 858  # of a fleet as told above
+POLL = 10.0  # s
+MOVED = "pytorch2.6-cuda12.4-cudnn9-ubuntu22.04"
+OTHER = "tensorflow2.1-cuda10.1-cudnn7-ubuntu18.04"
+
+
+class Move(JobSpec):
+    """Another image for all, and a larger disk for one."""
+
+    image: str
+    grows: str
+
+    def propose(self, notebook: Notebook, context: Context) -> NotebookPatch:
+        patch = from_body({"image_id": self.image})
+        if notebook.id != self.grows or notebook.volume is None:
+            return patch
+        return replace(patch, storage_new_size=notebook.volume.capacity + 10)
+
+
+def trio() -> Storm:
+    """The three notebooks, with every way of asking the cloud told by the same seed."""
+    rules = Rules(rules="observed")
+    cloud = make_cloud(notebooks=3, seed=SEED, now=EPOCH, projects=1, rules=rules)
+    two_phases, stopped, leased = sorted(cloud.world.notebooks.values(), key=lambda row: row.id)
+    assert (two_phases.status, two_phases.lease.enable) == (Status.RUNNING, False)
+    assert stopped.status is Status.STOPPED
+    assert (leased.status, leased.lease.enable) == (Status.RUNNING, True)
+    return Storm(SEED, Random(SEED), cloud, scopes(cloud, lambda: POLL))
+
+
+def image_id(storm: Storm, name: str) -> str:
+    """The id of the image with this name."""
+    return next(image.id for image in storm.cloud.world.images.values() if image.name == name)
+
+
+def order(storm: Storm) -> Order:
+    """All three at once, with a restart."""
+    job = Move(image=image_id(storm, MOVED), grows=min(storm.cloud.world.notebooks))
+    rollout = Rollout(disruption=Disruption.RESTART, concurrency=3)
+    return Order("trio", "move", Selector.parse("true"), job, rollout, max_targets=3)

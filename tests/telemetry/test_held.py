@@ -1,0 +1,39 @@
+"""What holds changes back is shown as long as it does."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+from fleet.core.events import Held
+from fleet.core.plan import Plan
+from fleet.telemetry.live import picture
+from fleet.telemetry.plain import PlainView
+from fleet.telemetry.progress import Progress
+
+
+def test_a_hold_is_kept_by_place_until_it_is_over(plan: Callable[..., Plan]) -> None:
+    progress = Progress(plan(2))
+    progress.apply(Held(1.0, "lab-a", "8 of 50 calls failed"))
+    progress.apply(Held(2.0, "wave 1", "waits for approval"))
+    progress.apply(Held(3.0, "lab-a", "it works again"))
+    assert set(progress.snapshot(3.0).held) == {"lab-a: it works again", "wave 1: waits for approval"}
+    progress.apply(Held(4.0, "wave 1", ""))
+    assert progress.snapshot(4.0).held == ("lab-a: it works again",)
+
+
+def test_the_plain_view_tells_a_hold_and_its_end_at_once(plan: Callable[..., Plan]) -> None:
+    stream = io.StringIO()
+    view = PlainView(Progress(plan(2)), stream, lambda: 0.0)
+    view(Held(0.0, "wave 1", "waits for \x1b[31mapproval"))
+    view(Held(0.0, "wave 1", ""))
+    first, second = stream.getvalue().splitlines()
+    assert "wave 1: waits for \\x1b[31mapproval" in first
+    assert "wave 1: no longer held" in second
+
+
+def test_the_live_view_shows_what_is_held(plan: Callable[..., Plan]) -> None:
+    progress = Progress(plan(2))
+    progress.apply(Held(1.0, "wave 1", "waits for approval"))
+    lines = [str(line) for line in picture(progress.snapshot(1.0)).renderables]
+    assert "held: wave 1: waits for approval" in lines
