@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 
 import pytest
 from hypothesis import settings
@@ -18,3 +19,9 @@ def no_loop_by_accident() -> None:
     """The plugin for virtual time asks for the current loop in plain tests too; without this, one that
     nobody closes is made for the asking."""
     asyncio.set_event_loop(None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard() -> None:
+    """A shell starts what it runs in the background with SIGINT ignored; tests that interrupt need it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

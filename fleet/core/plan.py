@@ -103,7 +103,10 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything `apply` needs, and the seal. `names` says what the image ids in it are called."""
+    """Everything `apply` needs, and the seal. `names` says what the image ids in it are called.
+
+    `protect` is the selector of what must not be touched, kept for plans that come from this one's run.
+    """
 
     format: int
     job: str
@@ -118,6 +121,7 @@ class Plan:
     checks: tuple[str, ...]
     estimate: Estimate
     names: Mapping[str, str] = field(default_factory=dict)
+    protect: str = ""
     digest: str = ""
 
     @property

@@ -57,9 +57,13 @@ class Claims:
             self._connection = sqlite3.connect(
                 path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
             )
+        except sqlite3.Error as error:
+            raise self._unusable(error) from None
+        try:
             for statement in ("PRAGMA journal_mode=DELETE", "PRAGMA synchronous=FULL", _TABLE):
                 self._connection.execute(statement)
         except sqlite3.Error as error:
+            self._connection.close()
             raise self._unusable(error) from None
 
     def take(self, keys: Iterable[Key], run: str, folder: Path, since: float) -> dict[Key, str]:

@@ -53,8 +53,9 @@ class JournalFile:
         try:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
             connection = _connect(path)
-            _fill(connection, plan, run)
-            _put_ballast(_ballast(path))
+            with _closed_on_error(connection):
+                _fill(connection, plan, run)
+                _put_ballast(_ballast(path))
         except FileExistsError:
             lock.release()
             raise JournalError(f"{path}: is there already; continue it with: fleet resume {run}") from None
@@ -78,8 +79,9 @@ class JournalFile:
                     f"{path}: damaged ({reader.damage[0]}); it is left as it is, make a new plan instead"
                 )
             connection = _connect(path)
-            connection.execute("DELETE FROM meta WHERE key = 'final'")
-            _put_ballast(_ballast(path))
+            with _closed_on_error(connection):
+                connection.execute("DELETE FROM meta WHERE key = 'final'")
+                _put_ballast(_ballast(path))
         except (OSError, sqlite3.Error) as error:
             lock.release()
             raise JournalError(f"{path}: cannot be opened: {error}") from None
@@ -148,6 +150,15 @@ def _connect(path: Path) -> sqlite3.Connection:
     for setting in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=0"):
         connection.execute(f"PRAGMA {setting}")
     return connection
+
+
+@contextlib.contextmanager
+def _closed_on_error(connection: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from fleet.core.events import Outcome
 from fleet.core.fold import Row
 from fleet.core.plan import Plan
 from fleet.core.selection import Key, Known
+from fleet.core.selector import Selector
 from fleet.journal.lock import is_locked
 from fleet.journal.reader import JournalReader
 from fleet.journal.runs import JOURNAL
@@ -61,6 +62,7 @@ def _order(
         job=Again(recalls=recalls),
         rollout=plan.rollout,
         max_targets=len(recalls),
+        protect=Selector.parse(plan.protect) if plan.protect else None,
         expected={key: recall.name for key, recall in recalls.items()},
     )
     return order, tuple(dict.fromkeys(scope for scope, _ in recalls))

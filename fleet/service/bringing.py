@@ -9,7 +9,7 @@ import anyio
 from fleet.client.api import ModelArts
 from fleet.client.clock import Clock
 from fleet.client.connect import connect
-from fleet.core.errors import FleetError
+from fleet.core.errors import CallError, Exit, FleetError, Meaning
 from fleet.core.notebook import Notebook, Status
 from fleet.core.patch import require_uuid
 from fleet.core.scope import ScopeSpec
@@ -37,14 +37,28 @@ async def bring_stopped(spec: ScopeSpec, notebook_id: str, clock: Clock) -> Note
         return await _bring(clouds[spec.name], notebook_id, Status.STOPPED, {})
 
 
+class NotBrought(FleetError):
+    """Something was sent, and the notebook is not where it should be."""
+
+    exit = Exit.SOME_FAILED
+
+
+async def _send(cloud: ModelArts, key: str, goal: Status, lease: Mapping[str, object]) -> None:
+    turn = await cloud.turn()
+    if goal is Status.RUNNING:
+        await cloud.start(key, lease, turn)
+    else:
+        await cloud.stop(key, turn)
+
+
 async def _bring(cloud: ModelArts, key: str, goal: Status, lease: Mapping[str, object]) -> Notebook:
     found = (await cloud.look(key)).notebook
     if (found.status.heading or found.status) is not goal:
-        turn = await cloud.turn()
-        if goal is Status.RUNNING:
-            await cloud.start(key, lease, turn)
-        else:
-            await cloud.stop(key, turn)
+        try:
+            await _send(cloud, key, goal, lease)
+        except CallError as error:
+            if not error.in_doubt and error.meaning is not Meaning.BUSY:
+                raise  # certainly not done; whatever else happened, only looking can tell
     with anyio.move_on_after(PATIENCE):
         while found.status is not goal:
             await anyio.sleep(cloud.spec.poll)
@@ -53,5 +67,5 @@ async def _bring(cloud: ModelArts, key: str, goal: Status, lease: Mapping[str, o
                 break
     if found.status is not goal:
         why = f": {found.fail_reason}" if found.fail_reason else ""
-        raise FleetError(f"{found.name or key} is {found.status_word or found.status}, not {goal}{why}")
+        raise NotBrought(f"{found.name or key} is {found.status_word or found.status}, not {goal}{why}")
     return found

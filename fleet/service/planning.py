@@ -116,6 +116,7 @@ async def make_plan(
             checks=tuple(_checks(specs, changes, order.rollout)),
             estimate=estimate(changes, scopes, order.rollout),
             names=_image_names(changes, contexts),
+            protect=order.protect.text if order.protect is not None else "",
         )
     )
 

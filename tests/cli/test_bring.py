@@ -51,7 +51,7 @@ def test_what_is_there_already_is_left_alone(lab: Lab, shell: Shell) -> None:
 def test_a_start_that_fails_is_told_with_the_cloud_s_reason(make_lab: MakeLab, shell: Shell) -> None:
     lab = make_lab("[{kind: failing-start, reason: no room}]")
     row = lab.old()[0]
-    said = shell.refused("start", row.id, *scope_of(lab, row), *LEASE, code=1)
+    said = shell.refused("start", row.id, *scope_of(lab, row), *LEASE, code=3)
     assert said.startswith(f"fleet: {row.name} is START_FAILED")
     assert "not RUNNING" in said
     assert "no room" in said
@@ -91,3 +91,10 @@ def test_ctrl_c_says_that_the_start_may_be_under_way(
     monkeypatch.setattr(lab.cloud, "handle", heard)
     said = shell.refused("start", row.id, *scope_of(lab, row), *LEASE, code=6)
     assert said.startswith("fleet: interrupted; what was sent goes on, look with: fleet ls")
+
+
+def test_a_start_whose_answer_was_lost_is_settled_by_looking(make_lab: MakeLab, shell: Shell) -> None:
+    lab = make_lab("[{kind: lost-answer, match: {operation: StartNotebook}, times: 1, applied: true}]")
+    row = lab.old()[0]
+    assert shell("start", row.id, *scope_of(lab, row), *LEASE).code == 0
+    assert row.status == "RUNNING"
