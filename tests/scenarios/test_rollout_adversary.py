@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from fleet.simulator.faults import Fault
     from tests.scenarios.conftest import Lab, MakeLab
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.long]
 
 
 # --- the judge: sqlite3 and json only ------------------------------------------------------------------

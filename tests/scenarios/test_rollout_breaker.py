@@ -20,7 +20,7 @@ from fleet.simulator.world import Timer
 if TYPE_CHECKING:
     from tests.scenarios.conftest import Lab, MakeLab, Run
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.long]
 
 EPOCH = 1_764_000_000.0  # when a lab begins
 STORM_FROM, STORM_TO = 100.0, 400.0

@@ -20,6 +20,8 @@ from fleet.journal.lock import RunLock
 from fleet.service.helm import Answer, Ask, Verb
 from fleet.service.steering import ADDRESS, LONGEST_ASK, LONGEST_PATH, SEATS, ask, serve
 
+pytestmark = pytest.mark.long
+
 RUN = "20261130-081500-k3f9"
 STATUS = Ask(do=Verb.STATUS)
 

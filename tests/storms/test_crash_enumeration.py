@@ -23,6 +23,8 @@ from tests.storms.promises import broken_by_death, complaints, writes
 from tests.storms.storm import in_virtual_time, interfere, plan, process
 from tests.storms.trio import OTHER, image_id, order, trio
 
+pytestmark = pytest.mark.long
+
 Write = tuple[str, Any]
 Act = tuple[str, str, Mapping[str, Any]]
 
