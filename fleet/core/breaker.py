@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 
 from fleet.core.errors import TRANSIENT, Meaning
-from fleet.core.events import Answered, Blind, ChangeEvent, Late, Outcome, Saw, Verdict
+from fleet.core.events import Answered, Blind, ChangeEvent, Fate, Late, Outcome, Saw
 from fleet.core.notebook import Status
 from fleet.core.rollout import FAILURES
 
@@ -199,7 +199,7 @@ _FAILED_STATES = frozenset(
 def cause_of(event: ChangeEvent) -> str | None:
     """What an event says about why its change may fail, in words that are equal for equal causes."""
     match event:
-        case Answered() if event.verdict is not Verdict.ACCEPTED:
+        case Answered() if event.fate is not Fate.ACCEPTED:
             return _in_words(event.meaning, event.code)
         case Blind():
             return _in_words(event.meaning, "")

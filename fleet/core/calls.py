@@ -18,7 +18,7 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Reading:
     """An answered read of one notebook."""
 
     notebook: Notebook

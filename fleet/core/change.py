@@ -3,9 +3,9 @@
 Theory of operation
 -------------------
 A change walks one way: a fence look; then for each phase the run state that the phase needs (stop or start),
-the PUT and the look that proves it; then back to the run state it came from, with the lease it had; then a
-last look. `decide(life)` says the next move. `advance(life, event)` says what an event means. Neither waits,
-sends or reads a clock.
+the PUT and the look that proves it; then back to the run state it came from, with the lease it had, and a
+last look that shows both. `decide(life)` says the next move. `advance(life, event)` says what an event
+means. Neither waits, sends or reads a clock.
 
 Three rules hold everywhere and nothing else may bend them:
 
@@ -21,7 +21,7 @@ The same tables serve a run, its continuation and a second worker: they know onl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from fleet.core import looks
@@ -32,13 +32,13 @@ from fleet.core.events import (
     Blind,
     ChangeEvent,
     Ended,
+    Fate,
     Intended,
     Late,
     Outcome,
     Reopened,
     Saw,
     Step,
-    Verdict,
 )
 from fleet.core.life import (
     Life,
@@ -67,9 +67,9 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Await:
-    """Wait for the shared poll to show the notebook in a status outside `passing`."""
+    """Look once the notebook may have left `status`: the shared poll tells when."""
 
-    passing: frozenset[Status]
+    status: Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class End:
 
 Move = Look | Await | Write | End
 
-PASSING = frozenset(status for status in Status if status.heading is not None)
+_PASSING = {Stage.STOPPING: Status.STOPPING, Stage.STARTING: Status.STARTING}
 
 
 def decide(life: Life) -> Move:
@@ -102,8 +102,10 @@ def decide(life: Life) -> Move:
         return End(outcome, "; ".join(part for part in (reason, *life.notes) if part), life.debt, life.fix)
     if life.stage is Stage.READY:
         return _next_write(life)
-    if life.stage in (Stage.ARRIVING, Stage.STOPPING, Stage.STARTING):
-        return Await(PASSING)
+    if (passing := _PASSING.get(life.stage)) is not None:
+        return Await(passing)
+    if life.stage is Stage.ARRIVING and life.current.heading is not None:
+        return Await(life.current)
     return Look(SETTLE_WAIT if life.settle else 0.0)
 
 
@@ -121,7 +123,7 @@ def advance(life: Life, event: ChangeEvent) -> Life:
     """The life after `event`."""
     match event:
         case Began():
-            return replace(life, phases=regroup(life.change.phases, event.moved))
+            return life._replace(phases=regroup(life.change.phases, event.moved))
         case Intended():
             return _intended(life, event)
         case Answered():
@@ -135,7 +137,7 @@ def advance(life: Life, event: ChangeEvent) -> Life:
         case Reopened():
             return reopened(life)
         case Ended():
-            return replace(life, recorded=True)
+            return life._replace(recorded=True)
         case _:
             return life
 
@@ -151,12 +153,12 @@ _SENT = {
 
 
 def _intended(life: Life, event: Intended) -> Life:
-    life = replace(
-        life,
+    life = life._replace(
         stage=_SENT[event.step],
         tries={**life.tries, event.step: life.tried(event.step) + 1},
         settle=0,
         doubt=False,
+        doubted=life.doubt,
         proven=False,
         refused_state=False,
         sold_out=False,
@@ -164,9 +166,9 @@ def _intended(life: Life, event: Intended) -> Life:
     )
     if event.step is Step.STOP and life.change.run_state is Status.RUNNING:
         frozen = freeze(life, event.at) if life.frozen is None else life.frozen
-        return replace(life, owed=life.debt, debt=True, frozen=frozen)
+        return life._replace(owed=life.debt, debt=True, frozen=frozen)
     if event.step is Step.START:
-        return replace(life, started_at=event.at, ours=life.restarted, restarted=True)
+        return life._replace(started_at=event.at, ours=life.restarted, restarted=True)
     return life
 
 
@@ -193,30 +195,33 @@ _NEVER_HAPPENED = frozenset({Meaning.THROTTLED, Meaning.UNREACHABLE, Meaning.REC
 
 
 def _untried(life: Life, step: Step) -> Life:
-    """Takes the try back; a change none of whose writes can have arrived has not begun."""
+    """Takes the try back; the one before it is as much in doubt as it was.
+
+    A change none of whose writes can have arrived has not begun.
+    """
     tries = {**life.tries, step: life.tried(step) - 1}
     if not life.written:
         tries = {kind: count for kind, count in tries.items() if count > 0}
-    return replace(life, tries=tries)
+    return life._replace(tries=tries, doubt=life.doubted)
 
 
 def _answered(life: Life, event: Answered) -> Life:
-    if event.verdict is Verdict.ACCEPTED:
-        return replace(life, written=True, trouble="", stage=_ACCEPTED[event.step])
-    life = replace(life, trouble=" ".join(part for part in (event.code, event.text) if part))
-    if event.verdict is Verdict.IN_DOUBT:
-        return replace(life, written=True, doubt=True, stage=_SETTLE[event.step])
+    if event.fate is Fate.ACCEPTED:
+        return life._replace(written=True, trouble="", stage=_ACCEPTED[event.step])
+    life = life._replace(trouble=" ".join(part for part in (event.code, event.text) if part))
+    if event.fate is Fate.IN_DOUBT:
+        return life._replace(written=True, doubt=True, stage=_SETTLE[event.step])
     if event.meaning in _NEVER_HAPPENED:
         life = _untried(life, event.step)
     if event.step is Step.STOP:
-        life = replace(life, debt=life.owed, frozen=life.frozen if life.owed else None)
+        life = life._replace(debt=life.owed, frozen=life.frozen if life.owed else None)
     if event.step is Step.START:
-        life = replace(life, restarted=life.ours)
+        life = life._replace(restarted=life.ours)
     if event.meaning in _NEVER_HAPPENED and not life.tries:
-        return replace(life, stage=Stage.FENCE, settle=0)
+        return life._replace(stage=Stage.FENCE, settle=0)
     if event.meaning in _LOOK_FIRST:
         refused_state = event.meaning is Meaning.WRONG_STATE
-        return replace(life, refused_state=refused_state, stage=_SETTLE[event.step])
+        return life._replace(refused_state=refused_state, stage=_SETTLE[event.step])
     if event.meaning is Meaning.GONE:
         return over(life, Outcome.GONE, "deleted by somebody")
     return _REFUSED[event.step](life, event)
@@ -227,7 +232,7 @@ def _stop_refused(life: Life, event: Answered) -> Life:
     reason = f"stop refused: {life.trouble}"
     if life.change.run_state is Status.STOPPED:
         return over(life, Outcome.STRANDED, so_far(life) + reason)
-    return homeward(replace(life, debt=False), Outcome.FAILED, reason)
+    return homeward(life._replace(debt=False), Outcome.FAILED, reason)
 
 
 def _put_refused(life: Life, event: Answered) -> Life:
@@ -242,9 +247,9 @@ def _put_refused(life: Life, event: Answered) -> Life:
 def _start_refused(life: Life, event: Answered) -> Life:
     if event.code in _LEASE_REFUSED and start_query(life)["duration"] == -1:
         life = with_note(life, "auto stop was off and could not be switched off again: it is set to 72 hours")
-        return onward(replace(life, no_lease_off=True))
+        return onward(life._replace(no_lease_off=True))
     if event.meaning is Meaning.SOLD_OUT and not looks.flavor_changed(life):
-        return replace(life, stage=Stage.START_SETTLE, sold_out=True)
+        return life._replace(stage=Stage.START_SETTLE, sold_out=True)
     if event.meaning in (Meaning.SOLD_OUT, Meaning.QUOTA, Meaning.INVALID):
         return looks.cannot_start(life, f"start refused: {life.trouble}")
     return looks.stays_stopped(life, f"start refused: {life.trouble}")
@@ -255,7 +260,7 @@ _LEASE_REFUSED = frozenset(f"ModelArts.{number}" for number in ("0104", "6346", 
 
 
 def _lease_refused(life: Life, event: Answered) -> Life:
-    return replace(life, stage=Stage.VERIFY)
+    return life._replace(stage=Stage.VERIFY)
 
 
 _REFUSED: Mapping[Step, Callable[[Life, Answered], Life]] = {
@@ -284,5 +289,5 @@ def _late(life: Life, event: Late) -> Life:
         outcome = Outcome.STRANDED if life.debt else Outcome.UNKNOWN
         return over(life, outcome, f"{so_far(life)}still in stage: {life.stage}")
     ending = life.ending or (Outcome.FAILED, f"{event.reason} in stage: {life.stage}")
-    life = replace(life, late=True, ending=ending)
+    life = life._replace(late=True, ending=ending)
     return onward(life) if life.stage is Stage.READY else life

@@ -28,7 +28,15 @@ class Group:
 
 def groups_of(change: Change) -> tuple[Group, Group]:
     """The groups that a change belongs to: by the flavor that the notebook will have, and its scope."""
-    return Group(change.scope, str(change.after.get("flavor", change.flavor))), Group(change.scope)
+    return _of_flavor(change), _of_scope(change)
+
+
+def _of_flavor(change: Change) -> Group:
+    return Group(change.scope, str(change.after.get("flavor", change.flavor)))
+
+
+def _of_scope(change: Change) -> Group:
+    return Group(change.scope)
 
 
 def closed_by(event: ChangeEvent, change: Change, *, sent: bool) -> tuple[Group, Meaning] | None:
@@ -36,13 +44,12 @@ def closed_by(event: ChangeEvent, change: Change, *, sent: bool) -> tuple[Group,
 
     A notebook that is seen FROZEN is a sign only once something was `sent`: before, it may be its own affair.
     """
-    of_flavor, of_scope = groups_of(change)
     match event:
         case Answered(meaning=Meaning.FROZEN):
-            return of_scope, Meaning.FROZEN
+            return _of_scope(change), Meaning.FROZEN
         case Saw(sight=Sight(status=Status.FROZEN)) if sent:
-            return of_scope, Meaning.FROZEN
+            return _of_scope(change), Meaning.FROZEN
         case Answered(step=Step.PUT | Step.START, meaning=Meaning.SOLD_OUT | Meaning.QUOTA as meaning):
-            return of_flavor, meaning
+            return _of_flavor(change), meaning
         case _:
             return None

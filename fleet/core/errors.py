@@ -64,6 +64,7 @@ class Meaning(StrEnum):
     FORBIDDEN = "forbidden"
     UNAUTHENTICATED = "not authenticated"
     TOKEN_EXPIRED = "token expired"
+    SIGNATURE_EXPIRED = "signature expired"
     INVALID = "refused as invalid"
     WRONG_ADDRESS = "no such API at this address"
     SERVER = "server error"
@@ -73,6 +74,9 @@ class Meaning(StrEnum):
     ODD = "unreadable answer"  # HTML, redirect, broken JSON, over the cap
 
 
+# Nothing left: such a call was no request at all.
+NOT_SENT = frozenset({Meaning.UNREACHABLE, Meaning.TLS})
+
 # The cloud acted on none of these: the call can be judged without looking.
 NOT_APPLIED = frozenset(Meaning) - {Meaning.SERVER, Meaning.LOST, Meaning.ODD}
 
@@ -81,6 +85,7 @@ TRANSIENT = frozenset(
     {
         Meaning.THROTTLED,
         Meaning.RECOVERING,
+        Meaning.SIGNATURE_EXPIRED,
         Meaning.SERVER,
         Meaning.UNREACHABLE,
         Meaning.LOST,

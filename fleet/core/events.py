@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, TypeAdapter
 
 from fleet.core.errors import Meaning
+from fleet.core.pace import Limit
 from fleet.core.patch import When
 from fleet.core.sight import Sight
 
@@ -41,7 +42,7 @@ class Step(StrEnum):
     LOOK = "get"
 
 
-class Verdict(StrEnum):
+class Fate(StrEnum):
     """What became of a write."""
 
     ACCEPTED = "accepted"
@@ -90,7 +91,7 @@ class Answered:
     item: int
     at: float
     step: Step
-    verdict: Verdict
+    fate: Fate
     meaning: Meaning | None = None
     code: str = ""
     text: str = ""
@@ -102,12 +103,11 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Saw:
-    """A look succeeded. `polled` looks came from the shared list poll and cost no call of their own."""
+    """A look succeeded."""
 
     item: int
     at: float
     sight: Sight
-    polled: bool = False
     request_id: str = ""
     sends: int = 1
     kind: Literal["saw"] = "saw"
@@ -197,12 +197,26 @@ class WaveEnded:
 
 @dataclass(frozen=True, slots=True)
 class Slowed:
-    """The cloud's throttling taught us a limit, or made us slow down."""
+    """The cloud's throttling taught us a limit, or made us slow down. `limit` is the one that it named."""
 
     at: float
     key: str
     text: str
+    limit: Limit | None = None
     kind: Literal["slowed"] = "slowed"
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many requests left at most in any window (s) of a limit: `most`, of `count` allowed."""
+
+    at: float
+    key: str
+    policy: str
+    window: float
+    count: int
+    most: int
+    kind: Literal["counted"] = "counted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +242,19 @@ class Steered:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """Requests that left for a scope since the last such event, by operation (put, get, list, login ...).
+
+    Recorded after each list poll and at the end, so a process that is killed leaves the latest ones untold.
+    """
+
+    at: float
+    scope: str
+    requests: Mapping[str, int]
+    kind: Literal["spent"] = "spent"
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnded:
     at: float
     end: RunEnd
@@ -236,7 +263,9 @@ class RunEnded:
 
 
 ChangeEvent = Began | Intended | Answered | Saw | Blind | Late | Ended | Reopened
-RunEvent = RunStarted | RunResumed | WaveStarted | WaveEnded | Slowed | Held | Steered | RunEnded
+RunEvent = (
+    RunStarted | RunResumed | WaveStarted | WaveEnded | Slowed | Counted | Held | Steered | Spent | RunEnded
+)
 Event = ChangeEvent | RunEvent
 
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Discriminator("kind")])

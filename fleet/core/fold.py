@@ -18,9 +18,10 @@ from fleet.core.events import (
     Began,
     Blind,
     ChangeEvent,
+    Counted,
     Ended,
     Event,
-    Held,
+    Fate,
     Intended,
     Outcome,
     Reopened,
@@ -30,21 +31,19 @@ from fleet.core.events import (
     RunStarted,
     Saw,
     Slowed,
-    Steered,
+    Spent,
     Step,
-    Verdict,
-    WaveEnded,
-    WaveStarted,
 )
 from fleet.core.life import Life
 from fleet.core.notebook import Lease, LeaseType
+from fleet.core.pace import Limit
 from fleet.core.patch import readable
 from fleet.core.plan import Change, Plan, Settled
 
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """Requests sent, by kind. A write without an answer counts as sent; looks from the list poll do not."""
+    """Requests sent, by kind. A write without an answer counts as sent. List polls are not a notebook's."""
 
     put: int = 0
     stop: int = 0
@@ -144,7 +143,7 @@ class _Track:
                 self.outcome, self.reason, self.finished_at = event.outcome, event.reason, event.at
         self.life = advance(self.life, event)
         if isinstance(event, Ended):
-            self.life = replace(self.life, debt=event.debt)
+            self.life = self.life._replace(debt=event.debt)
         self._book_absence(event)
 
     def _book_absence(self, event: ChangeEvent) -> None:
@@ -164,15 +163,14 @@ class _Track:
         if intent is None or intent.step is not event.step:
             return
         self.calls[event.step] -= 1
-        if event.step is Step.PUT and event.verdict is Verdict.ACCEPTED:
+        if event.step is Step.PUT and event.fate is Fate.ACCEPTED:
             # No look will ever show these fields: the answer is all the proof there is.
             self.after.update({name: value for name, value in intent.body.items() if not readable(name)})
 
     def _saw(self, event: Saw) -> None:
         sight = event.sight
-        if not event.polled:
-            self.calls[Step.LOOK] += event.sends
-            self._note_request(event.request_id)
+        self.calls[Step.LOOK] += event.sends
+        self._note_request(event.request_id)
         self.after.update(sight.values)
         self.run_state = sight.word or sight.status.value
         if sight.lease is not None:
@@ -217,9 +215,11 @@ class _Track:
 class RunState:
     """A run as its events tell it. `apply` takes them one by one; the order must be that of the journal.
 
-    `started_at`, `finished_at` and `at`, the latest instant known, are wall seconds. `limits` holds what
-    the cloud's throttling taught, by throttle key. `gaps` is set by whoever knows that events were lost:
-    then nobody can tell what was not started.
+    `started_at`, `finished_at` and `at`, the latest instant known, are wall seconds. `limits` holds the
+    latest limit that the cloud named for each policy and window, by throttle key; `throttled` the last news
+    of a key that named none. `spent` counts requests by operation, `peaks` the most that left in any
+    window of a limit; `broke_off` says that a process ended without telling its last ones. `gaps` is set by
+    whoever knows that events were lost: then nobody can tell what was not started.
     """
 
     plan: Plan
@@ -229,7 +229,11 @@ class RunState:
     at: float = 0.0
     end: RunEnd | None = None
     reason: str = ""
-    limits: dict[str, str] = field(default_factory=dict)
+    limits: dict[str, dict[tuple[str, float], Limit]] = field(default_factory=dict)
+    throttled: dict[str, str] = field(default_factory=dict)
+    spent: Counter[str] = field(default_factory=Counter)
+    peaks: dict[str, dict[Limit, int]] = field(default_factory=dict)
+    broke_off: bool = False
     gaps: bool = False
     _tracks: dict[int, _Track] = field(init=False)
 
@@ -239,6 +243,12 @@ class RunState:
     def apply(self, event: Event) -> None:
         """Takes in the next event. Raises ValueError when it is about no change of the plan."""
         self.at = max(self.at, event.at)
+        if isinstance(event, ChangeEvent):
+            track = self._tracks.get(event.item)
+            if track is None:
+                raise ValueError(f"an event is about item {event.item}, which is no change of the plan")
+            track.apply(event)
+            return
         match event:
             case RunStarted():
                 self.run = event.run
@@ -247,16 +257,25 @@ class RunState:
             case RunEnded():
                 self.finished_at, self.end, self.reason = event.at, event.end, event.reason
             case Slowed():
-                self.limits[event.key] = event.text
+                self._slowed(event)
+            case Counted():
+                self._counted(event)
+            case Spent():
+                self.spent.update(event.requests)
             case RunResumed():
+                self.broke_off |= self.end is None
                 self.finished_at, self.end, self.reason = None, None, ""
-            case WaveStarted() | WaveEnded() | Held() | Steered():
-                pass
-            case _:
-                track = self._tracks.get(event.item)
-                if track is None:
-                    raise ValueError(f"an event is about item {event.item}, which is no change of the plan")
-                track.apply(event)
+
+    def _counted(self, event: Counted) -> None:
+        limits = self.peaks.setdefault(event.key, {})
+        limit = Limit(event.policy, event.count, event.window)
+        limits[limit] = max(event.most, limits.get(limit, 0))
+
+    def _slowed(self, event: Slowed) -> None:
+        if event.limit is None:
+            self.throttled[event.key] = event.text
+        else:
+            self.limits.setdefault(event.key, {})[event.limit.policy, event.limit.window] = event.limit
 
     def lives(self) -> dict[int, Life]:
         """Where every change that began stands, by item."""

@@ -50,6 +50,10 @@ class JobSpec(BaseModel, ABC):
         Raises UsageError when they cannot be right, such as an image that does not exist.
         """
 
+    def bars(self, notebook: Notebook, context: Context) -> str:
+        """Why this notebook must be left alone whatever its status; empty when nothing speaks against it."""
+        return ""
+
     @abstractmethod
     def propose(self, notebook: Notebook, context: Context) -> NotebookPatch | Skip:
         """The fields to change, as they should be in the end; fields that hold already may be included."""

@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -153,6 +154,11 @@ def _rising(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
+def _literal(value: object) -> object:
+    """YAML's true and false are CEL's."""
+    return str(value).lower() if isinstance(value, bool) else value
+
+
 def _argument(value: str) -> str:
     if "\0" in value:
         raise ValueError("must not hold a NUL; no program could be given it")
@@ -189,7 +195,12 @@ WaveNumbers = Annotated[
     Field(min_length=1, json_schema_extra={"uniqueItems": True}),
     AfterValidator(_rising),
 ]
-Expression = Annotated[str, Field(description="A CEL expression; fleet ls --fields lists its fields.")]
+Expression = Annotated[
+    str,
+    BeforeValidator(_literal),
+    WithJsonSchema({"type": ["string", "boolean"]}),
+    Field(description="A CEL expression; fleet ls --fields lists its fields."),
+]
 
 
 class _Part(BaseModel):

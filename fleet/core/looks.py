@@ -7,7 +7,6 @@ status and for a word that nobody knows. `change` owns the theory and the moves;
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 
 from fleet.core.events import Outcome, Saw, Step
 from fleet.core.life import (
@@ -43,7 +42,7 @@ def after_look(life: Life, saw: Saw) -> Life:
     rules = TABLE.get(life.stage)
     if rules is None:
         return life
-    life = replace(life, debt=_owes(life, saw.sight.status))
+    life = life._replace(debt=_owes(life, saw.sight.status))
     return _remember(rules[saw.sight.status](life, saw), life.stage, saw)
 
 
@@ -76,10 +75,10 @@ def _remember(life: Life, stage: Stage, saw: Saw) -> Life:
     """Keeps what later looks are compared with, and the lease as long as it is not of our making."""
     if stage in _MAY_STILL_STOP:
         return life
-    life = replace(life, mark=_mark(saw.sight, life.mark))
+    life = life._replace(mark=_mark(saw.sight, life.mark))
     if life.debt or life.restarted or saw.sight.lease is None:
         return life
-    return replace(life, lease=saw.sight.lease, left=saw.sight.left, looked_at=saw.at)
+    return life._replace(lease=saw.sight.lease, left=saw.sight.left, looked_at=saw.at)
 
 
 def _mark(sight: Sight, before: tuple[int, int]) -> tuple[int, int]:
@@ -98,17 +97,20 @@ def _off(expected: Mapping[str, object], sight: Sight) -> bool:
 
 def _fence(life: Life, saw: Saw) -> Life:
     change, sight = life.change, saw.sight
-    if all(readable(name) for name in change.after) and not _off(change.after, sight):
-        return over(life, Outcome.UNCHANGED, "already so")
-    if _off(change.before, sight):
+    already = all(readable(name) for name in change.after) and not _off(change.after, sight)
+    if not already and _off(change.before, sight):
         return over(life, Outcome.DRIFTED, difference(change.before, sight.values))
     if sight.status is not change.run_state:
-        outcome = Outcome.SKIPPED if change.arriving else Outcome.DRIFTED
-        return over(life, outcome, f"is {sight.status}, not {change.run_state} as planned")
+        # Perhaps by our own hand, if a journal lost its end: a notebook left stopped is never a success.
+        outcome = Outcome.SKIPPED if change.arriving and not already else Outcome.DRIFTED
+        so = "already so, but " if already else ""
+        return over(life, outcome, f"{so}is {sight.status}, not {change.run_state} as planned")
+    if already:
+        return over(life, Outcome.UNCHANGED, "already so")
     moved = [name for phase in life.phases for name in phase.body if not phase.when.allows(change.run_state)]
     if moved and not change.may_restart:
         return over(life, Outcome.SKIPPED, _no_restart(moved))
-    return onward(replace(life, current=sight.status))
+    return onward(life._replace(current=sight.status))
 
 
 def _no_restart(fields: Iterable[str]) -> str:
@@ -121,11 +123,11 @@ def _not_now(life: Life, saw: Saw) -> Life:
 
 
 def _arriving(life: Life, saw: Saw) -> Life:
-    return replace(life, stage=Stage.ARRIVING)
+    return life._replace(stage=Stage.ARRIVING, current=saw.sight.status)
 
 
 def _arrived(life: Life, saw: Saw) -> Life:
-    return replace(life, stage=Stage.FENCE, settle=0)
+    return life._replace(stage=Stage.FENCE, settle=0)
 
 
 # --- anywhere ------------------------------------------------------------------------------------------
@@ -136,7 +138,7 @@ def _wait(life: Life, saw: Saw) -> Life:
 
 
 def _look_again(life: Life, saw: Saw) -> Life:
-    return replace(life, settle=life.settle + 1)
+    return life._replace(settle=life.settle + 1)
 
 
 def _gone(life: Life, saw: Saw) -> Life:
@@ -149,7 +151,7 @@ def _lost(life: Life, saw: Saw) -> Life:
     reason = f"{so_far(life)}status {saw.sight.status}{_why(saw.sight)}"
     if life.debt or life.restarted:
         return over(life, Outcome.STRANDED, reason)
-    return over(replace(life, current=saw.sight.status), Outcome.FAILED, reason)
+    return over(life._replace(current=saw.sight.status), Outcome.FAILED, reason)
 
 
 def _why(sight: Sight) -> str:
@@ -168,8 +170,8 @@ def _still_running(life: Life, saw: Saw) -> Life:
     going_home = life.change.run_state is Status.STOPPED
     tries = STOPS_IN_DOUBT if accepted_or_doubt else BUSY_TRIES
     if life.tried(Step.STOP) < tries and (going_home or not life.late):
-        return replace(life, stage=Stage.READY, settle=0)
-    life = replace(life, debt=False)
+        return life._replace(stage=Stage.READY, settle=0)
+    life = life._replace(debt=False)
     reason = f"would not stop: {life.trouble or 'still RUNNING'}"
     if going_home:
         return over(life, Outcome.STRANDED, so_far(life) + reason)
@@ -188,7 +190,7 @@ def _restarted(life: Life, sight: Sight) -> bool:
 def _has_stopped(life: Life, saw: Saw) -> Life:
     if not life.debt and life.change.run_state is Status.RUNNING:
         return over(life, Outcome.DRIFTED, "stopped by somebody just before us")
-    life = replace(life, current=Status.STOPPED, settle=0)
+    life = life._replace(current=Status.STOPPED, settle=0)
     if _off(life.expected, saw.sight):
         return homeward(life, Outcome.DRIFTED, difference(life.expected, saw.sight.values))
     return onward(life)
@@ -196,7 +198,7 @@ def _has_stopped(life: Life, saw: Saw) -> Life:
 
 def _is_stopping(life: Life, saw: Saw) -> Life:
     """Ours if a stop stayed unanswered; somebody else's if the cloud refused it."""
-    return replace(life, stage=Stage.STOPPING, settle=0) if life.debt else _look_again(life, saw)
+    return life._replace(stage=Stage.STOPPING, settle=0) if life.debt else _look_again(life, saw)
 
 
 # --- after a PUT ---------------------------------------------------------------------------------------
@@ -205,9 +207,9 @@ def _is_stopping(life: Life, saw: Saw) -> Life:
 def _values(life: Life, saw: Saw) -> Life:
     found = compare(life, saw.sight)
     if saw.sight.status is Status.START_FAILED and (life.debt or life.reverting):
-        life = replace(life, current=Status.STOPPED)  # as good as stopped, and ours to bring back
+        life = life._replace(current=Status.STOPPED)  # as good as stopped, and ours to bring back
     elif saw.sight.status is not life.current:
-        return _meddled(replace(life, current=saw.sight.status), found)
+        return _meddled(life._replace(current=saw.sight.status), found)
     give_up = life.late and not life.reverting
     match found:
         case Values.DESIRED:
@@ -220,7 +222,7 @@ def _values(life: Life, saw: Saw) -> Life:
     if life.settle + 1 < _looks(life) and not give_up:
         return _look_again(life, saw)
     if life.stage is Stage.PUT_SETTLE and life.tried(Step.PUT) < _tries(life) and not give_up:
-        return replace(life, stage=Stage.READY, settle=0)
+        return life._replace(stage=Stage.READY, settle=0)
     reason = f"update not applied: {life.trouble or 'accepted, but the old value is still shown'}"
     if life.reverting and not life.home:
         return over(life, Outcome.STRANDED, so_far(life) + reason)
@@ -229,7 +231,7 @@ def _values(life: Life, saw: Saw) -> Life:
 
 def _passes_by(life: Life, saw: Saw) -> Life:
     """Somebody starts or stops the notebook while our PUT is open."""
-    return _look_again(replace(life, current=saw.sight.status), saw)
+    return _look_again(life._replace(current=saw.sight.status), saw)
 
 
 def _meddled(life: Life, found: Values) -> Life:
@@ -250,10 +252,10 @@ def _tries(life: Life) -> int:
 
 def _phase_done(life: Life) -> Life:
     expected = {**life.expected, **life.phases[0].body}
-    life = replace(life, expected=expected, phases=life.phases[1:], settle=0, doubt=False)
+    life = life._replace(expected=expected, phases=life.phases[1:], settle=0, doubt=False)
     if life.reverting and life.ending is not None:
-        life = replace(life, ending=(life.ending[0], f"{life.ending[1]}; the old value was put back"))
-    return onward(replace(life, tries={**life.tries, Step.PUT: 0}, proven=not life.restarted))
+        life = life._replace(ending=(life.ending[0], f"{life.ending[1]}; the old value was put back"))
+    return onward(life._replace(tries={**life.tries, Step.PUT: 0}, proven=not life.restarted))
 
 
 def _other_state(life: Life, status: Status) -> Life:
@@ -264,11 +266,11 @@ def _other_state(life: Life, status: Status) -> Life:
     if any(name in life.moved for name in body):
         return homeward(life, Outcome.FAILED, f"update refused in either state: {life.trouble}")
     other = When.RUNNING if life.current is Status.STOPPED else When.STOPPED
-    life = replace(life, moved={**life.moved, **dict.fromkeys(body, other)})
+    life = life._replace(moved={**life.moved, **dict.fromkeys(body, other)})
     if not life.change.may_restart:
         outcome = Outcome.FAILED if life.written else Outcome.SKIPPED
         return homeward(life, outcome, _no_restart(body))
-    return onward(replace(life, tries={**life.tries, Step.PUT: 0}, phases=regroup(life.phases, life.moved)))
+    return onward(life._replace(tries={**life.tries, Step.PUT: 0}, phases=regroup(life.phases, life.moved)))
 
 
 # --- after a start -------------------------------------------------------------------------------------
@@ -279,14 +281,16 @@ def _runs(life: Life, saw: Saw) -> Life:
         return over(life, Outcome.DRIFTED, "started by somebody just before us")
     if not (life.restarted or life.doubt):
         life = with_note(life, "started by somebody else, with a lease of their own")
-    life = replace(life, current=Status.RUNNING, settle=0, proven=False)
+    life = life._replace(current=Status.RUNNING, settle=0, proven=False)
+    if not life.phases and life.ending is None and life.home:
+        return _verified(life, saw)  # where it was to come back to: this is the last look already
     if life.phases and _off(life.expected, saw.sight):
         return homeward(life, Outcome.DRIFTED, difference(life.expected, saw.sight.values))
     return onward(life)
 
 
 def _starts(life: Life, saw: Saw) -> Life:
-    return replace(life, stage=Stage.STARTING, settle=0)
+    return life._replace(stage=Stage.STARTING, settle=0)
 
 
 def _still_stopped(life: Life, saw: Saw) -> Life:
@@ -294,7 +298,7 @@ def _still_stopped(life: Life, saw: Saw) -> Life:
         return _look_again(life, saw)
     life = _drifted(life, saw.sight)
     if life.tried(Step.START) < _tries(life) or (life.sold_out and not life.late):
-        return onward(replace(life, current=Status.STOPPED))
+        return onward(life._replace(current=Status.STOPPED))
     give_up = stays_stopped if life.sold_out else cannot_start
     return give_up(life, f"would not start: {life.trouble or 'still STOPPED'}")
 
@@ -311,7 +315,7 @@ def _drifted(life: Life, sight: Sight) -> Life:
     """Takes in that somebody changed the notebook on its way home; it is still brought there."""
     if not _off(life.expected, sight) or _has_drifted(life):
         return life
-    return replace(life, ending=(Outcome.DRIFTED, so_far(life) + difference(life.expected, sight.values)))
+    return life._replace(ending=(Outcome.DRIFTED, so_far(life) + difference(life.expected, sight.values)))
 
 
 def _has_drifted(life: Life) -> bool:
@@ -331,8 +335,7 @@ def cannot_start(life: Life, reason: str) -> Life:
     if life.reverting or not old:
         return stays_stopped(life, reason)
     return onward(
-        replace(
-            life,
+        life._replace(
             current=Status.STOPPED,
             phases=(Phase(When.STOPPED, old),),
             reverting=True,
@@ -366,7 +369,7 @@ def flavor_changed(life: Life) -> bool:
 
 
 def _verified(life: Life, saw: Saw) -> Life:
-    life = replace(life, current=saw.sight.status)
+    life = life._replace(current=saw.sight.status)
     if not life.home:
         by = "stopped" if saw.sight.status is Status.STOPPED else "started"
         return over(life, Outcome.DRIFTED, f"{so_far(life)}{by} by somebody meanwhile")
@@ -374,8 +377,8 @@ def _verified(life: Life, saw: Saw) -> Life:
         return over(life, Outcome.DRIFTED, so_far(life) + difference(life.expected, saw.sight.values))
     off = lease_off_by(life, saw.sight, saw.at)
     if off and life.tried(Step.LEASE) == 0:
-        return onward(replace(life, lease_due=True))
-    return onward(replace(with_note(life, f"lease: {off}" if off else ""), proven=True))
+        return onward(life._replace(lease_due=True))
+    return onward(with_note(life, f"lease: {off}" if off else "")._replace(proven=True))
 
 
 def _of_one_to_run(rule: Rule) -> Rule:

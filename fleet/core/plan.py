@@ -62,6 +62,14 @@ class Change:
         """Whether the way leads through the other run state."""
         return any(not phase.when.allows(self.run_state) for phase in self.phases)
 
+    @property
+    def may_go_away(self) -> bool:
+        """Whether its notebook may be taken away: any that runs may turn out to need a restart.
+
+        The cloud can refuse a field while a notebook runs.
+        """
+        return self.needs_restart or (self.may_restart and self.run_state is Status.RUNNING)
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:
@@ -81,7 +89,10 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class PlanScope:
-    """Where a scope pointed at plan time; `apply` refuses when the configuration says otherwise."""
+    """Where a scope pointed at plan time; `apply` refuses when the configuration says otherwise.
+
+    `rate` is empty where it is yet to be learned. `poll` is the pause between two list polls in seconds.
+    """
 
     name: str
     region: str
@@ -90,15 +101,20 @@ class PlanScope:
     listed: int
     throttle: str
     rate: str
+    poll: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What the run will cost: calls, and seconds from the slowest of rate, slots and critical path."""
+    """What the run will cost: calls, and seconds from the slowest of rate, slots and critical path.
+
+    `lists` are the pages of list polls; `reads` those of single notebooks.
+    """
 
     reads: int
     writes: int
     seconds: float
+    lists: int = 0
 
 
 @dataclass(frozen=True, slots=True)

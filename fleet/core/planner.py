@@ -6,17 +6,16 @@ whether that means a restart, what to come back to, and what must never be sent.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 from fleet.core.errors import GuardError
 from fleet.core.events import Outcome
 from fleet.core.job import Context, JobSpec, Skip
 from fleet.core.notebook import Notebook, Status
-from fleet.core.pace import parse_rate
 from fleet.core.patch import (
     FIELD_TABLE,
     InvalidField,
@@ -29,13 +28,8 @@ from fleet.core.patch import (
     readable,
     to_body,
 )
-from fleet.core.plan import Change, Estimate, Phase, PlanScope, Settled
-from fleet.core.rollout import Disruption, Rollout, wave_sizes
-
-# Seconds, for the estimate only; no official figures exist.
-ASSUMED_STOP = 60.0
-ASSUMED_START = 120.0
-ASSUMED_CALL = 0.5
+from fleet.core.plan import Change, Phase, Settled
+from fleet.core.rollout import Disruption, Rollout, empty_waves, wave_sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +41,29 @@ class Target:
     protected: bool = False
 
 
+class Kind(NamedTuple):
+    """What changes have in common that go the same way. Sorts by what a first wave should try first."""
+
+    gentle: bool
+    run_state: Status
+
+    @classmethod
+    def of(cls, change: Change) -> Kind:
+        """The kind of one change."""
+        return cls(not change.needs_restart, change.run_state)
+
+    def __str__(self) -> str:
+        return f"{self.run_state} {'without' if self.gentle else 'with'} a restart"
+
+
 def plan_changes(
     targets: Sequence[Target], job: JobSpec, rollout: Rollout, max_targets: int
 ) -> tuple[tuple[Change, ...], tuple[Settled, ...]]:
     """Changes in the order of their release, and the rows that need or get no work.
 
-    Raises GuardError when more notebooks would change than `max_targets` allows.
+    The first change of each kind leads, those with a restart before all, so that the first wave proves as
+    much as its size allows. All others follow by scope in turn and by id. Raises GuardError when more
+    notebooks would change than `max_targets` allows.
     """
     changes: dict[str, list[Change]] = defaultdict(list)
     settled: list[Settled] = []
@@ -62,7 +73,8 @@ def plan_changes(
             changes[row.scope].append(row)
         else:
             settled.append(row)
-    ordered = [one for one in chain.from_iterable(zip_longest(*changes.values())) if one is not None]
+    in_turn = [one for one in chain.from_iterable(zip_longest(*changes.values())) if one is not None]
+    ordered = _canaries_first(in_turn)
     if len(ordered) > max_targets:
         raise GuardError(
             f"{len(ordered)} notebooks would change, guards.max_targets is {max_targets}: "
@@ -79,6 +91,36 @@ def plan_changes(
     return numbered, kept
 
 
+def _canaries_first(changes: Sequence[Change]) -> list[Change]:
+    first: dict[Kind, int] = {}
+    for at, change in enumerate(changes):
+        first.setdefault(Kind.of(change), at)
+    canaries = [first[kind] for kind in sorted(first)]
+    others = [change for at, change in enumerate(changes) if at not in canaries]
+    return [*(changes[at] for at in canaries), *others]
+
+
+def wave_remarks(changes: Sequence[Change], rollout: Rollout) -> Iterator[str]:
+    """What a person should know of the waves: which were dropped, and which kinds the first one proves.
+
+    `rollout` is the job's own, before its empty waves were dropped.
+    """
+    if not changes:
+        return
+    empty = empty_waves(len(changes), rollout.waves)
+    if empty:
+        waves = f"wave{'s' * (len(empty) > 1)} {', '.join(map(str, empty))}"
+        yield (
+            f"{waves} of [{', '.join(map(str, rollout.waves))}] would release no further change and "
+            f"{'are' if len(empty) > 1 else 'is'} dropped; waves and approvals are counted without"
+        )
+    kinds = Counter(Kind.of(change) for change in changes)
+    proven = Counter(Kind.of(change) for change in changes if change.wave == 1)
+    if len(kinds) > 1 and changes[-1].wave > 1:
+        rest = [f"none of {kinds[kind]} {kind}" for kind in sorted(kinds.keys() - proven.keys())]
+        yield f"wave 1 tries {', '.join([f'{proven[kind]} {kind}' for kind in sorted(proven)] + rest)}"
+
+
 def plan_one(target: Target, job: JobSpec, rollout: Rollout) -> Change | Settled:
     """What is to be done with one notebook."""
     notebook = target.notebook
@@ -87,6 +129,8 @@ def plan_one(target: Target, job: JobSpec, rollout: Rollout) -> Change | Settled
         return _settled(target, Outcome.SKIPPED, "its id is no UUID, so it cannot be addressed")
     if target.protected:
         return _settled(target, Outcome.SKIPPED, "protected by guards.protect")
+    if barred := job.bars(notebook, target.context):
+        return _settled(target, Outcome.SKIPPED, barred)
     if run_state not in (Status.RUNNING, Status.STOPPED):
         word = notebook.status_word or notebook.status.value
         return _settled(target, Outcome.SKIPPED, f"status {word}")
@@ -200,53 +244,3 @@ def _settled(target: Target, outcome: Outcome, reason: str, values: dict[str, An
         values=values or {},
         lease=notebook.lease,
     )
-
-
-def estimate(changes: Sequence[Change], scopes: Sequence[PlanScope], rollout: Rollout) -> Estimate:
-    """Calls, and the longest of three bounds for each wave: the rates, the slots, one change's own way.
-
-    Stop and start times are assumed; list polls for those who wait are counted at one round a minute.
-    """
-    of_scope = {scope.name: scope for scope in scopes}
-    seconds = 0.0
-    for wave in sorted({change.wave for change in changes}):
-        part = [change for change in changes if change.wave == wave]
-        seconds += max(_by_rate(part, of_scope), _by_slots(part, rollout, len(changes)), _own_way(part))
-    seconds += rollout.soak * max(0, len({change.wave for change in changes}) - 1)
-    reads = sum(3 if change.needs_restart else 2 for change in changes)
-    writes = sum(_writes(change) for change in changes)
-    if any(change.needs_restart for change in changes):
-        pages = sum(max(1, -(-scope.listed // 50)) for scope in scopes)
-        reads += pages * max(1, round(seconds / 60))
-    return Estimate(reads=reads, writes=writes, seconds=round(seconds, 1))
-
-
-def _writes(change: Change) -> int:
-    return len(change.phases) + (2 if change.needs_restart else 0)
-
-
-def _by_rate(changes: Sequence[Change], scopes: dict[str, PlanScope]) -> float:
-    writes: dict[str, int] = defaultdict(int)
-    for change in changes:
-        writes[change.scope] += _writes(change)
-    by_key: dict[str, float] = defaultdict(float)
-    for name, count in writes.items():
-        rate = parse_rate(scopes[name].rate)
-        by_key[scopes[name].throttle] += count * rate.window / rate.count
-    return max(by_key.values(), default=0.0)
-
-
-def _by_slots(changes: Sequence[Change], rollout: Rollout, total: int) -> float:
-    slots = rollout.concurrency
-    if rollout.max_failures is not None:
-        slots = min(slots, max(1, rollout.max_failures.of(total)))
-    return sum(_length(change) for change in changes) / slots
-
-
-def _own_way(changes: Sequence[Change]) -> float:
-    return max((_length(change) for change in changes), default=0.0)
-
-
-def _length(change: Change) -> float:
-    away = ASSUMED_STOP + ASSUMED_START if change.needs_restart else 0.0
-    return away + ASSUMED_CALL * (_writes(change) + 2)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from fleet.core.events import Outcome, Step
 from fleet.core.life import Life, Stage
 from fleet.core.notebook import Status
@@ -29,18 +27,18 @@ def reopened(life: Life) -> Life:
     """The life as a new process goes on with it: in a stage that waits for a look, not in one that sends."""
     if life.end is not None and life.end[0] not in OPEN_ENDS:
         return life  # decided by the last look, and only to be recorded
-    life = replace(life, late=False, settle=0, recorded=False)
+    life = life._replace(late=False, settle=0, recorded=False)
     if life.stage in _UNANSWERED:
         step, settling = _UNANSWERED[life.stage]
         tries = {**life.tries, step: life.tried(step) - 1}  # that we died says nothing about the cloud
-        return replace(life, stage=settling, tries=tries, doubt=True, written=True)
+        return life._replace(stage=settling, tries=tries, doubt=True, written=True)
     if life.end is not None:
-        life = replace(life, end=None, tries=dict.fromkeys(life.tries, 0), stage=Stage.READY)
+        life = life._replace(end=None, tries=dict.fromkeys(life.tries, 0), stage=Stage.READY)
     if life.stage is not Stage.READY:
         return life
     if not life.tries:
-        return replace(life, stage=Stage.FENCE)
-    return replace(life, stage=_looking_stage(life), doubt=True)
+        return life._replace(stage=Stage.FENCE)
+    return life._replace(stage=_looking_stage(life), doubt=True)
 
 
 def _looking_stage(life: Life) -> Stage:

@@ -7,8 +7,8 @@ unproven stay below the limit. `max_failures: 3` means that there are never four
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
@@ -73,16 +73,33 @@ def wave_sizes(total: int, waves: Sequence[Share]) -> list[int]:
     """How many changes each wave releases. The entries are running totals: `[1, 5%, 100%]` releases one
     change, then up to five percent of all, then the rest. Waves that would be empty are dropped.
     """
-    sizes: list[int] = []
+    return [size for size in _sizes(total, waves) if size]
+
+
+def empty_waves(total: int, waves: Sequence[Share]) -> tuple[int, ...]:
+    """Which entries of `waves`, counted from 1, release none of `total` changes."""
+    return tuple(number for number, size in enumerate(_sizes(total, waves), start=1) if not size)
+
+
+def without_empty_waves(rollout: Rollout, total: int) -> Rollout:
+    """The rollout as it will be walked: later waves, and the approvals after them, move up."""
+    empty = empty_waves(total, rollout.waves) if total else ()
+    if not empty:
+        return rollout
+    kept = tuple(share for number, share in enumerate(rollout.waves, start=1) if number not in empty)
+    moved = dict.fromkeys(wave - sum(gap <= wave for gap in empty) for wave in rollout.approve)
+    last = len(wave_sizes(total, kept))
+    return replace(rollout, waves=kept, approve=tuple(wave for wave in moved if wave < last))
+
+
+def _sizes(total: int, waves: Sequence[Share]) -> Iterator[int]:
     released = 0
     for share in waves:
-        upto = min(total, share.of(total))
-        if upto > released:
-            sizes.append(upto - released)
-            released = upto
+        upto = max(released, min(total, share.of(total)))
+        yield upto - released
+        released = upto
     if released < total:
-        sizes.append(total - released)
-    return sizes
+        yield total - released
 
 
 GROUPS = ("fleet", "scope", "owner", "pool", "flavor")
@@ -101,6 +118,12 @@ class Seat(Protocol):
     def pool(self) -> str: ...
     @property
     def flavor(self) -> str: ...
+
+
+def budgets_of(change: Seat) -> list[tuple[str, str]]:
+    """The groups whose budgets a change may need, each with the name of its part of it."""
+    keys = [("fleet", "")]
+    return keys + [(group, getattr(change, group)) for group in GROUPS[1:] if getattr(change, group)]
 
 
 SeatT = TypeVar("SeatT", bound=Seat)
@@ -128,7 +151,7 @@ class Admission(Generic[SeatT]):
         self._barred = barred
         self.concurrency = rollout.concurrency
         self._most_failures = rollout.max_failures.of(len(changes)) if rollout.max_failures else None
-        self._limits = _group_limits(rollout.max_unavailable, [c for c in changes if away(c)])
+        self._limits = group_limits(rollout.max_unavailable, [c for c in changes if away(c)])
         self._taken: Counter[tuple[str, str]] = Counter()
         self._waiting: deque[SeatT] = deque()
         self._overdue: deque[SeatT] = deque()
@@ -168,6 +191,11 @@ class Admission(Generic[SeatT]):
     def overdue(self) -> bool:
         """Whether a change waits that no budget may hold back."""
         return bool(self._overdue)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether fewer changes are under way than may be at once."""
+        return self.in_flight < self.concurrency
 
     @property
     def pending(self) -> int:
@@ -252,9 +280,7 @@ class Admission(Generic[SeatT]):
     def _seats(self, change: SeatT) -> list[tuple[str, str]]:
         if not self._away(change):
             return []
-        keys = [("fleet", "")]
-        keys += [(group, getattr(change, group)) for group in GROUPS[1:] if getattr(change, group)]
-        return [key for key in keys if key in self._limits]
+        return [key for key in budgets_of(change) if key in self._limits]
 
     def _full_group(self, change: SeatT) -> tuple[str, str] | None:
         for key in self._seats(change):
@@ -301,7 +327,7 @@ def verdict(outcomes: Sequence[Outcome], exhausted: str | None) -> str | None:
     return None
 
 
-def _group_limits(shares: Mapping[str, Share], changes: Sequence[Seat]) -> dict[tuple[str, str], int]:
+def group_limits(shares: Mapping[str, Share], changes: Sequence[Seat]) -> dict[tuple[str, str], int]:
     """The limit of every group that has one; a percentage counts within the group."""
     limits: dict[tuple[str, str], int] = {}
     for group, share in shares.items():

@@ -7,7 +7,7 @@ counts only when two consecutive passes say the same of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fleet.core.notebook import Notebook
@@ -52,7 +52,7 @@ class Known:
 class Selection:
     """One scope's matches, in order of id; `rows` are all that the last pass read.
 
-    `unstable` ones matched but did not hold still; they are left out.
+    `unstable` ones matched in one of the last two passes but did not hold still; they are left out.
     """
 
     scope: str
@@ -76,6 +76,33 @@ def moved(first: Mapping[str, Notebook], second: Mapping[str, Notebook]) -> tupl
     return tuple(
         key for key in ids if key not in first or key not in second or _face(first[key]) != _face(second[key])
     )
+
+
+@dataclass(slots=True)
+class Passes:
+    """The passes over one scope. Only the last two count: either they agree, or these did not hold still."""
+
+    scope: str
+    taken: int = 0
+    restless: Mapping[str, Notebook] = field(default_factory=dict)
+    _rows: tuple[Notebook, ...] = ()
+    _selected: Mapping[str, Notebook] = field(default_factory=dict)
+
+    def take(self, rows: Iterable[Notebook], selected: Mapping[str, Notebook]) -> None:
+        """Takes in one more pass: all that it read, and what of it was selected."""
+        seen = {**self._selected, **selected}
+        self.restless = {key: seen[key] for key in moved(self._selected, selected)}
+        self._rows, self._selected, self.taken = tuple(rows), selected, self.taken + 1
+
+    @property
+    def agree(self) -> bool:
+        """Whether the last two passes say the same of what is selected."""
+        return self.taken > 1 and not self.restless
+
+    def selection(self) -> Selection:
+        """What is selected, without those that did not hold still."""
+        calm = tuple(row for key, row in self._selected.items() if key not in self.restless)
+        return Selection(self.scope, self._rows, calm, tuple(self.restless.values()))
 
 
 def _face(notebook: Notebook) -> tuple[object, ...]:

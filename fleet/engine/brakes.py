@@ -11,7 +11,7 @@ from collections import defaultdict
 from fleet.core.breaker import Breaker, calls_of, cause_of
 from fleet.core.closing import Group, closed_by, groups_of
 from fleet.core.errors import TRANSIENT, CallError, Meaning
-from fleet.core.events import ChangeEvent, Ended, Event, Held, Intended, RunEnd
+from fleet.core.events import Answered, Blind, Ended, Event, Held, Intended, Late, RunEnd, Saw
 from fleet.core.plan import Change, Plan
 from fleet.engine.control import Control
 from fleet.engine.ports import Clock
@@ -69,31 +69,36 @@ class Brakes:
 
     def __call__(self, event: Event) -> None:
         """Takes in an event, also one of a look that will be repeated and is not recorded."""
-        change = self._changes.get(event.item) if isinstance(event, ChangeEvent) else None
-        if change is None or not isinstance(event, ChangeEvent):
-            return
+        match event:
+            case Intended():
+                self._sent.add(event.item)
+            case Ended() if event.item in self._under_way:
+                self._ended(self._changes[event.item], event)
+            case Saw() | Answered() | Blind() | Late() if event.item in self._changes:
+                self._told(self._changes[event.item], event)
+
+    def _ended(self, change: Change, event: Ended) -> None:
+        self._under_way.remove(change.item)
+        self._sent.discard(change.item)
+        breaker, cause = self._breaker(change.scope), self._causes.pop(change.item, "")
+        self._heard(breaker, change.scope, breaker.ended(event.outcome, cause, self._clock.monotonic()))
+
+    def _told(self, change: Change, event: Saw | Answered | Blind | Late) -> None:
+        """Takes in what a call, or the want of one, showed."""
         if (cause := cause_of(event)) is not None:
             self._causes[change.item] = cause
-        if isinstance(event, Intended):
-            self._sent.add(change.item)
         if (closed := closed_by(event, change, sent=change.item in self._sent)) is not None:
             self._close(*closed)
-        breaker, now = self._breaker(change.scope), self._clock.monotonic()
         if (calls := calls_of(event)) is not None:
-            self._heard(breaker, change.scope, breaker.called(*calls, now))
-        elif isinstance(event, Ended) and change.item in self._under_way:
-            self._under_way.remove(change.item)
-            self._sent.discard(change.item)
-            cause = self._causes.pop(change.item, "")
-            self._heard(breaker, change.scope, breaker.ended(event.outcome, cause, now))
+            breaker = self._breaker(change.scope)
+            self._heard(breaker, change.scope, breaker.called(*calls, self._clock.monotonic()))
 
     def _heard(self, breaker: Breaker, scope: str, news: str) -> None:
         """Records what a breaker made of an event, and lets the crew look again."""
-        key = self._key(scope)
         if news:
-            self._held(key, "" if breaker.closed else news)
+            self._held(self._key(scope), "" if breaker.closed else news)
         if breaker.hopeless is not None:
-            self._control.drain(RunEnd.HALTED, f"{key}: {breaker.hopeless}")
+            self._control.drain(RunEnd.HALTED, f"{self._key(scope)}: {breaker.hopeless}")
         if news or not breaker.closed:
             self._control.stir()
 

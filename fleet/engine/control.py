@@ -16,7 +16,8 @@ from fleet.engine.approvals import Approvals
 class Control:
     """Shared by whoever may stop or steer a run: signals, budgets, deadlines, lost credentials, a person.
 
-    The first reason to end stands. `concurrency` is None as long as the plan's own holds.
+    The first reason to end stands, and is forgotten only by `all_done`. `concurrency` is None as long as the
+    plan's own holds.
     """
 
     def __init__(self) -> None:
@@ -25,14 +26,21 @@ class Control:
         self.concurrency: int | None = None
         self.draining = anyio.Event()
         self.approvals = Approvals()
+        self._broken = False
         self._stirred = anyio.Event()
 
-    def drain(self, end: RunEnd, reason: str) -> None:
-        """Lets no further change start."""
+    def drain(self, end: RunEnd, reason: str, *, broken: bool = False) -> None:
+        """Lets no further change start. `broken` says that the run can be told as finished no more."""
+        self._broken |= broken
         if self.end is None:
             self.end = (end, reason)
             self.draining.set()
             self.stir()
+
+    def all_done(self) -> None:
+        """Every change came to its outcome: whoever wanted no further one to start kept none from it."""
+        if not self._broken:
+            self.end = None
 
     def pause(self) -> None:
         """Lets no further change start until `release`."""
@@ -65,4 +73,4 @@ class Control:
     def observe(self, event: Event) -> None:
         """Ends the run at the first failure that every further call would share."""
         if isinstance(event, Answered | Blind) and event.meaning in FATAL:
-            self.drain(RunEnd.LOCKED_OUT, f"{event.meaning}: {event.text}")
+            self.drain(RunEnd.LOCKED_OUT, f"{event.meaning}: {event.text}", broken=True)

@@ -20,13 +20,13 @@ from fleet.core.events import (
     Blind,
     ChangeEvent,
     Ended,
+    Fate,
     Intended,
     Late,
     Outcome,
     Reopened,
     Saw,
     Step,
-    Verdict,
 )
 from fleet.core.life import Life, Stage, over
 from fleet.core.notebook import Notebook, Status
@@ -44,7 +44,7 @@ LOOK_AGAIN = 5.0  # seconds between looks while the cloud does not answer
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class Surroundings:
     """What a change needs of its scope and of the run."""
 
     cloud: Cloud
@@ -64,39 +64,41 @@ class Performance:
     `life` is where an earlier process left the change; whatever was under way then is looked at first.
     """
 
-    def __init__(self, change: Change, site: Site, life: Life | None = None) -> None:
+    def __init__(self, change: Change, here: Surroundings, life: Life | None = None) -> None:
         self._change = change
-        self._site = site
+        self._here = here
         self._again = life is not None
         self._life = life or Life.begin(change)
         self._turn: Turn | None = None
         self._looked_at = 0.0
-        self._time_up = site.clock.monotonic() + site.deadline
+        self._time_up = here.clock.monotonic() + here.deadline
+        self._waits_for: Status | None = None
+        self._since = 0.0
 
     async def run(self) -> Life:
         item, now = self._change.item, self._now()
-        self._happened(Reopened(item, now) if self._again else Began(item, now, dict(self._site.moved)))
+        self._happened(Reopened(item, now) if self._again else Began(item, now, dict(self._here.moved)))
         while True:
             match decide(self._life):
                 case End() as end:
-                    await self._end(end)
+                    self._end(end)
                     return self._life
                 case Write() as write:
                     await self._write(write)
                 case Look(wait):
                     self._happened(await self._look(wait))
-                case Await(passing):
-                    self._happened(await self._arrival(passing))
-            self._site.moved.update(self._life.moved)
+                case Await(status):
+                    self._happened(await self._arrival(status))
+            self._here.moved.update(self._life.moved)
 
-    async def give_up(self, error: Exception) -> Life:
+    def give_up(self, error: Exception) -> Life:
         """Ends a change that something unforeseen broke, as truthfully as can be."""
         reason = f"stopped by an error of our own: {type(error).__name__}"
         outcome = Outcome.FAILED if not self._life.tries else Outcome.UNKNOWN
         self._life = over(self._life, Outcome.STRANDED if self._life.debt else outcome, reason)
         move = decide(self._life)
         if isinstance(move, End):
-            await self._end(move)
+            self._end(move)
         return self._life
 
     # --- writes ---
@@ -112,7 +114,7 @@ class Performance:
         attempt = self._life.tried(write.step) + 1
         intent = Intended(self._change.item, self._now(), write.step, attempt, write.body)
         if not await self._committed(intent) and not self._pays_debt(write):
-            self._happened(Late(self._change.item, self._now(), "the journal cannot be written"))
+            self._unrecorded("the journal cannot be written")
             return
         self._life = advance(self._life, intent)
         try:
@@ -125,12 +127,19 @@ class Performance:
                     self._change.item,
                     self._now(),
                     write.step,
-                    Verdict.ACCEPTED,
+                    Fate.ACCEPTED,
                     status=receipt.status,
                     request_id=receipt.request_id,
                     sends=receipt.sends,
                 )
             )
+
+    def _unrecorded(self, reason: str) -> None:
+        """No write may leave without its intent on disk: a change that has sent none has not started."""
+        if self._life.tries:
+            self._happened(Late(self._change.item, self._now(), reason))
+        else:
+            self._life = over(self._life, Outcome.NOT_STARTED, f"nothing was sent: {reason}")
 
     async def _may_begin(self, turn: Turn) -> bool:
         """Whether the first write may leave, asked when its turn has come.
@@ -138,9 +147,10 @@ class Performance:
         Whoever ends or pauses the run means this change too as long as it has sent nothing. After a pause a
         new look must come first.
         """
-        control, clock = self._site.control, self._site.clock
-        await anyio.sleep(max(0.0, turn.at - clock.monotonic()))
-        if (barred := self._site.brakes.barred(self._change)) is not None:
+        control, clock = self._here.control, self._here.clock
+        if (early := turn.at - clock.monotonic()) > 0:
+            await anyio.sleep(early)
+        if (barred := self._here.brakes.barred(self._change)) is not None:
             self._life = over(self._life, Outcome.NOT_STARTED, f"nothing was sent: {barred}")
             return False
         if control.end is None and not control.paused:
@@ -150,7 +160,7 @@ class Performance:
             self._life = over(self._life, Outcome.NOT_STARTED, f"nothing was sent: {control.end[1]}")
         else:
             self._happened(Reopened(self._change.item, self._now()))
-            self._time_up = clock.monotonic() + self._site.deadline
+            self._time_up = clock.monotonic() + self._here.deadline
         return False
 
     async def _queued(self) -> Turn | Blind:
@@ -158,15 +168,15 @@ class Performance:
         if self._turn is not None:
             return self._turn
         try:
-            return await self._site.cloud.turn()
+            return await self._here.cloud.turn()
         except CallError as error:
             return Blind(self._change.item, self._now(), error.meaning, error.text, sends=0)
 
     async def _committed(self, intent: Intended) -> bool:
         try:
-            await self._site.tape.commit(intent)
+            await self._here.tape.commit(intent)
         except RecordingFailed as failure:
-            self._site.halt(str(failure))
+            self._here.halt(str(failure))
             return False
         return True
 
@@ -175,7 +185,7 @@ class Performance:
         return write.step is Step.START and self._life.debt
 
     async def _send(self, write: Write, turn: Turn) -> Receipt:
-        cloud, key = self._site.cloud, self._change.id
+        cloud, key = self._here.cloud, self._change.id
         match write.step:
             case Step.STOP:
                 return await cloud.stop(key, turn)
@@ -191,7 +201,7 @@ class Performance:
             self._change.item,
             self._now(),
             step,
-            Verdict.IN_DOUBT if error.in_doubt else Verdict.REFUSED,
+            Fate.IN_DOUBT if error.in_doubt else Fate.REFUSED,
             meaning=error.meaning,
             code=error.code,
             text=error.text,
@@ -208,22 +218,24 @@ class Performance:
             if isinstance(turn, Blind):
                 return turn
             self._turn = turn
-        trouble = ""
+        # Most looks are answered at once: watching the time would cost more than the look itself.
+        event = None if wait else await self._single_look()
+        if event is not None and not _to_repeat(event):
+            return event
         with anyio.move_on_after(self._time_left()):
-            await anyio.sleep(wait)
             while True:
+                if event is not None:
+                    self._here.brakes(event)
+                await anyio.sleep(wait if event is None else LOOK_AGAIN)
                 event = await self._single_look()
-                if not isinstance(event, Blind) or event.meaning not in TRANSIENT:
+                if not _to_repeat(event):
                     return event
-                self._site.brakes(event)
-                trouble = f" ({event.text})"
-                await anyio.sleep(LOOK_AGAIN)
-        return self._late(trouble)
+        return self._late(f" ({event.text})" if isinstance(event, Blind) else "")
 
     async def _single_look(self) -> Saw | Blind:
         item = self._change.item
         try:
-            look = await self._site.cloud.look(self._change.id)
+            look = await self._here.cloud.look(self._change.id)
         except CallError as error:
             if error.meaning is Meaning.GONE:
                 return Saw(item, self._now(), GONE, request_id=error.request_id, sends=error.sends)
@@ -236,42 +248,53 @@ class Performance:
             sends=look.sends,
         )
 
-    async def _arrival(self, passing: frozenset[Status]) -> ChangeEvent:
+    async def _arrival(self, status: Status) -> ChangeEvent:
+        """A look when the notebook may have left `status`, in which it has been since its wait began."""
         self._turn = None  # it would be long past when the wait is over
+        clock, watch = self._here.clock, self._here.watch
+        if self._waits_for is not status:
+            self._waits_for, self._since = status, clock.monotonic()
         with anyio.move_on_after(self._time_left()):
             try:
-                row = await self._site.watch.settled(self._change.id, passing)
+                await watch.worth_a_look(self._change.id, status, self._since)
             except CallError as error:
                 return Blind(self._change.item, self._now(), error.meaning, error.text, sends=0)
-            if row is not None:
-                return Saw(self._change.item, self._now(), self._sight(row), polled=True, sends=0)
-            return await self._look(0.0)
+            event = await self._look(0.0)
+            if isinstance(event, Saw) and event.sight.status.heading is None:
+                if event.sight.status is status.heading:
+                    watch.took(status, clock.monotonic() - self._since)
+                self._waits_for = None
+            return event
         return self._late("")
 
     def _sight(self, notebook: Notebook) -> Sight:
         return sight_of(notebook, self._change.after, int(self._now() * 1000))
 
     def _time_left(self) -> float:
-        return max(0.0, self._time_up - self._site.clock.monotonic())
+        return max(0.0, self._time_up - self._here.clock.monotonic())
 
     def _late(self, trouble: str) -> Late:
-        self._time_up = self._site.clock.monotonic() + self._site.deadline
+        self._time_up = self._here.clock.monotonic() + self._here.deadline
         return Late(self._change.item, self._now(), f"its time was up{trouble}")
 
     # --- what all share ---
 
     def _happened(self, event: ChangeEvent) -> None:
         if isinstance(event, Saw):
-            self._looked_at = self._site.clock.monotonic()
-        self._site.tape.note(event)
+            self._looked_at = self._here.clock.monotonic()
+        self._here.tape.note(event)
         self._life = advance(self._life, event)
 
-    async def _end(self, end: End) -> None:
-        ended = Ended(self._change.item, self._now(), end.outcome, end.reason, end.debt, end.fix)
-        try:
-            await self._site.tape.commit(ended)
-        except RecordingFailed as failure:
-            self._site.halt(str(failure))
+    def _end(self, end: End) -> None:
+        """Tells of the end. No need to wait for the disk: the next intent takes it along, or is not sent."""
+        self._here.tape.note(
+            Ended(self._change.item, self._now(), end.outcome, end.reason, end.debt, end.fix)
+        )
 
     def _now(self) -> float:
-        return self._site.clock.wall()
+        return self._here.clock.wall()
+
+
+def _to_repeat(event: Saw | Blind) -> bool:
+    """Whether a look failed in passing."""
+    return isinstance(event, Blind) and event.meaning in TRANSIENT

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
-from fleet.core.calls import Look, Receipt, Turn
+from fleet.core.calls import Reading, Receipt, Turn
 from fleet.core.events import Event
-from fleet.core.notebook import Notebook
+from fleet.core.notebook import Status
 from fleet.core.rollout import GateCommand
 from fleet.core.wave_gate import Check
 
@@ -19,14 +19,19 @@ class Cloud(Protocol):
     that it did not apply it: what may have happened is for the caller to find out by looking.
     """
 
+    @property
+    def calls(self) -> Mapping[str, int]:
+        """Requests sent so far, by operation: put, stop, start, lease, get, list and whatever else."""
+        ...
+
     async def turn(self) -> Turn:
         """Waits until shortly before the next write may leave, so that a last look is still fresh."""
         ...
 
-    async def look(self, notebook_id: str) -> Look: ...
+    async def look(self, notebook_id: str) -> Reading: ...
 
-    async def poll(self) -> Sequence[Notebook]:
-        """Every notebook of the scope, read once page by page; rows may be missing or stale."""
+    async def poll(self, statuses: Collection[Status]) -> Collection[str]:
+        """The ids of those in one of the statuses, read page by page; some may be missing or old news."""
         ...
 
     async def put(self, notebook_id: str, body: Mapping[str, Any], turn: Turn) -> Receipt: ...

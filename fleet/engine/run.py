@@ -10,10 +10,9 @@ from itertools import groupby
 
 import anyio
 
-from fleet.core.errors import RecordingFailed
+from fleet.core.errors import CallError, RecordingFailed
 from fleet.core.events import Ended, Outcome, RunEnd, RunEnded, RunResumed, RunStarted, WaveEnded, WaveStarted
 from fleet.core.life import Life
-from fleet.core.notebook import Status
 from fleet.core.patch import When
 from fleet.core.plan import Change, Plan
 from fleet.core.reopen import is_open
@@ -21,7 +20,8 @@ from fleet.core.rollout import FAILURES, NOT_BACK, Admission, verdict
 from fleet.core.wave_gate import Decision
 from fleet.engine.brakes import Brakes
 from fleet.engine.control import Control
-from fleet.engine.perform import Performance, Site
+from fleet.engine.ledger import Ledger
+from fleet.engine.perform import Performance, Surroundings
 from fleet.engine.ports import Checker, Clock, Cloud
 from fleet.engine.tape import Tape
 from fleet.engine.watch import Watch
@@ -55,19 +55,25 @@ async def run_plan(
         for change in (change for change in plan.changes if change.item in claimed):
             tape.note(_left_to_another(change, (past or {}).get(change.item), claimed[change.item], now))
         plan = replace(plan, changes=tuple(change for change in plan.changes if change.item not in claimed))
+    ledger = Ledger(clouds, tape, clock)
     try:
         async with anyio.create_task_group() as background:
             if plan.rollout.deadline is not None:
                 background.start_soon(_deadline, plan.rollout.deadline, control)
             brakes = Brakes(plan, tape, clock, control)
             tape.show_to(brakes)
+
+            def polled(scope: str, error: CallError | None) -> None:
+                brakes.polled(scope, error)
+                ledger.tell(scope)
+
             gate = WaveGate(run, plan.rollout, check, tape, clock, control)
             moved: dict[str, When] = {}
-            sites = {}
+            surroundings = {}
             for name, cloud in clouds.items():
-                watch = Watch(cloud, clock, poll[name], partial(brakes.polled, name))
+                watch = Watch(cloud, clock, poll[name], partial(polled, name))
                 background.start_soon(watch.run)
-                sites[name] = Site(
+                surroundings[name] = Surroundings(
                     cloud,
                     watch,
                     tape,
@@ -75,19 +81,19 @@ async def run_plan(
                     plan.rollout.change_deadline,
                     moved,
                     control,
-                    lambda reason: control.drain(RunEnd.HALTED, reason),
+                    lambda reason: control.drain(RunEnd.HALTED, reason, broken=True),
                     brakes,
                 )
-            await _Crew(plan, sites, tape, clock, control, past or {}, brakes, gate).work_through()
+            await _Crew(plan, surroundings, tape, clock, control, past or {}, brakes, gate).work_through()
             if claimed:
                 control.drain(RunEnd.HALTED, f"{len(claimed)} left to another run, which claims them")
             background.cancel_scope.cancel()
     except anyio.get_cancelled_exc_class():
         control.drain(RunEnd.INTERRUPTED, "stopped at once")
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + LAST_WORDS):
-            await _close(control, tape, clock)
+            await _close(control, ledger, tape, clock)
         raise
-    return await _close(control, tape, clock)
+    return await _close(control, ledger, tape, clock)
 
 
 async def _deadline(seconds: float, control: Control) -> None:
@@ -95,7 +101,8 @@ async def _deadline(seconds: float, control: Control) -> None:
     control.drain(RunEnd.HALTED, f"the deadline of {seconds:g} s passed")
 
 
-async def _close(control: Control, tape: Tape, clock: Clock) -> RunEnd:
+async def _close(control: Control, ledger: Ledger, tape: Tape, clock: Clock) -> RunEnd:
+    ledger.close()
     end, reason = control.end or (RunEnd.FINISHED, "")
     try:
         await tape.commit(RunEnded(clock.wall(), end, reason))
@@ -110,11 +117,6 @@ def _left_to_another(change: Change, life: Life | None, reason: str, now: float)
         return Ended(change.item, now, Outcome.NOT_STARTED, reason)
     outcome = Outcome.STRANDED if life.debt else Outcome.UNKNOWN
     return Ended(change.item, now, outcome, reason, life.debt, life.fix)
-
-
-def _may_go_away(change: Change) -> bool:
-    """Any running notebook may turn out to need a restart: the cloud can refuse a field while it runs."""
-    return change.needs_restart or (change.may_restart and change.run_state is Status.RUNNING)
 
 
 def _has_begun(life: Life) -> bool:
@@ -147,7 +149,7 @@ class _Crew:
     def __init__(
         self,
         plan: Plan,
-        sites: Mapping[str, Site],
+        surroundings: Mapping[str, Surroundings],
         tape: Tape,
         clock: Clock,
         control: Control,
@@ -156,7 +158,7 @@ class _Crew:
         gate: WaveGate,
     ) -> None:
         self._plan = plan
-        self._sites = sites
+        self._surroundings = surroundings
         self._tape = tape
         self._clock = clock
         self._control = control
@@ -164,7 +166,11 @@ class _Crew:
         self._brakes = brakes
         self._gate = gate
         self._admission: Admission[Change] = Admission(
-            plan.rollout, plan.changes, away=_may_go_away, admits=brakes.admits, barred=brakes.barred
+            plan.rollout,
+            plan.changes,
+            away=lambda one: one.may_go_away,
+            admits=brakes.admits,
+            barred=brakes.barred,
         )
         self._outcomes: list[Outcome] = []
         self._counts: Counter[Outcome] = Counter()  # of the whole run, an earlier part of it included
@@ -189,6 +195,8 @@ class _Crew:
             await self._work_wave(wave, changes, last=wave == waves[-1][0])
         if self._counts[Outcome.NOT_STARTED]:
             self._control.drain(RunEnd.HALTED, self._brakes.reasons)
+        elif not self._admission.pending:
+            self._control.all_done()
 
     async def _finish_the_past(self) -> None:
         """Brings home what an earlier process left under way, debts first, before anything new is stopped."""
@@ -218,13 +226,21 @@ class _Crew:
     async def _judge(self, wave: int, *, last: bool) -> None:
         """Decides whether the run may go on after `wave`."""
         self._leave_out()
-        no_go = verdict(self._outcomes, self._admission.exhausted or self._admission.stuck)
+        stopped = self._admission.exhausted or self._admission.stuck or self._cut_short(last=last)
+        no_go = verdict(self._outcomes, stopped)
         decision = Decision(no_go is None, no_go or "")
         if decision.go and not last and self._control.end is None:
             decision = await self._gate.decision(wave, self._counts_by_name())
         if not decision.go and (self._admission.pending or not last):
             self._control.drain(RunEnd.HALTED, decision.reason)
         self._tape.note(WaveEnded(self._clock.wall(), wave, decision.go, decision.reason))
+
+    def _cut_short(self, *, last: bool) -> str | None:
+        """Why the run was told to end before the wave had begun all its changes or the next one came."""
+        if self._control.end is None:
+            return None
+        whole = not self._admission.pending and Outcome.NOT_STARTED not in self._outcomes
+        return None if whole and last else self._control.end[1]
 
     def _leave_out(self) -> None:
         """Tells of the changes that never start because their group was closed."""
@@ -244,36 +260,53 @@ class _Crew:
                 workers.start_soon(self._work, change)
 
     async def _work(self, change: Change) -> None:
-        site, past = self._sites[change.scope], self._past.get(change.item)
-        performance = Performance(change, site, past)
+        """Performs the change, then in the same task whatever may start next: tasks cost more than steps."""
+        following: Change | None = change
+        while following is not None:
+            await self._perform(following)
+            following = self._take()
+            if self._admission.has_room:
+                self._control.stir()
+
+    async def _perform(self, change: Change) -> None:
+        here, past = self._surroundings[change.scope], self._past.get(change.item)
+        performance = Performance(change, here, past)
         try:
             life = await performance.run()
         except Exception as error:  # whatever it is, it must not leave the others stopped
-            life = await performance.give_up(error)
-            self._control.drain(RunEnd.HALTED, f"an error of our own: {type(error).__name__}: {error}")
+            life = performance.give_up(error)
+            trouble = f"an error of our own: {type(error).__name__}: {error}"
+            self._control.drain(RunEnd.HALTED, trouble, broken=True)
         outcome = life.end[0] if life.end is not None else Outcome.UNKNOWN
         self._outcomes.append(outcome)
         self._count(outcome)
         self._admission.ended(change, failed=outcome in FAILURES, back=_is_back(life))
-        self._control.stir()
 
     async def _next(self) -> Change | None:
         """The next change to start; None when no further one will start in this wave.
 
-        Waits only for the end of a change that is under way, or for whoever steers. What is overdue goes home
-        even when the run is paused or told to end.
+        Waits only for the end of a change that is under way, or for whoever steers.
         """
         while self._control.end is None or self._admission.overdue:
-            self._admission.concurrency = self._control.concurrency or self._plan.rollout.concurrency
-            if self._admission.overdue or not self._control.paused:
-                change = self._admission.next()
-                if change is not None:
-                    self._brakes.began(change)
-                    return change
-                if not self._admission.may_yet_start:
-                    return None
-            elif not self._admission.pending:
+            change = self._take()
+            if change is not None:
+                return change
+            held = self._control.paused and not self._admission.overdue
+            if not (self._admission.pending if held else self._admission.may_yet_start):
                 return None
             with anyio.move_on_after(self._brakes.wait()):
                 await self._control.stirred()
         return None
+
+    def _take(self) -> Change | None:
+        """The next change that may start at this moment.
+
+        What is overdue goes home even when the run is paused or told to end.
+        """
+        if (self._control.paused or self._control.end is not None) and not self._admission.overdue:
+            return None
+        self._admission.concurrency = self._control.concurrency or self._plan.rollout.concurrency
+        change = self._admission.next()
+        if change is not None:
+            self._brakes.began(change)
+        return change

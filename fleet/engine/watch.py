@@ -1,31 +1,38 @@
-"""One paged list poll answers everyone who waits in a scope, so that waiting costs no calls of its own."""
+"""One list poll answers everyone who waits in a scope, so that waiting costs next to no calls of its own.
+
+A poll lists those who are still on their way. Whoever is not among them is told to look for himself, and that
+look is the proof: a row may be missing or old, a look is neither. When to poll is decided in `core.waiting`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import anyio
 
 from fleet.core.errors import FATAL, CallError
-from fleet.core.notebook import Notebook, Status
+from fleet.core.notebook import Status
+from fleet.core.waiting import Waits, lists
 from fleet.engine.ports import Clock, Cloud
 
-MISSES = 2  # polls without the row, before the one who waits is told to look for himself
+_SHORTEST_SLEEP = 0.001  # s; a wait that rounding makes shorter than the clock's step would never end
 
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
-    passing: frozenset[Status]
+    """Somebody who waits for the end of `status` since `since`, and for a look at it since `asked`."""
+
+    status: Status
     since: float
-    misses: int = 0
-    row: Notebook | None = None
+    asked: float
     error: CallError | None = None
     woken: anyio.Event = field(default_factory=anyio.Event)
 
 
 class Watch:
-    """The shared poll of one scope. `run` polls every `interval` seconds while anybody waits.
+    """The shared poll of one scope, at most every `least` seconds while anybody waits.
 
     `polled` is told of every poll, with its error if it failed.
     """
@@ -34,22 +41,23 @@ class Watch:
         self,
         cloud: Cloud,
         clock: Clock,
-        interval: float,
+        least: float,
         polled: Callable[[CallError | None], None] = lambda _: None,
     ) -> None:
         self._cloud = cloud
         self._clock = clock
-        self._interval = interval
         self._polled = polled
+        self._waits = Waits(least)
         self._waiters: dict[str, _Waiter] = {}
         self._wanted = anyio.Event()
+        self._last = -least
 
-    async def settled(self, notebook_id: str, passing: frozenset[Status]) -> Notebook | None:
-        """The notebook's row once its status is outside `passing`; None when the list does not hold it.
+    async def worth_a_look(self, notebook_id: str, status: Status, since: float) -> None:
+        """Returns when a look at the notebook may show that it left `status`, in which it is since `since`.
 
-        Only polls that began after this call count. Raises CallError when no call can succeed any more.
+        Raises CallError when no call can succeed any more.
         """
-        waiter = _Waiter(passing, self._clock.monotonic())
+        waiter = _Waiter(status, since, self._clock.monotonic())
         self._waiters[notebook_id] = waiter
         self._wanted.set()
         try:
@@ -58,36 +66,58 @@ class Watch:
             self._waiters.pop(notebook_id, None)
         if waiter.error is not None:
             raise waiter.error
-        return waiter.row
+
+    def took(self, status: Status, seconds: float) -> None:
+        """Takes in how long it took until a look showed that a notebook had left `status`."""
+        self._waits.took(status, seconds)
 
     async def run(self) -> None:
         """Polls until cancelled."""
         while True:
             await self._wanted.wait()
-            await anyio.sleep(self._interval)
-            began = self._clock.monotonic()
-            try:
-                rows = await self._cloud.poll()
-            except CallError as error:
-                self._polled(error)
-                if error.meaning in FATAL:
-                    self._fail(error)
+            wait = self._due() - self._clock.monotonic()
+            if wait > 0:
+                await anyio.sleep(max(wait, _SHORTEST_SLEEP))
+                continue
+            self._last = self._clock.monotonic()
+            statuses = Counter(waiter.status for waiter in self._waiting())
+            if lists(statuses) >= sum(statuses.values()):
+                self._wake_due(self._last)
             else:
-                self._polled(None)
-                self._answer(rows, began)
-            if all(waiter.woken.is_set() for waiter in self._waiters.values()):
+                await self._poll(statuses, self._last)
+            if not self._waiting():
                 self._wanted = anyio.Event()
 
-    def _answer(self, rows: Iterable[Notebook], began: float) -> None:
-        by_id = {row.id: row for row in rows}
+    def _waiting(self) -> list[_Waiter]:
+        return [waiter for waiter in self._waiters.values() if not waiter.woken.is_set()]
+
+    def _due(self) -> float:
+        """When the next poll is worth its requests; at once when nobody waits any more."""
+        waiting = self._waiting()
+        if not waiting:
+            return self._last
+        statuses = Counter(waiter.status for waiter in waiting)
+        soonest = {status: self._waits.soonest(status) for status in statuses}
+        first = min(waiter.since + soonest[waiter.status] for waiter in waiting)
+        return max(first, self._last + self._waits.pause(statuses))
+
+    async def _poll(self, statuses: Counter[Status], began: float) -> None:
+        try:
+            passing = await self._cloud.poll(statuses.keys())
+        except CallError as error:
+            self._polled(error)
+            if error.meaning in FATAL:
+                self._fail(error)
+            return
+        self._polled(None)
         for key, waiter in self._waiters.items():
-            if waiter.since > began:
-                continue
-            row = by_id.get(key)
-            if row is None:
-                waiter.misses += 1
-            if (row is not None and row.status not in waiter.passing) or waiter.misses >= MISSES:
-                waiter.row = row
+            if key not in passing and waiter.asked <= began:
+                waiter.woken.set()
+
+    def _wake_due(self, now: float) -> None:
+        """So few wait that each of them may as well look for himself."""
+        for waiter in self._waiters.values():
+            if waiter.since + self._waits.soonest(waiter.status) <= now:
                 waiter.woken.set()
 
     def _fail(self, error: CallError) -> None:

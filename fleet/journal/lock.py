@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fleet.journal.errors import JournalBusy, JournalError
@@ -48,14 +50,30 @@ def _lock(file: int) -> bool:
 
 def is_locked(folder: Path) -> bool:
     """Whether a living process is writing to the run in `folder`."""
+    with watched(folder) as locked:
+        return locked
+
+
+@contextmanager
+def watched(folder: Path) -> Iterator[bool]:
+    """Whether a living process is writing to the run in `folder`; if none is, none begins meanwhile.
+
+    Not for long: whoever wants to begin waits a moment only.
+    """
     try:
         file = os.open(folder / NAME, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
-        return False
+        yield False
+        return
+    try:
+        yield not _shared(file)
+    finally:
+        os.close(file)
+
+
+def _shared(file: int) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
-    finally:
-        os.close(file)
-    return False
+        return False
+    return True

@@ -144,8 +144,14 @@ class JournalReader:
                 meta[row[0]] = json.loads(row[1]) if row[0] == "final" else row[1].decode()
             else:
                 self.damage.append(JournalDamage("meta", str(row[0]), str(row[0]), "wrong checksum"))
-        if meta.get("format") != str(FORMAT) or not {"run", "job", "digest"} <= meta.keys():
-            raise JournalError(f"{self.path}: not a journal of format {FORMAT}, or damaged at its beginning")
+        found = meta.get("format", str(FORMAT))
+        if found != str(FORMAT):
+            raise JournalError(
+                f"{self.path}: is of format {found[:9]}, this version reads journals of format {FORMAT}; "
+                "use the version that began the run"
+            )
+        if not {"format", "run", "job", "digest"} <= meta.keys():
+            raise JournalError(f"{self.path}: is no journal, or damaged at its beginning")
         return meta
 
     def _check_items(self) -> None:

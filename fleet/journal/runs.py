@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -70,6 +71,11 @@ def create_run_dir(base: Path, run: str) -> Path:
     except OSError as error:
         raise JournalError(f"{folder}: {error.strerror}; choose another place with --run-dir") from None
     return folder
+
+
+def remove_run_dir(folder: Path) -> None:
+    """Removes the folder of a run that never began, with all that is in it."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:

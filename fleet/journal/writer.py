@@ -23,7 +23,7 @@ from fleet.journal.sqlite import JournalFile
 
 NOTE_DELAY = 0.2  # s that a noted event waits at most while nothing is committed
 COMPANY = 0.05  # s between two transactions, unless there are
-FULL = 64  # events waiting
+FULL = 256
 QUIET = 1.0  # s without events after which the WAL is folded into the file
 MOST_BATCHES = 1000  # without a quiet moment
 

@@ -39,10 +39,17 @@ def document(report: Report) -> dict[str, Any]:
         "exit": int(report.exit),
         "counts": dict(report.counts),
         "calls": asdict(report.calls),
+        "requests": dict(report.requests),
+        "requests_known": report.requests_known,
         "costs": {state: asdict(cost) for state, cost in report.costs.items()},
         "longest_away": _pointer(report.longest_away, "away_s", lambda row: row.away_s),
         "slowest": _pointer(report.slowest, "took_s", took),
-        "limits": dict(report.limits),
+        "limits": {key: list(named) for key, named in report.limits.items()},
+        "throttled": dict(report.throttled),
+        "peaks": {
+            key: [{**asdict(limit), "most": most} for limit, most in peaks.items()]
+            for key, peaks in report.peaks.items()
+        },
         "debts": [
             {"scope": debt.scope, "id": debt.id, "name": debt.name, "at": instant(debt.at), "fix": debt.fix}
             for debt in report.debts

@@ -6,6 +6,7 @@ Names come from strangers: they are cleaned, and never read as markup.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -19,7 +20,9 @@ from fleet.report.as_text import summary_text
 from fleet.report.summary import Report
 
 UNBOUNDED = 10_000  # columns; lines are as long as they need to be when nobody says how wide the view is
+MOST_ROWS = 40  # of a brief table
 
+_AS_PLANNED = frozenset({Outcome.CHANGED, Outcome.UNCHANGED})
 _STYLES = {
     Outcome.CHANGED: "green",
     Outcome.FAILED: "red",
@@ -30,13 +33,29 @@ _STYLES = {
 }
 
 
-def table_text(report: Report, *, width: int | None = None, color: bool = False) -> str:
-    """The table and the summary. `width` is that of the terminal, None for none."""
+def table_text(report: Report, *, width: int | None = None, color: bool = False, brief: bool = False) -> str:
+    """The table and the summary. `width` is that of the terminal, None for none.
+
+    `brief` leaves out, where there are many rows, those that went as planned, and says how many it left out.
+    """
+    rows = _worth_telling(report.rows) if brief else report.rows
+    more = len(report.rows) - len(rows)
+    told = f"and {more} more: fleet report {report.run}{report.options}\n" if more else ""
+    return f"{_table(rows, width, color)}\n{told}{summary_text(report)}"
+
+
+def _worth_telling(rows: Sequence[Row]) -> Sequence[Row]:
+    if len(rows) <= MOST_ROWS:
+        return rows
+    return [row for row in rows if row.outcome not in _AS_PLANNED][:MOST_ROWS]
+
+
+def _table(rows: Sequence[Row], width: int | None, color: bool) -> str:
     table = Table(box=None, pad_edge=False, header_style="bold" if color else "")
     for title in ("scope", "name", "id", "wave", "outcome", "run state", "away", "reason"):
         right, whole = title in ("wave", "away"), title in ("id", "outcome")
         table.add_column(title, overflow="fold", justify="right" if right else "left", no_wrap=whole)
-    for row in report.rows:
+    for row in rows:
         table.add_row(*_cells(row))
     out = io.StringIO()
     console = Console(
@@ -49,8 +68,7 @@ def table_text(report: Report, *, width: int | None = None, color: bool = False)
         _environ={},
     )
     console.print(table)
-    lines = "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
-    return f"{lines}\n{summary_text(report)}"
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
 def _cells(row: Row) -> tuple[Text, ...]:

@@ -23,8 +23,13 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"run {report.run}, job {clean(report.job)}: {report.state} after {took_all}{reason}"
     yield tally(report.counts)
     yield from _effort(report)
-    for key, text in report.limits.items():
-        yield f"limit learned for {clean(key)}: {clean(text)}"
+    for key, named in report.limits.items():
+        yield f"limits learned for {clean(key)}: {clean(', '.join(named))}"
+    for key, text in report.throttled.items():
+        yield f"throttled without a limit named, {clean(key)}: {clean(text)}"
+    for key, peaks in report.peaks.items():
+        for limit, most in peaks.items():
+            yield f"largest count of {clean(key)} in any {limit.window:g} s: {most} of {limit.count}"
     yield from _debts(report)
     for damage in report.damage:
         yield f"journal damaged: {damage}"
@@ -38,13 +43,10 @@ def tally(counts: Mapping[str, int]) -> str:
 
 
 def _effort(report: Report) -> Iterator[str]:
-    calls = report.calls
-    total = calls.put + calls.stop + calls.start + calls.get + calls.lease
+    total = sum(report.requests.values())
     if total:
-        yield (
-            f"{total} calls: {calls.put} put, {calls.stop} stop, {calls.start} start, "
-            f"{calls.get} get, {calls.lease} lease"
-        )
+        kinds = ", ".join(f"{number} {kind}" for kind, number in report.requests.items() if number)
+        yield f"{'' if report.requests_known else 'at least '}{total} requests: {kinds}"
     for state, cost in report.costs.items():
         kinds = ", ".join(f"{number:g} {kind}" for kind, number in cost.by_kind.items() if number)
         yield f"  for each of {cost.notebooks} changed {state}: {cost.calls:g} ({kinds})"

@@ -19,11 +19,16 @@ class Format(StrEnum):
     CSV = "csv"
 
 
-def render(report: Report, form: Format, *, width: int | None = None, color: bool = False) -> str:
-    """The report in one form. `width` and `color` are those of the terminal; only the table minds them."""
+def render(
+    report: Report, form: Format, *, width: int | None = None, color: bool = False, brief: bool = False
+) -> str:
+    """The report in one form. `width` and `color` are those of the terminal; only the table minds them.
+
+    Only a table can be `brief`: what a program reads is whole.
+    """
     match form:
         case Format.TABLE:
-            return table_text(report, width=width, color=color)
+            return table_text(report, width=width, color=color, brief=brief)
         case Format.JSON:
             return json_text(report)
         case Format.JSONL:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from fleet.core.errors import Exit
 from fleet.core.events import Outcome
 from fleet.core.fold import Calls, Debt, Row, RunState, count, debts, exit_code
+from fleet.core.pace import Limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,13 @@ class Report:
     """One run. Instants are wall seconds, durations seconds.
 
     `state` is `running`, how the run ended, or `interrupted` when it broke off; `reason` says why. `costs`
-    is by the run state that the notebooks had before. `config` and `run_dir` are the options that commands
-    named here need to find the same cloud and the same runs again. `damage` lists what of the journal is not
-    to be trusted.
+    is by the run state that the notebooks had before. `calls` are those of the rows; `requests` are all that
+    the run made, by operation, list polls and logins included: at least so many when they are not all
+    `requests_known`, as a process was killed. `limits` are those that the cloud named, by throttle key,
+    `throttled` the last news of one that named none. `peaks` tell by throttle key how many requests left at
+    most in any window of each limit that was kept; a process that was killed told none. `config` and
+    `run_dir` are the options that commands named here need to find the same cloud and the same runs again.
+    `damage` lists what of the journal is not to be trusted.
     """
 
     run: str
@@ -45,7 +50,11 @@ class Report:
     costs: Mapping[str, Cost]
     longest_away: Row | None
     slowest: Row | None
-    limits: Mapping[str, str]
+    requests: Mapping[str, int]
+    requests_known: bool
+    limits: Mapping[str, tuple[str, ...]]
+    throttled: Mapping[str, str]
+    peaks: Mapping[str, Mapping[Limit, int]]
     debts: tuple[Debt, ...]
     damage: tuple[str, ...]
     exit: Exit
@@ -83,7 +92,11 @@ def summarize(state: RunState, *, live: bool = False, damage: Iterable[object] =
         costs=_costs(rows),
         longest_away=_largest(rows, lambda row: row.away_s),
         slowest=_largest(rows, took),
-        limits=dict(state.limits),
+        requests=_requests(state.spent, _total(rows)),
+        requests_known=state.end is not None and not state.broke_off and not state.gaps,
+        limits={key: tuple(map(str, named.values())) for key, named in state.limits.items()},
+        throttled=dict(state.throttled),
+        peaks=dict(state.peaks),
         debts=debts(state),
         damage=tuple(str(one) for one in damage),
         exit=exit_code(rows, state.end),
@@ -126,6 +139,12 @@ def _total(rows: Iterable[Row]) -> Calls:
         for kind, number in asdict(row.calls).items():
             totals[kind] = totals.get(kind, 0) + number
     return Calls(**totals)
+
+
+def _requests(spent: Mapping[str, int], of_rows: Calls) -> dict[str, int]:
+    """The requests by operation, as the clouds counted them; rows know what a killed process did not tell."""
+    known = asdict(of_rows)
+    return {kind: max(known.get(kind, 0), spent.get(kind, 0)) for kind in {**known, "list": 0, **spent}}
 
 
 def _costs(rows: Sequence[Row]) -> dict[str, Cost]:

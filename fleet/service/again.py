@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from fleet.core.again import Again, Recall, retry, undo
+from fleet.core.again import Again, Recall, Writes, retry, undo
 from fleet.core.errors import UsageError
 from fleet.core.events import Outcome
 from fleet.core.fold import Row
@@ -18,37 +20,55 @@ from fleet.journal.runs import JOURNAL
 from fleet.service.planning import Order
 
 
-def undo_order(folder: Path) -> tuple[Order, tuple[str, ...]]:
-    """What takes the run in `folder` back, and the scopes that it concerns.
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """A run that is over, as its journal tells it."""
 
-    Raises UsageError when the run is still going on or has changed nothing.
-    """
-    plan, rows = _over(folder)
-    recalls = undo(rows)
-    if not recalls:
-        raise UsageError(f"{folder.name}: changed nothing, so there is nothing to undo")
-    return _order(f"undo-{folder.name}", "undo", plan, recalls)
+    run: str
+    plan: Plan
+    rows: tuple[Row, ...]
+    writes: Writes
+    gaps: bool
 
+    @property
+    def planned(self) -> dict[Key, Mapping[str, Any]]:
+        """What the plan wanted of each notebook, in the form of the PUT body."""
+        return {(change.scope, change.id): change.after for change in self.plan.changes}
 
-def retry_order(folder: Path, outcomes: Iterable[Outcome]) -> tuple[Order, tuple[str, ...]]:
-    """What tries again the rows of the run in `folder` that ended with one of `outcomes`.
-
-    Raises UsageError when the run is still going on or no row ended so.
-    """
-    plan, rows = _over(folder)
-    chosen = tuple(outcomes)
-    planned = {(change.scope, change.id): change.after for change in plan.changes}
-    recalls = retry(planned, rows, chosen)
-    if not recalls:
-        raise UsageError(f"{folder.name}: no notebook ended as {' or '.join(chosen)}; nothing to try again")
-    return _order(f"retry-{folder.name}", "retry", plan, recalls)
+    @property
+    def stranded(self) -> tuple[Row, ...]:
+        """The notebooks that it left away from home."""
+        return tuple(row for row in self.rows if row.outcome is Outcome.STRANDED)
 
 
-def _over(folder: Path) -> tuple[Plan, tuple[Row, ...]]:
+def past_run(folder: Path) -> PastRun:
+    """The run in `folder`. Raises UsageError while it is going on, JournalError when it cannot be read."""
     if is_locked(folder):
         raise UsageError(f"{folder.name}: is still going on; see: fleet report {folder.name}")
+    writes = Writes()
     with JournalReader(folder / JOURNAL) as reader:
-        return reader.plan, reader.fold().rows(over=True)
+        state = reader.fold(writes.see)
+        return PastRun(folder.name, reader.plan, state.rows(over=True), writes, state.gaps)
+
+
+def undo_order(past: PastRun) -> tuple[Order, tuple[str, ...]]:
+    """What takes the run back, and the scopes that it concerns. Raises UsageError when it changed nothing."""
+    recalls = undo(past.planned, past.rows, past.writes, gaps=past.gaps)
+    if not recalls:
+        raise UsageError(f"{past.run}: changed nothing, so there is nothing to undo")
+    return _order(f"undo-{past.run}", "undo", past.plan, recalls)
+
+
+def retry_order(past: PastRun, outcomes: Iterable[Outcome]) -> tuple[Order, tuple[str, ...]]:
+    """What tries again the rows of the run that ended with one of `outcomes`, and the scopes concerned.
+
+    Raises UsageError when no row ended so.
+    """
+    chosen = tuple(outcomes)
+    recalls = retry(past.planned, past.rows, chosen)
+    if not recalls:
+        raise UsageError(f"{past.run}: no notebook ended as {' or '.join(chosen)}; nothing to try again")
+    return _order(f"retry-{past.run}", "retry", past.plan, recalls)
 
 
 def _order(

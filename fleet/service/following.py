@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleet.core.events import Event
+from fleet.core.under_way import Roll, UnderWay
 from fleet.journal.lock import is_locked
 from fleet.journal.reader import JournalReader
 from fleet.journal.runs import JOURNAL
@@ -13,13 +15,28 @@ from fleet.report.summary import Report, summarize
 from fleet.telemetry import Progress, Snapshot
 
 
-def look_at(folder: Path, now: float) -> tuple[Report, Snapshot]:
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a run stands. `under_way` of a run that is over are the changes that it left unfinished."""
+
+    report: Report
+    snapshot: Snapshot
+    under_way: tuple[UnderWay, ...]
+
+
+def look_at(folder: Path, now: float) -> Standing:
     """The run in `folder` as it stands at wall time `now`. Raises JournalError as JournalReader."""
     live = is_locked(folder)
     with JournalReader(folder / JOURNAL) as reader:
-        progress = Progress(reader.plan)
-        state = reader.fold(progress.apply)
-        return summarize(state, live=live, damage=reader.damage), progress.snapshot(now)
+        progress, roll = Progress(reader.plan), Roll(reader.plan)
+        state = reader.fold(progress.apply, roll.apply)
+        report = summarize(state, live=live, damage=reader.damage)
+    left = roll.under_way()
+    return Standing(
+        report,
+        progress.snapshot(now),
+        left if report.live else tuple(replace(one, deadline=None) for one in left),
+    )
 
 
 def follow(folder: Path, wait: Callable[[], None]) -> Iterator[list[Event]]:

@@ -41,12 +41,16 @@ class Ask(BaseModel):
 
 
 class Answer(BaseModel):
-    """What came of it, in words, and how the run stands. `limits` is by throttle key and class."""
+    """What came of it, in words, and how the run stands. `limits` is by throttle key and class.
+
+    `misused` says that the words were wrong, so that asking again does not help.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     done: bool
     text: str
+    misused: bool = False
     paused: bool = False
     ending: str = ""
     concurrency: int = 0
@@ -76,17 +80,19 @@ class Helm:
 
     def answer(self, line: bytes) -> bytes:
         """The answer to one line."""
+        done = misused = False
         try:
             done, text = True, self._obey(Ask.model_validate_json(line))
         except ValidationError:
-            done, text = False, "not understood; both sides must be of one version"
+            text = "not understood; both sides must be of one version"
         except FleetError as error:
-            done, text = False, str(error)
+            text, misused = str(error), isinstance(error, UsageError)
         limits = {key: value for cloud in self._clouds.values() for key, value in cloud.limits.items()}
         return (
             Answer(
                 done=done,
                 text=text,
+                misused=misused,
                 paused=self._control.paused,
                 ending=self._control.end[1] if self._control.end else "",
                 concurrency=self._control.concurrency or self._concurrency,

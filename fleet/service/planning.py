@@ -10,19 +10,21 @@ import anyio
 
 from fleet import __version__
 from fleet.client.clock import Clock
-from fleet.client.connect import connect
+from fleet.client.connect import connect, lowest_rates
+from fleet.client.memory import LimitFile
 from fleet.core.catalog import Catalog
+from fleet.core.estimate import estimate
 from fleet.core.events import Outcome
 from fleet.core.job import Context, JobSpec
 from fleet.core.jobfile import JobFile
 from fleet.core.notebook import Flavor, Image
 from fleet.core.plan import FORMAT, Change, Plan, PlanScope, Settled, seal
-from fleet.core.planner import Target, estimate, plan_changes
-from fleet.core.rollout import Rollout
+from fleet.core.planner import Target, plan_changes, wave_remarks
+from fleet.core.rollout import Rollout, without_empty_waves
 from fleet.core.scope import ScopeSpec
 from fleet.core.selection import Key, Picker, Selection
 from fleet.core.selector import Selector
-from fleet.service.survey import Listing, survey
+from fleet.service.survey import Listing, survey, whole
 
 
 class Catalogued(Listing, Protocol):
@@ -66,10 +68,15 @@ class Order:
 
 
 async def plan_job(
-    order: Order, specs: Sequence[ScopeSpec], clock: Clock, *, accept_churn: bool = False
+    order: Order,
+    specs: Sequence[ScopeSpec],
+    clock: Clock,
+    *,
+    accept_churn: bool = False,
+    memory: LimitFile | None = None,
 ) -> Plan:
-    """Connects to the scopes and plans; see `make_plan`."""
-    async with connect(specs, monotonic=clock.monotonic, wall=clock.wall) as clouds:
+    """Connects to the scopes and plans; see `make_plan`. `memory` remembers limits across runs."""
+    async with connect(specs, memory=memory, monotonic=clock.monotonic, wall=clock.wall) as clouds:
         return await make_plan(order, specs, clouds, clock.wall(), accept_churn=accept_churn)
 
 
@@ -110,7 +117,7 @@ async def make_plan(
             created_at=wall,
             engine=__version__,
             scopes=scopes,
-            rollout=order.rollout,
+            rollout=without_empty_waves(order.rollout, len(changes)),
             changes=changes,
             settled=settled,
             checks=tuple(_checks(specs, changes, order.rollout)),
@@ -126,7 +133,7 @@ async def _contexts(clouds: Mapping[str, Catalogued], now: int) -> dict[str, Con
     contexts: dict[str, Context] = {}
 
     async def one(name: str, cloud: Catalogued) -> None:
-        images, flavors = await cloud.images(), await cloud.flavors()
+        images, flavors = await whole(cloud.images), await cloud.flavors()
         catalog = Catalog(
             images={image.id: image for image in images},
             flavors={flavor.id: flavor for flavor in flavors},
@@ -189,7 +196,8 @@ def _plan_scope(spec: ScopeSpec, found: Selection) -> PlanScope:
         endpoint=spec.endpoint,
         listed=len(found.rows),
         throttle=spec.throttle,
-        rate=str(spec.rate),
+        rate=str(spec.rate or ""),
+        poll=spec.poll,
     )
 
 
@@ -201,13 +209,15 @@ def _checks(specs: Sequence[ScopeSpec], changes: Sequence[Change], rollout: Roll
         by_throttle.setdefault(spec.throttle, []).append(spec)
     for throttle, sharing in by_throttle.items():
         if len(sharing) > 1:
-            lowest = min((spec.rate for spec in sharing), key=lambda rate: rate.count / rate.window)
+            lowest = lowest_rates(sharing).get(throttle)
             names = ", ".join(spec.name for spec in sharing)
-            said.append(f"scopes {names} share one throttle ({throttle}): together at most {lowest}")
+            most = f"together at most {lowest}" if lowest else "their rate is learned together"
+            said.append(f"scopes {names} share one throttle ({throttle}): {most}")
     if rollout.max_failures is not None:
-        most = rollout.max_failures.of(len(changes))
-        if most < min(rollout.concurrency, len(changes)):
-            said.append(f"max_failures {rollout.max_failures}: at most {most} go at once, as each may fail")
+        slots = rollout.max_failures.of(len(changes))
+        if slots < min(rollout.concurrency, len(changes)):
+            said.append(f"max_failures {rollout.max_failures}: at most {slots} go at once, as each may fail")
+    said += wave_remarks(changes, rollout)
     notes: dict[str, int] = {}
     for change in changes:
         for note in change.notes:

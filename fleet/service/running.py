@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -13,6 +13,7 @@ import anyio
 from fleet import __version__
 from fleet.client.clock import Clock
 from fleet.client.connect import connect
+from fleet.client.memory import LimitFile
 from fleet.core.errors import UsageError
 from fleet.core.events import RunEnd, Steered
 from fleet.core.life import Life
@@ -26,7 +27,7 @@ from fleet.engine.tape import Tape
 from fleet.journal.claims import Claims, Key
 from fleet.journal.errors import JournalError
 from fleet.journal.reader import JournalReader
-from fleet.journal.runs import JOURNAL, PLAN, create_run_dir
+from fleet.journal.runs import JOURNAL, PLAN, create_run_dir, remove_run_dir
 from fleet.journal.writer import InlineJournal, Journal
 from fleet.service.approving import heed_terminal
 from fleet.service.gate_command import require_program, run_command
@@ -37,11 +38,24 @@ from fleet.service.steering import serve
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """A new run on disk."""
+    """A run on disk that this process works on.
+
+    `held` are the changes that another run keeps it from, by item with the reason.
+    """
 
     run: str
     path: Path
     journal: Journal | InlineJournal
+    claims: Claims | None = None
+    held: Mapping[int, str] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Gives up the claims and the run."""
+        if self.claims is not None:
+            with suppress(JournalError):  # void anyway as soon as our lock is free
+                self.claims.release(self.path)
+            self.claims.close()
+        self.journal.close()
 
 
 def require_same_scopes(plan: Plan, specs: Sequence[ScopeSpec]) -> None:
@@ -49,11 +63,11 @@ def require_same_scopes(plan: Plan, specs: Sequence[ScopeSpec]) -> None:
     by_name = {spec.name: spec for spec in specs}
     for planned in plan.scopes:
         spec = by_name[planned.name]
-        for field in ("region", "project_id", "endpoint"):
-            was, now = getattr(planned, field), getattr(spec, field)
+        for name in ("region", "project_id", "endpoint"):
+            was, now = getattr(planned, name), getattr(spec, name)
             if was != now:
                 raise UsageError(
-                    f"scope {planned.name}: {field} is {now} in the configuration, but the plan was made "
+                    f"scope {planned.name}: {name} is {now} in the configuration, but the plan was made "
                     f"for {was}; plan again"
                 )
 
@@ -63,25 +77,68 @@ def open_run(
 ) -> RunFolder:
     """Makes the folder of a run with its plan and an empty journal.
 
-    Raises JournalError where it cannot, and UsageError when the program of the plan's gate is missing.
-    `journal` is InlineJournal where time is virtual and must not pass while a thread writes.
+    Raises JournalError where it cannot, which leaves no folder behind, and UsageError when the program of the
+    plan's gate is missing. `journal` is InlineJournal where time is virtual and must not pass while a thread
+    writes.
     """
     require_program(plan.rollout.gate)
     folder = create_run_dir(base, run)
-    (folder / PLAN).touch(mode=0o600, exist_ok=False)
-    (folder / PLAN).write_bytes(dump_plan(plan))
-    return RunFolder(run, folder, journal.create(folder / JOURNAL, plan, run))
+    try:
+        (folder / PLAN).touch(mode=0o600, exist_ok=False)
+        (folder / PLAN).write_bytes(dump_plan(plan))
+        return RunFolder(run, folder, journal.create(folder / JOURNAL, plan, run))
+    except OSError as error:
+        remove_run_dir(folder)
+        raise JournalError(f"{folder}: {error.strerror}; choose another place with --run-dir") from None
+    except JournalError:
+        remove_run_dir(folder)
+        raise
+
+
+def claim(
+    folder: RunFolder,
+    plan: Plan,
+    specs: Sequence[ScopeSpec],
+    file: Path,
+    now: float,
+    past: Mapping[int, Life] | None = None,
+) -> RunFolder:
+    """The run with a claim on every notebook that it still has to change and that no other run holds.
+
+    All runs keep their claims in `file`; `now` is wall seconds. Raises JournalError when it cannot be used;
+    then the run is given free, and one that is new (`past` is None) leaves no folder behind.
+    """
+    wanted = _wanted(plan, specs, past or {})
+    try:
+        claims, taken = _take(file, wanted.values(), folder, now)
+    except JournalError:
+        folder.close()
+        if past is None:
+            remove_run_dir(folder.path)
+        raise
+    held = {item: f"claimed by run {taken[key]}" for item, key in wanted.items() if key in taken}
+    return replace(folder, claims=claims, held=held)
+
+
+def _take(file: Path, wanted: Iterable[Key], folder: RunFolder, now: float) -> tuple[Claims, dict[Key, str]]:
+    claims = Claims(file)
+    try:
+        return claims, claims.take(wanted, folder.run, folder.path, now)
+    except JournalError:
+        claims.close()
+        raise
 
 
 def reopen_run(path: Path) -> tuple[RunFolder, Plan, dict[int, Life]]:
     """Opens a run that broke off or was ended early: its folder, its plan, and where its changes stand.
 
-    Raises UsageError when the plan in the folder is not the one that the run began with, or the program of
-    its gate is missing, and JournalError when the journal is damaged or another process works on the run.
+    Raises UsageError when the plan in the folder is missing or not the one that the run began with, or the
+    program of its gate is missing, and JournalError when the journal is damaged or of another format, or
+    another process works on the run.
     """
     with JournalReader(path / JOURNAL) as reader:
         plan, lives = reader.plan, reader.fold().lives()
-    kept = load_plan((path / PLAN).read_bytes(), str(path / PLAN))
+    kept = _kept_plan(path / PLAN)
     if kept.digest != plan.digest:
         raise UsageError(
             f"{path / PLAN}: has digest {kept.digest[:12]}, the run began with {plan.digest[:12]}; "
@@ -96,6 +153,16 @@ def reopen_run(path: Path) -> tuple[RunFolder, Plan, dict[int, Life]]:
     return RunFolder(path.name, path, Journal.open_for_append(path / JOURNAL)), plan, lives
 
 
+def _kept_plan(path: Path) -> Plan:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be read: {error.strerror}; put the original back, or plan again"
+        ) from None
+    return load_plan(data, str(path))
+
+
 async def apply_plan(
     plan: Plan,
     folder: RunFolder,
@@ -104,30 +171,34 @@ async def apply_plan(
     observers: Sequence[Observer],
     past: Mapping[int, Life] | None = None,
     *,
-    claims: Path | None = None,
     steerable: bool = False,
     terminal: TextIO | None = None,
     check: Checker = run_command,
+    memory: LimitFile | None = None,
 ) -> RunEnd:
     """Performs the plan, or what `past` left of it.
 
-    The first signal lets changes under way come home, the second stops at once. `claims` is the file in which
-    runs claim their notebooks; without it nothing is claimed. A `steerable` run can be reached from another
-    terminal. A person at `terminal` may approve waves; `check` runs the gate's command. Raises JournalError
-    when the claims cannot be used.
+    The first signal lets changes under way come home, the second stops at once. A `steerable` run can be
+    reached from another terminal. A person at `terminal` may approve waves; `check` runs the gate's command.
+    `memory` remembers limits across runs.
+    The run's deadline counts from here: to take a run up again is a person's decision to give it its whole
+    time once more. Gives up the claims and the run at the end.
     """
     control = Control()
     tape = Tape(folder.journal, [control.observe, *observers])
     polls = {spec.name: spec.poll for spec in specs}
     end = RunEnd.INTERRUPTED
-    with (
-        signals_restored(),
-        closing(folder.journal),
-        _claimed(claims, _wanted(plan, specs, past or {}), folder, clock.wall()) as held,
-    ):
+    with signals_restored(), closing(folder):
         async with (
             anyio.create_task_group() as group,
-            connect(specs, on_slowed=tape.note, monotonic=clock.monotonic, wall=clock.wall) as clouds,
+            connect(
+                specs,
+                on_slowed=tape.note,
+                on_counted=tape.note,
+                memory=memory,
+                monotonic=clock.monotonic,
+                wall=clock.wall,
+            ) as clouds,
         ):
             group.start_soon(
                 heed_signals,
@@ -141,7 +212,9 @@ async def apply_plan(
                 group.start_soon(serve, folder.path, helm.answer)
             if terminal is not None:
                 group.start_soon(heed_terminal, terminal, control.approvals)
-            end = await run_plan(plan, folder.run, clouds, tape, clock, control, polls, past, held, check)
+            end = await run_plan(
+                plan, folder.run, clouds, tape, clock, control, polls, past, folder.held, check
+            )
             group.cancel_scope.cancel()
     return end
 
@@ -154,20 +227,3 @@ def _wanted(plan: Plan, specs: Sequence[ScopeSpec], past: Mapping[int, Life]) ->
         for change in plan.changes
         if change.item not in past or is_open(past[change.item])
     }
-
-
-@contextmanager
-def _claimed(
-    path: Path | None, wanted: Mapping[int, Key], folder: RunFolder, now: float
-) -> Iterator[dict[int, str]]:
-    """Holds the claims; gives those that another run holds, by item with the reason."""
-    if path is None:
-        yield {}
-        return
-    with closing(Claims(path)) as claims:
-        held = claims.take(wanted.values(), folder.run, folder.path, now)
-        try:
-            yield {item: f"claimed by run {held[key]}" for item, key in wanted.items() if key in held}
-        finally:
-            with suppress(JournalError):  # void anyway as soon as our lock is free
-                claims.release(folder.path)

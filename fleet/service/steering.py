@@ -12,13 +12,14 @@ and one of few seats, and the run goes on. Where the socket lies is written into
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 import tempfile
 import time
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -28,14 +29,16 @@ from anyio.abc import SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 from pydantic import ValidationError
 
-from fleet.core.errors import FleetError
-from fleet.journal.lock import is_locked
+from fleet.core.errors import FleetError, UsageError
+from fleet.journal.lock import is_locked, watched
 from fleet.service.helm import Answer, Ask
 
 ADDRESS = "steering"  # the file in the run's folder that says where the socket is
 LONGEST_PATH = 100  # bytes; systems take a little over that for a socket
 LONGEST_ASK = 4096  # bytes
 LONGEST_ANSWER = 1 << 20
+PREFIX = "fleet-"  # of a folder of our own, for want of a runtime folder
+SHORT_PLACE = "/tmp"  # noqa: S108 - its path is short, and mkdtemp makes a folder for us alone
 SEATS = 16  # clients at once
 CLIENT_TIME = 2.0  # s for one client
 REACH_TIME = 3.0  # s to wait for a run that is just beginning, and for its answer
@@ -103,7 +106,7 @@ def _private_folder(run: str) -> Iterator[Path]:
     if folder is not None and len(os.fsencode(folder / f"{run}-{os.getpid()}.sock")) <= LONGEST_PATH:
         yield folder
         return
-    made = Path(tempfile.mkdtemp(prefix="fleet-", dir="/tmp"))  # short, and for us alone
+    made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=SHORT_PLACE))  # for us alone
     try:
         yield made
     finally:
@@ -124,6 +127,26 @@ def _runtime_folder() -> Path | None:
     return folder if private else None
 
 
+def clear_away(folder: Path) -> None:
+    """Removes the socket that a killed process left of the run in `folder`; nothing while one works on it."""
+    with watched(folder) as locked, suppress(OSError, ValueError):
+        if not locked:
+            note = folder / ADDRESS
+            _remove_socket(Path(os.fsdecode(note.read_bytes())), folder.name)
+            note.unlink()
+
+
+def _remove_socket(path: Path, run: str) -> None:
+    """Removes the socket unless somebody answers there, and never anything else: the note may be forged."""
+    named = re.fullmatch(rf"{re.escape(run)}(-\d+)?\.sock", path.name)
+    with suppress(FileNotFoundError):
+        if named and stat.S_ISSOCK(path.lstat().st_mode) and not _is_answered(path):
+            path.unlink()
+    if named and path.parent.parent == Path(SHORT_PLACE) and path.parent.name.startswith(PREFIX):
+        with suppress(OSError):
+            path.parent.rmdir()
+
+
 def _is_answered(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(CLIENT_TIME)
@@ -137,7 +160,8 @@ def _is_answered(path: Path) -> bool:
 def ask(folder: Path, question: Ask) -> Answer:
     """What the run in `folder` answers.
 
-    Raises FleetError when no process works on it, when it cannot be reached, or when it refuses.
+    Raises FleetError when no process works on it, when it cannot be reached, or when it refuses, and
+    UsageError when it is asked with wrong words. What a dead process left behind is removed.
     """
     try:
         answer = Answer.model_validate_json(_reached(folder, question.model_dump_json().encode()))
@@ -146,7 +170,7 @@ def ask(folder: Path, question: Ask) -> Answer:
     except ValidationError:
         raise _unreachable(folder, "its answer is not understood, it may be of another version") from None
     if not answer.done:
-        raise FleetError(f"{folder.name}: {answer.text}")
+        raise (UsageError if answer.misused else FleetError)(f"{folder.name}: {answer.text}")
     return answer
 
 
@@ -155,6 +179,7 @@ def _reached(folder: Path, line: bytes) -> bytes:
     deadline = time.monotonic() + REACH_TIME
     while True:
         if not is_locked(folder):
+            clear_away(folder)
             raise FleetError(f"{folder.name}: is not going on; see: fleet report {folder.name}")
         try:
             return _exchange(folder, line)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Protocol, TypeVar
 
 import anyio
 
 from fleet.client.clock import Clock
 from fleet.client.connect import connect
+from fleet.client.listing import BrokenPass
 from fleet.core.errors import GuardError
 from fleet.core.notebook import Notebook
 from fleet.core.scope import ScopeSpec
-from fleet.core.selection import MAX_PASSES, Picker, Selection, moved, select
+from fleet.core.selection import MAX_PASSES, Passes, Picker, Selection, select
 from fleet.core.selector import require_all
+
+T = TypeVar("T")
 
 
 class Listing(Protocol):
@@ -35,42 +39,55 @@ async def survey(
 ) -> list[Selection]:
     """The selection of every scope, read concurrently. `now` is wall time in ms.
 
-    Raises GuardError when a scope does not hold still for two passes out of four, and UsageError when a
-    notebook that the selector names by its id is in no scope.
+    Raises GuardError when a scope does not hold still for two passes out of four, BrokenPass when its list
+    had a hole in all but one of them, and UsageError when a notebook that the selector names by its id is in
+    no scope.
     """
     found: dict[str, Selection] = {}
 
     async def one(name: str, scope: Listing) -> None:
-        found[name] = await survey_scope(name, scope, picker, now, accept_churn=accept_churn)
+        found[name] = _steady(await _read(name, scope, picker, now), accept_churn=accept_churn)
 
     async with anyio.create_task_group() as group:
         for name, scope in scopes.items():
             group.start_soon(one, name, scope)
     selections = [found[name] for name in scopes]
-    require_all(picker.ids(), (row for selection in selections for row in selection.rows))
+    require_all(picker.ids(), (row for one in selections for row in (*one.rows, *one.unstable)))
     return selections
 
 
-async def survey_scope(
-    name: str, scope: Listing, picker: Picker, now: int, *, accept_churn: bool
-) -> Selection:
-    """One scope, read until two consecutive passes agree."""
+async def _read(name: str, scope: Listing, picker: Picker, now: int) -> Passes:
+    """Passes over one scope until two agree, four at most; one with a hole counts, but is not believed."""
     # A notebook named by its id must be found even when the rest of the expression rules it out.
     filters = {} if picker.ids() else picker.pushdown()
-    rows = await scope.list_pass(filters)
-    before = select(rows, picker, name, now)
-    restless: tuple[str, ...] = ()
-    for _ in range(MAX_PASSES - 1):
-        rows = await scope.list_pass(filters)
-        after = select(rows, picker, name, now)
-        restless = moved(before, after)
-        if not restless:
-            return Selection(name, tuple(rows), tuple(after.values()))
-        before = after
-    if not accept_churn:
+    passes, broken = Passes(name), None
+    for _ in range(MAX_PASSES):
+        try:
+            rows = await scope.list_pass(filters)
+        except BrokenPass as error:
+            broken = error
+            continue
+        passes.take(rows, select(rows, picker, name, now))
+        if passes.agree:
+            break
+    if passes.taken < 2 and broken is not None:
+        raise broken
+    return passes
+
+
+def _steady(passes: Passes, *, accept_churn: bool) -> Selection:
+    restless = tuple(passes.restless)
+    if restless and not accept_churn:
         raise GuardError(
-            f"scope {name}: {len(restless)} selected notebooks kept changing while the fleet was read, "
-            f"such as {', '.join(restless[:3])}; try again, or leave them out with --accept-churn"
+            f"scope {passes.scope}: {len(restless)} selected notebooks kept changing while the fleet was "
+            f"read, such as {', '.join(restless[:3])}; try again, or leave them out with --accept-churn"
         )
-    calm = tuple(row for key, row in before.items() if key not in restless)
-    return Selection(name, tuple(rows), calm, tuple(before[key] for key in restless if key in before))
+    return passes.selection()
+
+
+async def whole(read: Callable[[], Awaitable[T]]) -> T:
+    """What `read` lists; a list with a hole in it is read again, four times at most."""
+    for _ in range(MAX_PASSES - 1):
+        with suppress(BrokenPass):
+            return await read()
+    return await read()

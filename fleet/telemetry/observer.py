@@ -20,6 +20,7 @@ from fleet.core.events import (
     RunStarted,
     Saw,
     Slowed,
+    Spent,
     Steered,
     WaveEnded,
     WaveStarted,
@@ -65,7 +66,7 @@ class LogObserver:
                     "answered",
                     **self._key(event.item),
                     step=event.step,
-                    verdict=event.verdict,
+                    fate=event.fate,
                     status=event.status,
                     code=event.code,
                     text=event.text,
@@ -91,6 +92,8 @@ class LogObserver:
                 self._log.info("held", where=event.where, text=event.text)
             case Steered():
                 self._log.info("steered", what=event.what)
+            case Spent():
+                self._log.debug("spent", scope=event.scope, requests=event.requests)
             case RunEnded():
                 self._log.info("run ended", end=event.end, reason=event.reason)
 

@@ -16,11 +16,14 @@ from fleet.core.events import (
     Held,
     Intended,
     Outcome,
+    Reopened,
     RunEnd,
     RunEnded,
+    RunResumed,
     RunStarted,
     Saw,
     Slowed,
+    Spent,
     Steered,
     Step,
     WaveEnded,
@@ -28,10 +31,12 @@ from fleet.core.events import (
 )
 from fleet.core.notebook import Status
 from fleet.core.plan import Plan
+from fleet.telemetry.remaining import Remaining
 
 WINDOW = 10.0  # seconds over which calls are counted
 TROUBLES = 3  # how many of the latest ones are kept
 
+_STEPS = frozenset(Step)  # requests that are events of their own
 _TROUBLE = frozenset({Outcome.FAILED, Outcome.STRANDED, Outcome.UNKNOWN, Outcome.DRIFTED})
 
 
@@ -66,7 +71,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A run at one instant. Durations in seconds; `left` is the estimate, None while nothing tells.
+    """A run at one instant. Durations in seconds; `left` is the estimate, None after the end.
 
     `steered` is what somebody told the run last.
     """
@@ -100,7 +105,7 @@ class _Wave:
     """A wave's counters."""
 
     def __init__(self) -> None:
-        self.size = self.begun = self.ended = 0
+        self.size = self.ended = 0
         self.state = WaveState.WAITING
 
 
@@ -117,14 +122,12 @@ class Progress:
         self._waves: dict[int, _Wave] = {}
         for change in sorted(plan.changes, key=lambda change: change.wave):
             self._waves.setdefault(change.wave, _Wave()).size += 1
-        self._slots = _slots(plan)
-        self._begun: dict[int, float] = {}
+        self._remaining = Remaining(plan)
+        self._begun: set[int] = set()
         self._ended: dict[int, Outcome] = {}
         self._outcomes: Counter[Outcome] = Counter()
         self._away: set[int] = set()
         self._debts: set[int] = set()
-        self._spent = 0.0
-        self._timed = 0
         self._calls: deque[tuple[float, int]] = deque()
         self._soak_from: float | None = None
         self._held: dict[str, str] = {}
@@ -137,17 +140,12 @@ class Progress:
     def apply(self, event: Event) -> None:
         """Counts one event; one about a change that is not in the plan counts for nothing."""
         match event:
-            case Saw():
-                if not event.polled:
-                    self._called(event.at, 1)
+            case Saw() | Answered() | Blind():
+                self._called(event.at, event.sends)
             case Intended():
                 if event.step is Step.STOP and self._is_running(event.item):
                     self._away.add(event.item)
-            case Answered():
-                self._called(event.at, event.sends)
-            case Blind():
-                self._called(event.at, 1)
-            case Began() if event.item in self._changes:
+            case Began() | Reopened() if event.item in self._changes:
                 self._begin(event)
             case Ended() if event.item in self._changes:
                 self._finish(event)
@@ -155,6 +153,8 @@ class Progress:
                 self._run = event.run
                 self._started_at = event.at if self._started_at is None else self._started_at
                 self._end = self._end_at = None
+            case RunResumed():
+                self._go_on(event.at)
             case WaveStarted():
                 self._set_wave(event.wave, WaveState.RUNNING)
                 self._soak_from = None
@@ -167,6 +167,8 @@ class Progress:
                 self._held.pop(event.where, None)
                 if event.text:
                     self._held[event.where] = event.text
+            case Spent():
+                self._called(event.at, sum(n for kind, n in event.requests.items() if kind not in _STEPS))
             case Steered():
                 self._steered = event.what
             case RunEnded():
@@ -199,30 +201,38 @@ class Progress:
             held=tuple(f"{where}: {text}" for where, text in self._held.items()),
         )
 
-    def _begin(self, event: Began) -> None:
+    def _go_on(self, at: float) -> None:
+        """Another process takes the run up: what was not started waits for its turn again."""
+        self._end = self._end_at = None
+        self._reason = ""
+        self._remaining.go_on(at)
+        for wave in self._waves.values():
+            wave.state = WaveState.RUNNING if wave.state is WaveState.HALTED else wave.state
+        for item in [item for item, outcome in self._ended.items() if outcome is Outcome.NOT_STARTED]:
+            del self._ended[item]
+            self._outcomes[Outcome.NOT_STARTED] -= 1
+            self._wave_of(item).ended -= 1
+            self._remaining.wait_again(item)
+
+    def _begin(self, event: Began | Reopened) -> None:
         item = event.item
+        self._remaining.begin(event)
         earlier = self._ended.pop(item, None)
         wave = self._wave_of(item)
         if earlier is not None:  # a resumed run takes it up again
             self._outcomes[earlier] -= 1
             wave.ended -= 1
-        elif item not in self._begun:
-            wave.begun += 1
-        self._begun[item] = event.at
+        self._begun.add(item)
 
     def _finish(self, event: Ended) -> None:
         item = event.item
-        began = self._begun.pop(item, None)
+        self._remaining.end(event)
+        self._begun.discard(item)
         earlier = self._ended.pop(item, None)
         wave = self._wave_of(item)
         if earlier is not None:
             self._outcomes[earlier] -= 1
             wave.ended -= 1
-        elif began is None:
-            wave.begun += 1
-        else:
-            self._spent += max(0.0, event.at - began)
-            self._timed += 1
         self._ended[item] = event.outcome
         self._outcomes[event.outcome] += 1
         wave.ended += 1
@@ -242,28 +252,24 @@ class Progress:
             self._calls.popleft()
 
     def _rate(self, now: float) -> float:
-        """Calls in the last WINDOW seconds, a second; shared list polls are not events and not counted."""
+        """Requests in the last WINDOW seconds, a second; those of a list poll count when it is over."""
         return sum(sends for at, sends in self._calls if now - WINDOW < at <= now) / WINDOW
 
     def _left(self, now: float) -> float | None:
-        """Seconds to go, by this formula, with m the mean time that a finished change took:
-
-        for each wave m x changes waiting / slots (at most the wave's size), plus m / 2 for those under way,
-        plus the soaks still to come. None before the first change finished and after the end.
-        """
-        if self._end is not None or not self._timed:
+        """Seconds to go, the soaks still to come included; None when the run has ended."""
+        if self._end is not None:
             return None
-        mean = self._spent / self._timed
-        left = mean / 2 if self._begun else 0.0
-        if any(wave.state is WaveState.HALTED for wave in self._waves.values()):
+        states = [wave.state for wave in self._waves.values()]
+        halted = WaveState.HALTED in states
+        left = self._remaining.seconds(now, halted=halted)
+        if halted:
             return left
-        for wave in self._waves.values():
-            left += mean * (wave.size - wave.begun) / min(self._slots, wave.size)
         soak = self._plan.rollout.soak
-        left += soak * sum(wave.state is WaveState.WAITING for wave in self._waves.values())
-        if self._soak_from is not None:
+        begun = sum(state is not WaveState.WAITING for state in states)
+        left += soak * max(0, len(states) - max(1, begun))
+        if self._soak_from is not None and begun < len(states):
             left -= min(max(0.0, now - self._soak_from), soak)
-        return max(0.0, left)
+        return left
 
     def _wave_of(self, item: int) -> _Wave:
         return self._waves[self._changes[item].wave]
@@ -275,14 +281,3 @@ class Progress:
     def _is_running(self, item: int) -> bool:
         change = self._changes.get(item)
         return change is not None and change.run_state is Status.RUNNING
-
-
-def _slots(plan: Plan) -> int:
-    """How many changes are under way at once when nothing else holds them back."""
-    fleet, failures = plan.rollout.max_unavailable.get("fleet"), plan.rollout.max_failures
-    most = [plan.rollout.concurrency]
-    if failures is not None:  # each one under way may fail
-        most.append(failures.of(len(plan.changes)))
-    if fleet is not None and any(change.needs_restart for change in plan.changes):
-        most.append(fleet.of(len(plan.changes)))
-    return max(1, min(most))

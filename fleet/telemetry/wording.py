@@ -27,6 +27,4 @@ def place(snapshot: Snapshot) -> str:
 
 def remaining(snapshot: Snapshot) -> str:
     """The estimate, or how the run ended."""
-    if snapshot.end is not None:
-        return str(snapshot.end)
-    return f"about {duration(snapshot.left)} left" if snapshot.left is not None else "time left unknown"
+    return str(snapshot.end) if snapshot.left is None else f"about {duration(snapshot.left)} left"

@@ -10,31 +10,33 @@ import pytest
 
 from fleet.core.change import Await, End, Look, Write, advance, decide
 from fleet.core.errors import Meaning
-from fleet.core.events import Answered, Began, Blind, Intended, Late, Saw, Step, Verdict
+from fleet.core.events import Answered, Began, Blind, Fate, Intended, Late, Saw, Step
 from fleet.core.life import HOUR_MS, Life
 from fleet.core.notebook import Lease, LeaseType, Status
 from fleet.core.patch import When
 from fleet.core.plan import Change, Phase
 from fleet.core.sight import Sight
+from tests.plans import make_change
 
 NOW = 1_750_000_000.0
 OLD = {"image_id": "old-image", "flavor": "old-flavor"}
 NEW = {"image_id": "new-image", "flavor": "new-flavor"}
 LEASE = Lease(enable=True, create_at=int(NOW * 1000) - HOUR_MS, duration=5 * HOUR_MS, update_at=7)
 
-ANSWERS: Mapping[str, tuple[Verdict, Meaning | None, str]] = {
-    "ok": (Verdict.ACCEPTED, None, ""),
-    "lost": (Verdict.IN_DOUBT, Meaning.LOST, ""),
-    "500": (Verdict.IN_DOUBT, Meaning.SERVER, "ModelArts.0010"),
-    "busy": (Verdict.REFUSED, Meaning.BUSY, "ModelArts.6357"),
-    "state": (Verdict.REFUSED, Meaning.WRONG_STATE, "ModelArts.6347"),
-    "sold-out": (Verdict.REFUSED, Meaning.SOLD_OUT, "ModelArts.6329"),
-    "quota": (Verdict.REFUSED, Meaning.QUOTA, "ModelArts.0118"),
-    "invalid": (Verdict.REFUSED, Meaning.INVALID, "ModelArts.0107"),
-    "duration": (Verdict.REFUSED, Meaning.INVALID, "ModelArts.6349"),
-    "forbidden": (Verdict.REFUSED, Meaning.FORBIDDEN, "ModelArts.0112"),
-    "unreachable": (Verdict.REFUSED, Meaning.UNREACHABLE, ""),
-    "gone": (Verdict.REFUSED, Meaning.GONE, "ModelArts.6309"),
+ANSWERS: Mapping[str, tuple[Fate, Meaning | None, str]] = {
+    "ok": (Fate.ACCEPTED, None, ""),
+    "lost": (Fate.IN_DOUBT, Meaning.LOST, ""),
+    "500": (Fate.IN_DOUBT, Meaning.SERVER, "ModelArts.0010"),
+    "busy": (Fate.REFUSED, Meaning.BUSY, "ModelArts.6357"),
+    "state": (Fate.REFUSED, Meaning.WRONG_STATE, "ModelArts.6347"),
+    "sold-out": (Fate.REFUSED, Meaning.SOLD_OUT, "ModelArts.6329"),
+    "quota": (Fate.REFUSED, Meaning.QUOTA, "ModelArts.0118"),
+    "invalid": (Fate.REFUSED, Meaning.INVALID, "ModelArts.0107"),
+    "duration": (Fate.REFUSED, Meaning.INVALID, "ModelArts.6349"),
+    "forbidden": (Fate.REFUSED, Meaning.FORBIDDEN, "ModelArts.0112"),
+    "throttled": (Fate.REFUSED, Meaning.THROTTLED, "APIGW.0308"),
+    "unreachable": (Fate.REFUSED, Meaning.UNREACHABLE, ""),
+    "gone": (Fate.REFUSED, Meaning.GONE, "ModelArts.6309"),
 }
 
 
@@ -49,15 +51,9 @@ def _planned(
     """A change; the default migrates image and flavor of a running notebook in one PUT."""
     phases = phases or (Phase(When.STOPPED, NEW),)
     after = {name: value for phase in phases for name, value in phase.body.items()}
-    return Change(
-        item=0,
-        scope="lab-a",
-        id="f9937afa-4451-42db-a76b-72d624749f66",
-        name="nb-1",
+    return make_change(
         owner="ada",
-        pool="",
         flavor="old-flavor",
-        wave=1,
         run_state=run_state,
         arriving=arriving,
         may_restart=may_restart,
@@ -111,9 +107,9 @@ class Walk:
         self.life = advance(self.life, Intended(0, self.at, step, attempt, write.body))
         assert not isinstance(decide(self.life), Write), "a second write while one is under way"
         if answer != "unanswered":
-            verdict, meaning, code = ANSWERS[answer]
-            text = "" if verdict is Verdict.ACCEPTED else answer
-            answered = Answered(0, self.at, step, verdict, meaning=meaning, code=code, text=text)
+            fate, meaning, code = ANSWERS[answer]
+            text = "" if fate is Fate.ACCEPTED else answer
+            answered = Answered(0, self.at, step, fate, meaning=meaning, code=code, text=text)
             self.life = advance(self.life, answered)
         if step in (Step.START, Step.LEASE) and answer == "ok":
             self.grant(write.body)

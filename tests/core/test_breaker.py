@@ -24,12 +24,12 @@ from fleet.core.events import (
     Blind,
     ChangeEvent,
     Ended,
+    Fate,
     Intended,
     Late,
     Outcome,
     Saw,
     Step,
-    Verdict,
 )
 from fleet.core.notebook import Status
 from fleet.core.sight import Sight
@@ -253,8 +253,8 @@ def test_nothing_starts_before_the_probe_is_due(calls: list[tuple[int, int, floa
         assert breaker.admits(now) is (wait is None)
 
 
-def answered(verdict: Verdict, meaning: Meaning | None = None, code: str = "", sends: int = 1) -> Answered:
-    return Answered(0, 0.0, Step.PUT, verdict, meaning=meaning, code=code, sends=sends)
+def answered(fate: Fate, meaning: Meaning | None = None, code: str = "", sends: int = 1) -> Answered:
+    return Answered(0, 0.0, Step.PUT, fate, meaning=meaning, code=code, sends=sends)
 
 
 @pytest.mark.parametrize(
@@ -262,14 +262,14 @@ def answered(verdict: Verdict, meaning: Meaning | None = None, code: str = "", s
     [
         (Saw(0, 0.0, Sight(Status.RUNNING)), (1, 0)),
         (Saw(0, 0.0, Sight(Status.RUNNING), sends=4), (4, 3)),
-        (Saw(0, 0.0, Sight(Status.RUNNING), polled=True, sends=0), (0, 0)),
+        (Saw(0, 0.0, Sight(Status.RUNNING), sends=0), (0, 0)),
         (Blind(0, 0.0, Meaning.SERVER, "", sends=8), (8, 8)),
         (Blind(0, 0.0, Meaning.UNREACHABLE, "", sends=0), (1, 1)),
         (Blind(0, 0.0, Meaning.FORBIDDEN, ""), None),
-        (answered(Verdict.ACCEPTED, sends=3), (3, 2)),
-        (answered(Verdict.REFUSED, Meaning.INVALID), (1, 0)),
-        (answered(Verdict.REFUSED, Meaning.THROTTLED, sends=2), (2, 2)),
-        (answered(Verdict.IN_DOUBT, Meaning.LOST), (1, 1)),
+        (answered(Fate.ACCEPTED, sends=3), (3, 2)),
+        (answered(Fate.REFUSED, Meaning.INVALID), (1, 0)),
+        (answered(Fate.REFUSED, Meaning.THROTTLED, sends=2), (2, 2)),
+        (answered(Fate.IN_DOUBT, Meaning.LOST), (1, 1)),
         (Intended(0, 0.0, Step.PUT, 1), None),
         (Began(0, 0.0), None),
         (Ended(0, 0.0, Outcome.CHANGED), None),
@@ -284,9 +284,9 @@ def test_an_event_tells_of_calls_and_of_those_that_failed_in_passing(
 @pytest.mark.parametrize(
     ("event", "cause"),
     [
-        (answered(Verdict.REFUSED, Meaning.FORBIDDEN, "ModelArts.0112"), "forbidden (ModelArts.0112)"),
-        (answered(Verdict.IN_DOUBT, Meaning.LOST), "no answer"),
-        (answered(Verdict.ACCEPTED), None),
+        (answered(Fate.REFUSED, Meaning.FORBIDDEN, "ModelArts.0112"), "forbidden (ModelArts.0112)"),
+        (answered(Fate.IN_DOUBT, Meaning.LOST), "no answer"),
+        (answered(Fate.ACCEPTED), None),
         (Blind(0, 0.0, Meaning.FORBIDDEN, "foreign text"), "forbidden"),
         (Saw(0, 0.0, Sight(Status.START_FAILED, fail_reason="differs")), "START_FAILED"),
         (Saw(0, 0.0, Sight(Status.RUNNING)), None),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fleet.core.change import PASSING, Await, decide
+from fleet.core.change import Await, decide
 from fleet.core.events import Outcome, Step
 from fleet.core.life import HOUR_MS, Stage
 from fleet.core.looks import BUSY_TRIES, GROW_LOOKS, LOOKS, STOPS_IN_DOUBT, TRIES
@@ -28,14 +28,17 @@ SIZE = {"storage_new_size": 50}
 STOPPED_BY_US = ("RUNNING", "stop ok", "STOPPED")
 WRITTEN = (*STOPPED_BY_US, "put ok", "STOPPED new")
 STARTED = (*WRITTEN, "start ok")
+RENEWED = (*STARTED, "RUNNING off", "lease ok")
 STILL_RUNNING = ("RUNNING",) * LOOKS
 STILL_STOPPED = ("STOPPED",) * LOOKS
 
 
-def test_a_running_notebook_is_stopped_changed_started_and_looked_at_once_more(
+def test_a_running_notebook_is_stopped_changed_started_and_over_as_soon_as_a_look_shows_it_running(
     planned: Planned, walk: Walking
 ) -> None:
-    walked = walk(planned())(*STARTED, "RUNNING", "RUNNING")
+    walked = walk(planned())(*STARTED)
+    assert (walked.move, walked.life.debt) == ("await", True)
+    walked("RUNNING")
     assert walked.end.outcome is Outcome.CHANGED
     assert (walked.end.reason, walked.end.debt, walked.end.fix) == ("", False, "")
     assert walked.life.tries == {Step.STOP: 1, Step.PUT: 0, Step.START: 1}
@@ -65,16 +68,11 @@ def test_each_phase_is_sent_in_its_own_state_and_what_runs_goes_first(
     assert walked.body == IMAGE.body
 
 
-def test_waiting_is_for_every_passing_status_and_no_other(planned: Planned, walk: Walking) -> None:
-    move = decide(walk(planned())("RUNNING", "stop ok").life)
-    assert move == Await(PASSING)
-    assert {
-        Status.INIT,
-        Status.CREATING,
-        Status.STARTING,
-        Status.STOPPING,
-        Status.SNAPSHOTTING,
-    } == PASSING
+def test_waiting_is_for_the_end_of_what_we_began_or_saw(planned: Planned, walk: Walking) -> None:
+    walked = walk(planned())("RUNNING", "stop ok")
+    assert decide(walked.life) == Await(Status.STOPPING)
+    assert decide(walked("STOPPED", "put ok", "STOPPED new", "start ok").life) == Await(Status.STARTING)
+    assert decide(walk(planned(arriving=True))("SNAPSHOTTING").life) == Await(Status.SNAPSHOTTING)
 
 
 # --- answers ---------------------------------------------------------------------------------------------
@@ -346,7 +344,7 @@ def test_a_late_change_goes_home_without_its_put(planned: Planned, walk: Walking
         (("RUNNING", "stop lost"), Outcome.STRANDED, True),
         ((*STOPPED_BY_US, "put lost"), Outcome.STRANDED, True),
         (STARTED, Outcome.STRANDED, True),
-        ((*STARTED, "RUNNING"), Outcome.UNKNOWN, False),
+        (RENEWED, Outcome.UNKNOWN, False),
     ],
 )
 def test_a_change_that_is_late_twice_ends_where_it_is(
@@ -413,7 +411,7 @@ def test_a_stop_that_was_refused_freezes_nothing(planned: Planned, walk: Walking
 def test_a_lease_that_did_not_come_back_is_renewed_once_then_noted(planned: Planned, walk: Walking) -> None:
     walked = walk(planned())(*STARTED)
     walked.grant({"duration": HOUR_MS, "type": "TIMING"})
-    walked("RUNNING", "RUNNING")
+    walked("RUNNING")
     assert walked.move == "lease"
     assert walked("lease forbidden", "RUNNING").end.outcome is Outcome.CHANGED
     assert walked.end.reason.startswith("lease: 59 minutes of lease left, 239 were to be given back")
@@ -422,13 +420,13 @@ def test_a_lease_that_did_not_come_back_is_renewed_once_then_noted(planned: Plan
 def test_a_renewed_lease_leaves_no_note(planned: Planned, walk: Walking) -> None:
     walked = walk(planned())(*STARTED)
     walked.grant({"duration": HOUR_MS, "type": "TIMING"})
-    assert walked("RUNNING", "RUNNING", "lease ok", "RUNNING").end.reason == ""
+    assert walked("RUNNING", "lease ok", "RUNNING").end.reason == ""
 
 
 def test_auto_stop_that_was_off_is_switched_off_again(planned: Planned, walk: Walking) -> None:
     walked = walk(planned(lease=Lease(enable=False)))(*WRITTEN)
     assert walked.body == {"duration": -1}
-    assert walked("start ok", "RUNNING", "RUNNING").end.reason == ""
+    assert walked("start ok", "RUNNING").end.reason == ""
 
 
 def test_auto_stop_that_cannot_be_switched_off_is_set_to_72_hours_with_one_note(
@@ -436,6 +434,6 @@ def test_auto_stop_that_cannot_be_switched_off_is_set_to_72_hours_with_one_note(
 ) -> None:
     walked = walk(planned(lease=Lease(enable=False)))(*WRITTEN, "start duration")
     assert walked.body == {"duration": 72 * HOUR_MS}
-    walked("start ok", "RUNNING", "RUNNING")
+    walked("start ok", "RUNNING")
     assert walked.end.outcome is Outcome.CHANGED
     assert walked.end.reason == "auto stop was off and could not be switched off again: it is set to 72 hours"

@@ -20,19 +20,20 @@ from fleet.core.events import (
     Answered,
     Blind,
     ChangeEvent,
+    Fate,
     Intended,
     Late,
     Outcome,
     Reopened,
     Saw,
     Step,
-    Verdict,
 )
 from fleet.core.life import HOUR_MS, Life
 from fleet.core.notebook import Lease, LeaseType, Status
 from fleet.core.patch import When, readable
 from fleet.core.plan import Change, Phase
 from fleet.core.sight import Sight
+from tests.plans import make_change
 
 NOW = 1_750_000_000.0
 DEADLINE = 1800.0
@@ -205,7 +206,7 @@ class Model:
             return Blind(0, self.now, Meaning.FORBIDDEN, "no look allowed")
         return self._show(self._sight(), self.mover)
 
-    def wait(self, passing: frozenset[Status], time_up: float) -> Saw | None:
+    def wait(self, status: Status, time_up: float) -> Saw | None:
         while self.now + POLL < time_up:
             before, mover = self.row, self.mover
             self.pass_time(POLL)
@@ -213,7 +214,7 @@ class Model:
             self.row = self._sight()
             stale = self.strikes(self.weather.cloud, 0.1) == "stale poll"
             seen = before if stale else self.row
-            if seen.status not in passing:
+            if seen.status is not status:
                 return self._show(seen, mover if stale else self.mover)
         return None
 
@@ -232,12 +233,12 @@ class Model:
         answer = self._refusal(fault, write) if fault in REFUSALS else None
         if answer is None:
             answer = self._take(fault, write)
-        self.must_look = answer.verdict is Verdict.IN_DOUBT or answer.meaning in (
+        self.must_look = answer.fate is Fate.IN_DOUBT or answer.meaning in (
             Meaning.BUSY,
             Meaning.WRONG_STATE,
             Meaning.UNREACHABLE,
         )
-        if moves and answer.verdict is not Verdict.REFUSED:
+        if moves and answer.fate is not Fate.REFUSED:
             self.called = write.step
         else:
             self.arrived = arrived
@@ -274,25 +275,23 @@ class Model:
         }[fault]
         if fault in ("sold out", "duration") and write.step is not Step.START:
             return None
-        return self._answer(write, Verdict.REFUSED, meaning, code)
+        return self._answer(write, Fate.REFUSED, meaning, code)
 
-    def _answer(
-        self, write: Write, verdict: Verdict, meaning: Meaning | None = None, code: str = ""
-    ) -> Answered:
-        return Answered(0, self.now, write.step, verdict, meaning=meaning, code=code)
+    def _answer(self, write: Write, fate: Fate, meaning: Meaning | None = None, code: str = "") -> Answered:
+        return Answered(0, self.now, write.step, fate, meaning=meaning, code=code)
 
     def _take(self, fault: str, write: Write) -> Answered:
         if fault == "lost before":
-            return self._answer(write, Verdict.IN_DOUBT, Meaning.LOST)
+            return self._answer(write, Fate.IN_DOUBT, Meaning.LOST)
         if fault == "lost, applied later":
             self.applies.append((self.random.randint(0, 1), lambda: self._apply(write)))
-            return self._answer(write, Verdict.IN_DOUBT, Meaning.LOST)
+            return self._answer(write, Fate.IN_DOUBT, Meaning.LOST)
         refused = self._apply(write)
         if fault == "lost after":
-            return self._answer(write, Verdict.IN_DOUBT, Meaning.LOST)
+            return self._answer(write, Fate.IN_DOUBT, Meaning.LOST)
         if refused is not None:
-            return self._answer(write, Verdict.REFUSED, *refused)
-        return self._answer(write, Verdict.ACCEPTED)
+            return self._answer(write, Fate.REFUSED, *refused)
+        return self._answer(write, Fate.ACCEPTED)
 
     def _apply(self, write: Write) -> tuple[Meaning, str] | None:
         if self.status is Status.DELETED:
@@ -340,8 +339,8 @@ def perform(change: Change, model: Model) -> Life:
                 event = model.crash(write.step) or event
             case Look(wait):
                 event = model.crash() or (model.look(wait) if model.now + wait < time_up else None)
-            case Await(passing):
-                event = model.crash() or model.wait(passing, time_up)
+            case Await(status):
+                event = model.crash() or model.wait(status, time_up)
         if event is None:
             model.now = max(model.now, time_up)
             time_up = model.now + DEADLINE
@@ -355,17 +354,8 @@ def perform(change: Change, model: Model) -> Life:
 
 def plan(run_state: Status, *phases: Phase, lease: str = "timing", may_restart: bool = True) -> Change:
     after = {name: value for phase in phases for name, value in phase.body.items()}
-    return Change(
-        item=0,
-        scope="lab-a",
-        id="f9937afa-4451-42db-a76b-72d624749f66",
-        name="nb",
-        owner="ada",
-        pool="",
-        flavor="",
-        wave=1,
+    return make_change(
         run_state=run_state,
-        arriving=False,
         may_restart=may_restart,
         phases=phases,
         before={name: BEFORE[name] for name in after if readable(name)},

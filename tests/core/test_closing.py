@@ -8,7 +8,7 @@ import pytest
 
 from fleet.core.closing import Group, closed_by, groups_of
 from fleet.core.errors import Meaning
-from fleet.core.events import Answered, ChangeEvent, Ended, Outcome, Saw, Step, Verdict
+from fleet.core.events import Answered, ChangeEvent, Ended, Fate, Outcome, Saw, Step
 from fleet.core.notebook import Status
 from fleet.core.patch import When
 from fleet.core.plan import Change, Phase
@@ -20,7 +20,7 @@ SCOPE = Group("lab-a")
 
 
 def refused(step: Step, meaning: Meaning) -> Answered:
-    return Answered(0, 0.0, step, Verdict.REFUSED, meaning=meaning)
+    return Answered(0, 0.0, step, Fate.REFUSED, meaning=meaning)
 
 
 @pytest.mark.row(35, 36)
@@ -37,7 +37,7 @@ def refused(step: Step, meaning: Meaning) -> Answered:
         (Saw(0, 0.0, Sight(Status.FROZEN)), (SCOPE, Meaning.FROZEN)),
         (Saw(0, 0.0, Sight(Status.START_FAILED)), None),
         (refused(Step.PUT, Meaning.INVALID), None),
-        (Answered(0, 0.0, Step.START, Verdict.ACCEPTED), None),
+        (Answered(0, 0.0, Step.START, Fate.ACCEPTED), None),
         (Ended(0, 0.0, Outcome.FAILED), None),
     ],
 )

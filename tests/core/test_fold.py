@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -14,19 +15,22 @@ from fleet.core.events import (
     Answered,
     Began,
     Blind,
+    Counted,
     Ended,
     Event,
+    Fate,
     Intended,
     Late,
     Outcome,
     Reopened,
     RunEnd,
     RunEnded,
+    RunResumed,
     RunStarted,
     Saw,
     Slowed,
+    Spent,
     Step,
-    Verdict,
     WaveEnded,
     WaveStarted,
     dump_event,
@@ -34,75 +38,36 @@ from fleet.core.events import (
 )
 from fleet.core.fold import Calls, LeaseLeft, Row, RunState, count, debts, exit_code, fold
 from fleet.core.notebook import Lease, LeaseType, Status
-from fleet.core.patch import When
-from fleet.core.plan import FORMAT, Change, Estimate, Phase, Plan, PlanScope, Settled, seal
-from fleet.core.rollout import Rollout
+from fleet.core.pace import Limit
+from fleet.core.plan import Plan, PlanScope, Settled
 from fleet.core.sight import GONE, Sight
+from tests.plans import NEW, OLD, make_change, make_plan
 
-OLD, NEW = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
 PLANNED = 1000.0
 HOUR = 3_600_000
 
 
-def change(item: int, run_state: Status = Status.RUNNING, lease: Lease | None = None) -> Change:
-    return Change(
-        item=item,
-        scope="lab-a",
-        id=f"f9937afa-4451-42db-a76b-{item:012d}",
-        name=f"nb-{item}",
-        owner="ann",
-        pool="",
-        flavor="modelarts.vm.cpu.2u",
-        wave=1,
-        run_state=run_state,
-        arriving=False,
-        may_restart=True,
-        phases=(Phase(When.STOPPED, {"image_id": NEW}),),
-        before={"image_id": OLD},
-        after={"image_id": NEW},
-        lease=lease,
-    )
-
-
-def plan_of(*changes: Change, settled: tuple[Settled, ...] = ()) -> Plan:
-    return seal(
-        Plan(
-            format=FORMAT,
-            job="torch",
-            job_type="image-migration",
-            select="true",
-            created_at=PLANNED,
-            engine="0.1.0",
-            scopes=(PlanScope("lab-a", "cn-north-4", "0" * 32, "https://x", 3, "k", "60/min"),),
-            rollout=Rollout(),
-            changes=changes,
-            settled=settled,
-            checks=(),
-            estimate=Estimate(1, 1, 1.0),
-        )
-    )
+SCOPE = PlanScope("lab-a", "cn-north-4", "0" * 32, "https://x", 3, "k", "60/min")
 
 
 LEASE = Lease(enable=True, type=LeaseType.TIMING, create_at=1_000_000, duration=2 * HOUR)
-RUNNING, STOPPED = change(0, lease=LEASE), change(1, Status.STOPPED)
+RUNNING, STOPPED = make_change(0, lease=LEASE), make_change(1, run_state=Status.STOPPED)
 UNCHANGED = Settled(
     2, "lab-a", "id-2", "nb-2", "bob", Outcome.UNCHANGED, "already so", "RUNNING", {"image_id": NEW}
 )
-PLAN = plan_of(RUNNING, STOPPED, settled=(UNCHANGED,))
+PLAN = make_plan(RUNNING, STOPPED, scopes=(SCOPE,), created_at=PLANNED, settled=(UNCHANGED,))
 
 
 def intended(step: Step, at: float, item: int = 0, **body: Any) -> Intended:
     return Intended(item, at, step, 1, body)
 
 
-def answered(
-    step: Step, at: float, verdict: Verdict = Verdict.ACCEPTED, item: int = 0, sends: int = 1
-) -> Answered:
-    return Answered(item, at, step, verdict, request_id=f"{step}-{at:g}", sends=sends)
+def answered(step: Step, at: float, fate: Fate = Fate.ACCEPTED, item: int = 0, sends: int = 1) -> Answered:
+    return Answered(item, at, step, fate, request_id=f"{step}-{at:g}", sends=sends)
 
 
-def saw(status: Status, at: float, item: int = 0, *, polled: bool = False, **values: Any) -> Saw:
-    return Saw(item, at, Sight(status, values), polled, "" if polled else f"get-{at:g}", 0 if polled else 1)
+def saw(status: Status, at: float, item: int = 0, **values: Any) -> Saw:
+    return Saw(item, at, Sight(status, values), f"get-{at:g}")
 
 
 FENCE = Saw(
@@ -115,7 +80,7 @@ STOP_ACCEPTED: tuple[Event, ...] = (
     answered(Step.STOP, 1011.0),
 )
 HOME: tuple[Event, ...] = (
-    saw(Status.STOPPED, 1060.0, polled=True, image_id=OLD),
+    saw(Status.STOPPED, 1060.0, image_id=OLD),
     intended(Step.PUT, 1061.0, image_id=NEW),
     answered(Step.PUT, 1062.0, sends=2),
     saw(Status.STOPPED, 1063.0, image_id=NEW),
@@ -139,8 +104,8 @@ def test_a_whole_change_tells_everything_about_the_notebook() -> None:
     assert row.lease_after == LeaseLeft(True, LeaseType.TIMING, 3600)
     assert (row.started_at, row.finished_at) == (1009.0, 1131.0)
     assert row.away_s == 120.0
-    assert row.calls == Calls(put=2, stop=1, start=1, get=3)
-    assert row.request_ids == ("g1", "stop-1011", "put-1062", "get-1063", "start-1065", "g3")
+    assert row.calls == Calls(put=2, stop=1, start=1, get=4)
+    assert row.request_ids == ("g1", "stop-1011", "get-1060", "put-1062", "get-1063", "start-1065", "g3")
     assert (row.debt, row.fix) == (False, "")
 
 
@@ -155,12 +120,12 @@ def test_every_selected_notebook_has_a_row_before_anything_happened() -> None:
 
 
 def test_rows_come_in_the_order_of_the_plans_items() -> None:
-    plan = plan_of(change(2), change(0), settled=(replace(UNCHANGED, item=1),))
+    plan = make_plan(make_change(2), make_change(0), settled=(replace(UNCHANGED, item=1),))
     assert [row.item for row in fold(plan, ()).rows()] == [0, 1, 2]
 
 
 def test_auto_stop_that_is_off_has_no_time_left() -> None:
-    plan = plan_of(change(0, lease=Lease(enable=False)))
+    plan = make_plan(make_change(lease=Lease(enable=False)))
     assert row_of(plan=plan).lease_before == LeaseLeft(False, LeaseType.TIMING, None)
 
 
@@ -175,14 +140,14 @@ def test_a_stop_that_nobody_answered_is_a_debt() -> None:
 
 
 def test_a_stop_that_was_refused_is_no_debt() -> None:
-    refused = answered(Step.STOP, 1011.0, Verdict.REFUSED)
+    refused = answered(Step.STOP, 1011.0, Fate.REFUSED)
     row = row_of(Began(0, 1009.0), FENCE, intended(Step.STOP, 1010.0), refused)
     assert not row.debt
     assert row.away_s == 0.0
 
 
 def test_a_refused_second_stop_leaves_the_debt_of_the_first() -> None:
-    doubt, refused = Verdict.IN_DOUBT, Verdict.REFUSED
+    doubt, refused = Fate.IN_DOUBT, Fate.REFUSED
     events = (
         intended(Step.STOP, 1010.0),
         answered(Step.STOP, 1011.0, doubt),
@@ -197,8 +162,8 @@ def test_stopping_a_notebook_that_was_stopped_before_is_no_debt() -> None:
 
 
 def test_a_running_seen_right_after_our_stop_may_be_older_than_it() -> None:
-    assert row_of(*STOP_ACCEPTED, saw(Status.RUNNING, 1012.0, polled=True)).debt
-    assert row_of(*STOP_ACCEPTED, saw(Status.STOPPING, 1012.0), saw(Status.RUNNING, 1013.0, polled=True)).debt
+    assert row_of(*STOP_ACCEPTED, saw(Status.RUNNING, 1012.0)).debt
+    assert row_of(*STOP_ACCEPTED, saw(Status.STOPPING, 1012.0), saw(Status.RUNNING, 1013.0)).debt
 
 
 def test_running_after_our_start_pays_the_debt() -> None:
@@ -211,7 +176,7 @@ def test_running_after_our_start_pays_the_debt() -> None:
 
 
 def test_a_stop_that_did_nothing_does_not_count_as_absence() -> None:
-    doubt = answered(Step.STOP, 1011.0, Verdict.IN_DOUBT)
+    doubt = answered(Step.STOP, 1011.0, Fate.IN_DOUBT)
     again = (intended(Step.STOP, 1040.0), answered(Step.STOP, 1041.0))
     events = (intended(Step.STOP, 1010.0), doubt, saw(Status.RUNNING, 1030.0), *again)
     start = (intended(Step.START, 1071.0), answered(Step.START, 1072.0))
@@ -264,19 +229,20 @@ def test_a_field_that_no_look_shows_counts_as_it_was_accepted() -> None:
     put = intended(Step.PUT, 1010.0, hooks=hooks, image_id=NEW)
     accepted = row_of(put, answered(Step.PUT, 1011.0))
     assert accepted.after == {"image_id": OLD, "hooks": hooks}
-    refused = row_of(put, answered(Step.PUT, 1011.0, Verdict.REFUSED))
+    refused = row_of(put, answered(Step.PUT, 1011.0, Fate.REFUSED))
     assert refused.after == {"image_id": OLD}
 
 
-def test_calls_count_requests_sent_and_no_polled_looks() -> None:
+def test_calls_count_every_request_sent() -> None:
     events = (
-        saw(Status.RUNNING, 1.0, polled=True),
+        saw(Status.RUNNING, 1.0),
+        Saw(0, 1.5, Sight(Status.RUNNING), sends=2),
         Blind(0, 2.0, Meaning.SERVER, "oops", sends=4),
         intended(Step.PUT, 3.0),
-        answered(Step.PUT, 4.0, Verdict.REFUSED, sends=0),
+        answered(Step.PUT, 4.0, Fate.REFUSED, sends=0),
         intended(Step.LEASE, 5.0),
     )
-    assert row_of(*events).calls == Calls(put=0, get=4, lease=1)
+    assert row_of(*events).calls == Calls(put=0, get=7, lease=1)
 
 
 def test_a_new_beginning_opens_a_change_that_had_ended() -> None:
@@ -323,9 +289,30 @@ def test_a_continued_run_has_its_first_beginning_and_its_last_end() -> None:
     assert (state.finished_at, state.end) == (40.0, RunEnd.FINISHED)
 
 
-def test_the_latest_limit_of_each_key_is_kept() -> None:
-    state = fold(PLAN, (Slowed(1.0, "k", "60/min"), Slowed(2.0, "k", "30/min"), Slowed(3.0, "j", "5/s")))
-    assert state.limits == {"k": "30/min", "j": "5/s"}
+def test_of_each_key_the_latest_limit_by_policy_and_window_is_kept() -> None:
+    user, api, less = Limit("user", 60, 60.0), Limit("api", 10, 1.0), Limit("user", 30, 60.0)
+    hourly = Limit("user", 900, 3600.0)
+    told = [Slowed(float(at), "k", "", limit) for at, limit in enumerate((user, api, hourly, less))]
+    state = fold(PLAN, (*told, Slowed(4.0, "j", "", api)))
+    assert {key: set(named.values()) for key, named in state.limits.items()} == {
+        "k": {less, api, hourly},
+        "j": {api},
+    }
+
+
+def test_throttling_that_names_no_limit_teaches_none() -> None:
+    state = fold(PLAN, (Slowed(1.0, "k", "slower"), Slowed(2.0, "k", "pausing")))
+    assert (state.limits, state.throttled) == ({}, {"k": "pausing"})
+
+
+def test_requests_add_up_over_scopes_and_processes() -> None:
+    first = (Spent(1.0, "a", {"get": 2, "list": 1}), Spent(2.0, "b", {"get": 1}))
+    state = fold(PLAN, (*first, RunEnded(3.0, RunEnd.HALTED), RunResumed(4.0), Spent(5.0, "a", {"list": 4})))
+    assert (state.spent, state.broke_off) == (Counter(get=3, list=5), False)
+
+
+def test_a_process_that_died_left_requests_untold() -> None:
+    assert fold(PLAN, (RunStarted(1.0, "r", "d"), RunResumed(2.0))).broke_off
 
 
 def test_an_event_about_no_change_of_the_plan_is_refused() -> None:
@@ -391,11 +378,11 @@ events_of_a_run: st.SearchStrategy[Event] = st.one_of(
         items,
         instants,
         writes,
-        st.sampled_from(Verdict),
+        st.sampled_from(Fate),
         request_id=st.sampled_from("abc"),
         sends=sends,
     ),
-    st.builds(Saw, items, instants, sights, st.booleans(), sends=sends),
+    st.builds(Saw, items, instants, sights, sends=sends),
     st.builds(Blind, items, instants, st.sampled_from(Meaning), st.just("text"), sends),
     st.builds(Late, items, instants),
     st.builds(Ended, items, instants, st.sampled_from(Outcome), st.just("why"), st.booleans(), st.just("")),
@@ -433,11 +420,12 @@ def test_any_history_gives_one_sound_row_for_each_notebook(history: list[Event])
 
 
 @given(histories)
-def test_only_a_stop_or_an_end_that_says_so_makes_a_debt(history: list[Event]) -> None:
+def test_only_our_stop_our_start_or_an_end_that_says_so_makes_a_debt(history: list[Event]) -> None:
+    """A start too: what we started and does not run is owed again."""
     harmless = [
         event
         for event in history
-        if not (isinstance(event, Intended) and event.step is Step.STOP)
+        if not (isinstance(event, Intended | Answered) and event.step in (Step.STOP, Step.START))
         and not (isinstance(event, Ended) and event.debt)
     ]
     assert debts(fold(PLAN, harmless)) == ()
@@ -449,8 +437,14 @@ def test_nothing_but_a_look_a_refusal_or_an_end_takes_a_debt_away(history: list[
     rest = [
         event
         for event in history
-        if not isinstance(event, paying)
-        and not (isinstance(event, Answered) and event.verdict is Verdict.REFUSED)
+        if not isinstance(event, paying) and not (isinstance(event, Answered) and event.fate is Fate.REFUSED)
     ]
     stop = Intended(0, 1.0, Step.STOP, 1)
     assert 0 in [debt.item for debt in debts(fold(PLAN, [stop, *rest]))]
+
+
+def test_the_largest_count_in_any_window_is_that_of_all_processes() -> None:
+    counts = [Counted(float(most), "k, reads", "user", 60.0, 60, most) for most in (57, 58, 12)]
+    other = Counted(9.0, "k, reads", "configured", 1.0, 5, 5)
+    state = fold(PLAN, (*counts, other))
+    assert state.peaks == {"k, reads": {Limit("user", 60, 60.0): 58, Limit("configured", 5, 1.0): 5}}

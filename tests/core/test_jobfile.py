@@ -186,6 +186,21 @@ def test_what_is_wrong_is_told_with_its_place(old: str, new: str, message: str) 
     assert told.startswith(f"torch.yaml:{message}")
 
 
+@pytest.mark.parametrize("word", ["true", "false"])
+def test_a_selector_may_be_a_yaml_boolean_and_the_schema_knows(word: str) -> None:
+    text = f"job: rename\nname: all\nselect: {word}\nwith: {{to: x}}\nguards: {{protect: {word}}}\n"
+    job = parse_job(text, "all.yaml")
+    assert job.guards.protect is not None
+    assert (job.select.text, job.guards.protect.text) == (word, word)
+    Draft202012Validator(SCHEMA).validate(job.document.data)
+
+
+@pytest.mark.parametrize("word", ["5", "1.5", "[true]", "{a: b}"])
+def test_nothing_else_than_text_or_a_boolean_is_a_selector(word: str) -> None:
+    told = refusal(f"job: rename\nname: all\nselect: {word}\n")
+    assert told == "torch.yaml:3: select: must be text; put it in quotes"
+
+
 def test_a_selector_of_several_lines_is_read_and_complained_about_by_line() -> None:
     text = LEAST.replace("'true'", '|\n  true &&\n  status == "STOPED"')
     assert refusal(text).startswith(

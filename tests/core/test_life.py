@@ -30,6 +30,7 @@ from fleet.core.notebook import Lease, LeaseType, Status
 from fleet.core.patch import When
 from fleet.core.plan import Change, Phase
 from fleet.core.sight import Sight
+from tests.plans import make_change
 
 Planned = Callable[..., Change]
 ON = Lease(enable=True, duration=5 * HOUR_MS)
@@ -40,7 +41,7 @@ AT = 1000.0
 
 def stopped_with(change: Change, lease: Lease | None, frozen: int | None) -> Life:
     """A life whose notebook we stopped with `frozen` ms left, and started again at AT."""
-    return replace(Life.begin(change), lease=lease, frozen=frozen, restarted=True, started_at=AT)
+    return Life.begin(change)._replace(lease=lease, frozen=frozen, restarted=True, started_at=AT)
 
 
 @given(left=st.integers(-HOUR_MS, 100 * HOUR_MS), waited=st.integers(0, 10_000))
@@ -49,8 +50,8 @@ def test_the_time_left_is_frozen_at_the_stop(left: int, waited: int) -> None:
 
 
 def freeze_of(left: int | None, waited: int) -> int | None:
-    change = Change(0, "", "", "", "", "", "", 1, Status.RUNNING, False, True, (), {}, {})
-    return freeze(replace(Life.begin(change), left=left, looked_at=AT), AT + waited)
+    change = make_change()
+    return freeze(Life.begin(change)._replace(left=left, looked_at=AT), AT + waited)
 
 
 def test_no_auto_stop_means_nothing_to_freeze() -> None:
@@ -80,7 +81,7 @@ def test_the_lease_to_give_back(
 
 @given(frozen=st.none() | st.integers(-100 * HOUR_MS, 200 * HOUR_MS), lease=st.sampled_from([ON, IDLE, OFF]))
 def test_every_start_asks_for_what_the_api_takes(frozen: int | None, lease: Lease) -> None:
-    change = Change(0, "", "", "", "", "", "", 1, Status.RUNNING, False, True, (), {}, {})
+    change = make_change()
     query = start_query(stopped_with(change, lease, frozen))
     if lease is OFF:
         assert query == {"duration": -1}
@@ -98,7 +99,7 @@ def test_a_stopped_notebook_started_for_a_put_runs_for_the_shortest_time(
 
 
 def test_where_auto_stop_cannot_be_switched_off_the_longest_time_is_asked_for(planned: Planned) -> None:
-    life = replace(stopped_with(planned(lease=OFF), OFF, None), no_lease_off=True)
+    life = stopped_with(planned(lease=OFF), OFF, None)._replace(no_lease_off=True)
     assert start_query(life) == {"duration": 72 * HOUR_MS}
 
 
@@ -108,7 +109,7 @@ def test_where_auto_stop_cannot_be_switched_off_the_longest_time_is_asked_for(pl
 )
 def test_a_lease_is_right_within_two_minutes_of_what_was_given_back(off: int, elapsed: int) -> None:
     """The countdown may have begun at our call or only when the notebook ran."""
-    change = Change(0, "", "", "", "", "", "", 1, Status.RUNNING, False, True, (), {}, {})
+    change = make_change()
     life = stopped_with(change, ON, 4 * HOUR_MS)
     sight = Sight(Status.RUNNING, lease=ON, left=4 * HOUR_MS - elapsed * 1000 + off)
     too_short, too_long = off < -LEASE_TOLERANCE_MS, off > elapsed * 1000 + LEASE_TOLERANCE_MS
@@ -134,7 +135,7 @@ def test_a_lease_of_another_kind_is_named(
 
 
 def test_a_lease_that_we_did_not_touch_is_not_judged(planned: Planned) -> None:
-    life = replace(stopped_with(planned(), ON, 4 * HOUR_MS), restarted=False)
+    life = stopped_with(planned(), ON, 4 * HOUR_MS)._replace(restarted=False)
     assert lease_off_by(life, Sight(Status.RUNNING, lease=OFF), AT) == ""
 
 
@@ -144,8 +145,8 @@ PUT = Phase(When.STOPPED, {"image_id": "new", "flavor": "large"})
 
 
 def life_with(stage: Stage, *phases: Phase, doubt: bool = False, **before: Any) -> Life:
-    change = Change(0, "", "", "", "", "", "", 1, Status.RUNNING, False, True, phases, before, {})
-    return replace(Life.begin(change), stage=stage, doubt=doubt)
+    change = make_change(phases=phases, before=before, after={})
+    return Life.begin(change)._replace(stage=stage, doubt=doubt)
 
 
 @pytest.mark.parametrize(

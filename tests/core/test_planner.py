@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +16,8 @@ from fleet.core.events import Outcome
 from fleet.core.job import Context, JobSpec, Skip
 from fleet.core.notebook import Endpoint, Image, Lease, Notebook, Status, Volume
 from fleet.core.patch import FIELD_TABLE, Hook, Hooks, InvalidField, NotebookPatch, When, to_body
-from fleet.core.plan import Change, PlanScope, Settled
-from fleet.core.planner import Target, estimate, phases_of, plan_changes, plan_one
+from fleet.core.plan import Change, Settled
+from fleet.core.planner import Target, phases_of, plan_changes, plan_one, wave_remarks
 from fleet.core.rollout import Disruption, Rollout, Share
 
 OLD_IMAGE, NEW_IMAGE = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
@@ -285,6 +284,58 @@ def test_scopes_take_turns() -> None:
     assert [row.item for row in changes] == list(range(6))
 
 
+def mixed(rollout: Rollout = RESTARTS) -> tuple[Change, ...]:
+    """Two of each of three kinds, the gentlest with the lowest ids."""
+    rows = [notebook(number, Status.STOPPED, image=Image("x"), volume=Volume("EVS", 80)) for number in (0, 1)]
+    rows += [notebook(number, Status.RUNNING, image=Image(NEW_IMAGE)) for number in (2, 3)]
+    rows += [notebook(number, Status.RUNNING) for number in (4, 5)]
+    proposal = NotebookPatch(image_id=NEW_IMAGE, name="new")
+    return plan_changes([target(row) for row in rows], Job(proposal=proposal), rollout, 500)[0]
+
+
+def test_the_first_of_each_kind_leads_restarts_before_all() -> None:
+    assert [int(row.id[-2:]) for row in mixed()] == [4, 2, 0, 1, 3, 5]
+
+
+def test_a_stopped_notebook_that_must_be_started_comes_before_one_without_a_restart() -> None:
+    rows = [target(notebook(0, Status.RUNNING)), target(notebook(1, Status.STOPPED))]
+    changes, _ = plan_changes(rows, Job(proposal=GROW), RESTARTS, 500)
+    assert [row.run_state for row in changes] == [Status.STOPPED, Status.RUNNING]
+
+
+def first_wave(size: int) -> list[str]:
+    rollout = replace(RESTARTS, waves=(Share(size), Share(100, percent=True)))
+    return list(wave_remarks(mixed(rollout), rollout))
+
+
+def test_it_is_told_which_kinds_the_first_wave_tries() -> None:
+    restarts, gentle, stopped = (
+        "RUNNING with a restart",
+        "RUNNING without a restart",
+        "STOPPED without a restart",
+    )
+    assert first_wave(1) == [f"wave 1 tries 1 {restarts}, none of 2 {gentle}, none of 2 {stopped}"]
+    assert first_wave(3) == [f"wave 1 tries 1 {restarts}, 1 {gentle}, 1 {stopped}"]
+    assert not [remark for remark in first_wave(6) if "tries" in remark]
+
+
+def test_with_one_kind_only_there_is_nothing_to_tell() -> None:
+    rollout = replace(RESTARTS, waves=(Share(1), Share(100, percent=True)))
+    changes, _ = plan_changes(many({"a": 3}), Job(proposal=IMAGE), rollout, 500)
+    assert list(wave_remarks(changes, rollout)) == []
+
+
+def test_a_wave_that_is_dropped_is_told() -> None:
+    rollout = replace(RESTARTS, waves=(Share(1), Share(1), Share(100, percent=True)))
+    changes, _ = plan_changes(many({"a": 2}), Job(proposal=IMAGE), rollout, 500)
+    assert [row.wave for row in changes] == [1, 2]
+    (remark,) = wave_remarks(changes, rollout)
+    assert remark.startswith("wave 2 of [1, 1, 100%] would release no further change and is dropped")
+    (remark,) = wave_remarks(changes[:1], rollout)
+    assert remark.startswith("waves 2, 3 of [1, 1, 100%] would release no further change and are dropped")
+    assert list(wave_remarks((), rollout)) == []
+
+
 def test_waves_are_numbered_from_one_in_the_order_of_release() -> None:
     rollout = replace(RESTARTS, waves=(Share(1), Share(50, percent=True), Share(100, percent=True)))
     changes, _ = plan_changes(many({"a": 8}), Job(proposal=IMAGE), rollout, 500)
@@ -304,48 +355,3 @@ def test_more_changes_than_allowed_are_refused_and_skipped_rows_do_not_count() -
     assert (len(changes), len(kept)) == (3, 1)
     with pytest.raises(GuardError, match=r"3 notebooks would change, guards.max_targets is 2"):
         plan_changes(targets, Job(proposal=IMAGE), RESTARTS, 2)
-
-
-# --- the estimate ----------------------------------------------------------------------------------------
-
-
-def scope(name: str, rate: str = "60/min", key: str = "one", listed: int = 10) -> PlanScope:
-    return PlanScope(name, "cn-north-4", "0" * 32, "http://127.0.0.1:9000", listed, key, rate)
-
-
-def cost(sizes: dict[str, int], proposal: NotebookPatch, rollout: Rollout, *scopes: PlanScope) -> Any:
-    changes, _ = plan_changes(many(sizes), Job(proposal=proposal), rollout, 10_000)
-    return estimate(changes, scopes, rollout)
-
-
-def test_writes_are_counted_by_phase_with_stop_and_start() -> None:
-    assert cost({"a": 2}, IMAGE, RESTARTS, scope("a")).writes == 6
-    assert cost({"a": 2}, RENAME, RESTARTS, scope("a")).writes == 2
-
-
-@pytest.mark.parametrize(
-    ("make", "longer"),
-    [
-        (lambda: cost({"a": 400}, IMAGE, RESTARTS, scope("a")), 1200.0),
-        (lambda: cost({"a": 200, "b": 200}, IMAGE, RESTARTS, scope("a"), scope("b")), 1200.0),
-        (lambda: cost({"a": 200, "b": 200}, RENAME, RESTARTS, scope("a"), scope("b", key="two")), 200.0),
-    ],
-)
-def test_the_rate_of_a_shared_key_bounds_the_time(make: Callable[[], Any], longer: float) -> None:
-    assert make().seconds >= longer
-
-
-def test_slots_soak_and_one_changes_own_way_bound_the_time() -> None:
-    fast = scope("a", "10000/s")
-    one = cost({"a": 1}, IMAGE, RESTARTS, fast).seconds
-    assert one > 180
-    narrow = replace(RESTARTS, concurrency=1)
-    assert cost({"a": 5}, IMAGE, narrow, fast).seconds == pytest.approx(5 * one)
-    soaked = replace(RESTARTS, waves=(Share(1), Share(100, percent=True)), soak=600.0)
-    assert cost({"a": 2}, IMAGE, soaked, fast).seconds == pytest.approx(2 * one + 600)
-
-
-@pytest.mark.row(44)
-def test_an_empty_plan_costs_nothing() -> None:
-    assert cost({}, IMAGE, RESTARTS, scope("a")) == cost({}, IMAGE, GENTLE, scope("a"))
-    assert cost({}, IMAGE, RESTARTS, scope("a")).seconds == 0.0

@@ -91,6 +91,12 @@ def test_without_a_known_code_the_status_decides(status: int, code: str, meaning
     assert meaning_of(status, code, "", write=True) is meaning
 
 
+def test_an_expired_signature_under_the_general_code_is_told_by_its_text() -> None:
+    text = "Incorrect IAM authentication information: verify aksk signature fail, Signature expired"
+    assert meaning_of(401, "APIGW.0301", text, write=True) is Meaning.SIGNATURE_EXPIRED
+    assert Meaning.SIGNATURE_EXPIRED in TRANSIENT & NOT_APPLIED
+
+
 def test_an_expired_token_under_the_general_code_is_told_by_its_text() -> None:
     text = "Incorrect IAM authentication information: token expires, expires_at: 2026-01-01T00:00:00Z"
     assert meaning_of(401, "APIGW.0301", text, write=False) is Meaning.TOKEN_EXPIRED

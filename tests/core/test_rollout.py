@@ -12,7 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.events import Outcome
-from fleet.core.rollout import FAILURES, NOT_BACK, Admission, Rollout, Share, verdict, wave_sizes
+from fleet.core.rollout import (
+    EVERYTHING,
+    FAILURES,
+    NOT_BACK,
+    Admission,
+    Rollout,
+    Share,
+    empty_waves,
+    verdict,
+    wave_sizes,
+    without_empty_waves,
+)
 
 
 @dataclass(frozen=True)
@@ -250,6 +261,39 @@ def test_a_change_is_looked_at_a_few_times_however_many_wait_and_their_order_is_
         budget.ended(under_way.pop(0), failed=False, back=True)
     assert started == seats
     assert max(asked.values()) < 20
+
+
+# --- waves that are dropped ------------------------------------------------------------------------------
+
+
+HALVES = (Share(1), Share(1), Share(50, percent=True), EVERYTHING)
+
+
+@pytest.mark.parametrize(
+    ("total", "approve", "waves", "asked"),
+    [
+        (10, (1, 2, 3), (HALVES[0], *HALVES[2:]), (1, 2)),
+        (10, (3,), (HALVES[0], *HALVES[2:]), (2,)),
+        (2, (1, 2, 3), (HALVES[0], EVERYTHING), (1,)),
+        (1, (1, 2), HALVES[:1], ()),
+        (0, (1, 2), HALVES, (1, 2)),
+    ],
+)
+def test_approvals_keep_their_places_when_waves_are_dropped(
+    total: int, approve: tuple[int, ...], waves: tuple[Share, ...], asked: tuple[int, ...]
+) -> None:
+    walked = without_empty_waves(Rollout(waves=HALVES, approve=approve), total)
+    assert (walked.waves, walked.approve) == (waves, asked)
+
+
+@given(
+    waves=st.lists(st.builds(Share, st.integers(1, 100), st.booleans()), min_size=1, max_size=5),
+    total=st.integers(1, 300),
+)
+def test_without_its_empty_waves_a_rollout_releases_the_same(waves: list[Share], total: int) -> None:
+    walked = without_empty_waves(Rollout(waves=tuple(waves)), total).waves
+    assert wave_sizes(total, walked) == wave_sizes(total, waves)
+    assert empty_waves(total, walked) == ()
 
 
 # --- verdicts --------------------------------------------------------------------------------------------

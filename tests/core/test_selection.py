@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fleet.core.notebook import Endpoint, Image, Notebook, Status, Volume
 from fleet.core.patch import FIELD_TABLE, readable
-from fleet.core.selection import moved, select
+from fleet.core.selection import Passes, moved, select
 from fleet.core.selector import Selector, SelectorError
 
 NOW = 1_750_000_000_000
@@ -86,3 +88,51 @@ def test_a_status_on_its_way_agrees_with_where_it_leads(first: Status, second: S
 
 def test_what_no_plan_rests_on_may_move() -> None:
     assert moved({"1": ONE}, {"1": replace(ONE, update_at=9, owner="bob", current_time=5)}) == ()
+
+
+def passes(*seen: str) -> Passes:
+    """One pass for each word; its letters are the ids that it selects, a capital one has another name."""
+    taken = Passes("lab-a")
+    for word in seen:
+        rows = {id.lower(): replace(ONE, id=id.lower(), name=id) for id in word}
+        taken.take(rows.values(), rows)
+    return taken
+
+
+def ids(rows: tuple[Notebook, ...]) -> str:
+    return "".join(row.id for row in rows)
+
+
+def test_one_pass_agrees_with_nothing_and_two_alike_do() -> None:
+    assert not passes("ab").agree
+    assert not passes("").agree
+    assert passes("ab", "ab").agree
+    assert not passes("ab", "ab", "aB").agree
+    assert passes("a", "ab", "ab").agree
+
+
+@pytest.mark.parametrize(
+    ("seen", "matched", "unstable"),
+    [
+        (["ab", "ab"], "ab", ""),
+        (["ab", "aB"], "a", "b"),
+        (["ab", "a"], "a", "b"),
+        (["a", "ab"], "a", "b"),
+        (["abc", "ab", "a"], "a", "b"),
+    ],
+)
+def test_what_did_not_hold_still_is_kept_apart_wherever_it_was_seen(
+    seen: list[str], matched: str, unstable: str
+) -> None:
+    found = passes(*seen).selection()
+    assert (ids(found.matched), ids(found.unstable), ids(found.rows)) == (
+        matched,
+        unstable,
+        seen[-1].lower(),
+    )
+
+
+@given(st.lists(st.sets(st.sampled_from("abcd")).map(lambda word: "".join(sorted(word))), min_size=2))
+def test_whatever_one_of_the_last_two_passes_selected_has_one_place(seen: list[str]) -> None:
+    found = passes(*seen).selection()
+    assert sorted(ids(found.matched) + ids(found.unstable)) == sorted({*seen[-2], *seen[-1]})

@@ -7,39 +7,28 @@ costs nothing. Cloud and journal write into one log: the order of things is what
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import anyio
 import pytest
 
-from fleet.core.calls import Look, Receipt, Turn
+from fleet.core.calls import Reading, Receipt, Turn
 from fleet.core.errors import CallError, Meaning, RecordingFailed
 from fleet.core.events import Ended, Event, Outcome, RunEnd
 from fleet.core.notebook import Image, Lease, LeaseType, Notebook, Status
-from fleet.core.patch import When
-from fleet.core.plan import FORMAT, Change, Estimate, Phase, Plan, seal
+from fleet.core.plan import Change
 from fleet.core.rollout import Rollout
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan
 from fleet.engine.tape import Tape
+from tests.plans import make_change, make_plan
+from tests.virtual import EPOCH, LoopClock, run_while
 
-EPOCH = 1_750_000_000.0
 STOP_TAKES, START_TAKES = 60.0, 120.0
 POLL_EVERY = 20.0
 LEASE = Lease(enable=True, create_at=int(EPOCH * 1000), duration=5 * 3_600_000, update_at=1)
-
-
-class LoopClock:
-    """The event loop's time, and a wall that moves with it."""
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    def wall(self) -> float:
-        return EPOCH + self.monotonic()
 
 
 @dataclass
@@ -59,18 +48,22 @@ class Log:
 
 
 class MemoryCloud:
-    """One scope. `refuse[step]` holds errors to raise, one a call; with `strict`, a PUT wants STOPPED."""
+    """One scope. `refuse[step]` holds errors to raise, one a call; with `strict`, a PUT wants STOPPED.
+
+    Polls leave out the ids in `left_out`, whatever status they are in.
+    """
 
     def __init__(self, notebooks: Iterable[Notebook], log: Log) -> None:
         self.notebooks = {row.id: row for row in notebooks}
         self.log = log
         self.due: dict[str, tuple[float, Status]] = {}
         self.refuse: dict[str, list[CallError]] = defaultdict(list)
-        self.unlisted: set[str] = set()
         self.strict = False
         self.call_takes = 0.1
         self.away: set[str] = set()
         self.most_away = 0
+        self.left_out: set[str] = set()
+        self.calls: Counter[str] = Counter()
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -93,14 +86,17 @@ class MemoryCloud:
         self.log.add("turn")
         return Turn(self._now())
 
-    async def look(self, notebook_id: str) -> Look:
+    async def look(self, notebook_id: str) -> Reading:
+        self.calls["get"] += 1
         await asyncio.sleep(self.call_takes)
         self.log.add(f"look {notebook_id}")
         self._raise("look")
-        return Look(self.read(notebook_id), "request")
+        return Reading(self.read(notebook_id), "request")
 
-    async def poll(self) -> Sequence[Notebook]:
-        rows = [self.read(key) for key in self.notebooks if key not in self.unlisted]
+    async def poll(self, statuses: Collection[Status]) -> list[str]:
+        self.calls["list"] += 1
+        listed = self.notebooks.keys() - self.left_out
+        rows = [key for key in listed if self.read(key).status in statuses]
         await asyncio.sleep(self.call_takes)
         self.log.add("poll")
         self._raise("poll")
@@ -135,6 +131,7 @@ class MemoryCloud:
         return Receipt(200, "request")
 
     async def _send(self, step: str, key: str) -> None:
+        self.calls[step] += 1
         self.log.add(f"send {step} {key}")
         await asyncio.sleep(self.call_takes)
         self._raise(step)
@@ -181,22 +178,7 @@ class Bench:
             _change(number, waves[number] if waves else 1, f"owner-{number % owners}")
             for number in range(count)
         )
-        self.plan = seal(
-            Plan(
-                format=FORMAT,
-                job="migrate",
-                job_type="image-migration",
-                select="true",
-                created_at=EPOCH,
-                engine="0",
-                scopes=(),
-                rollout=rollout,
-                changes=changes,
-                settled=(),
-                checks=(),
-                estimate=Estimate(0, 0, 0.0),
-            )
-        )
+        self.plan = make_plan(*changes, rollout=rollout, created_at=EPOCH)
 
     def see(self, event: Event) -> None:
         """The observer of the run."""
@@ -215,17 +197,7 @@ class Bench:
 
     async def run_while(self, *after: tuple[float, Callable[[], object]]) -> RunEnd:
         """The run, with things that happen so many seconds after its start."""
-
-        async def later(seconds: float, act: Callable[[], object]) -> None:
-            await anyio.sleep(seconds)
-            act()
-
-        async with anyio.create_task_group() as group:
-            for seconds, act in after:
-                group.start_soon(later, seconds, act)
-            end = await self.run()
-            group.cancel_scope.cancel()
-        return end
+        return await run_while(self.run(), *after)
 
     @property
     def ended(self) -> dict[int, Ended]:
@@ -250,23 +222,8 @@ def _notebook(number: int) -> Notebook:
 
 
 def _change(number: int, wave: int, owner: str) -> Change:
-    return Change(
-        item=number,
-        scope="lab-a",
-        id=_key(number),
-        name=_key(number),
-        owner=owner,
-        pool="",
-        flavor="",
-        wave=wave,
-        run_state=Status.RUNNING,
-        arriving=False,
-        may_restart=True,
-        phases=(Phase(When.STOPPED, {"image_id": "new"}),),
-        before={"image_id": "old"},
-        after={"image_id": "new"},
-        lease=LEASE,
-    )
+    key = _key(number)
+    return make_change(number, "old", "new", id=key, name=key, owner=owner, wave=wave, lease=LEASE)
 
 
 @pytest.fixture

@@ -48,17 +48,17 @@ async def test_every_write_follows_its_own_turn_and_its_own_intent(bench: Making
         "turn",
         "committed intended start",
         "send start nb-0",
-        "committed ended",
         "committed run-ended",
     ]
 
 
-async def test_a_changed_notebook_is_looked_at_three_times(bench: Making) -> None:
-    """Fence, read-back and the last look; the two waits are answered by the poll."""
-    made = bench()
+async def test_a_changed_notebook_is_looked_at_four_times(bench: Making) -> None:
+    """Fence, stopped, read-back and running again; who is still on the way, the poll tells of all at once."""
+    made = bench(40, concurrency=40)
     await made.run()
-    assert made.outcomes == [Outcome.CHANGED]
-    assert made.log.count("look") == 3
+    assert made.outcomes == [Outcome.CHANGED] * 40
+    assert made.log.count("look") == 4 * 40
+    assert made.log.count("poll") < 40
 
 
 async def test_events_of_a_change_carry_what_was_sent_and_what_it_took(bench: Making) -> None:
@@ -73,11 +73,9 @@ async def test_events_of_a_change_carry_what_was_sent_and_what_it_took(bench: Ma
     ]
     assert intents[1].body == {"image_id": "new"}
     assert [event.request_id for event in events if isinstance(event, Answered)] == ["request"] * 3
-    polled = [event for event in events if isinstance(event, Saw) and event.polled]
-    assert [(event.sight.status, event.sends) for event in polled] == [
-        (Status.STOPPED, 0),
-        (Status.RUNNING, 0),
-    ]
+    looks = [event for event in events if isinstance(event, Saw)]
+    assert {(event.request_id, event.sends) for event in looks} == {("request", 1)}
+    assert looks[-1].sight.status is Status.RUNNING
 
 
 @pytest.mark.row(12)
@@ -118,24 +116,32 @@ async def test_a_deleted_notebook_is_gone(bench: Making, call_error: Failing) ->
     assert made.outcomes == [Outcome.GONE]
 
 
-async def test_a_notebook_that_the_list_does_not_show_is_looked_at_itself(bench: Making) -> None:
-    made = bench()
-    made.cloud.unlisted.add("nb-0")
+async def test_a_notebook_that_the_list_does_not_show_is_looked_at_itself_and_waits_on(
+    bench: Making,
+) -> None:
+    made = bench(4, concurrency=4)
+    made.cloud.left_out.add("nb-0")
     await made.run()
-    assert made.outcomes == [Outcome.CHANGED]
+    assert made.outcomes == [Outcome.CHANGED] * 4
+    looks = [(event.item, event.sight.status) for event in made.recorder.events if isinstance(event, Saw)]
+    in_vain = {look for look in looks if look[1].heading is not None}
+    assert in_vain == {(0, Status.STOPPING), (0, Status.STARTING)}
+    assert sorted(made.log.words("send")) == [
+        f"send {step} nb-{number}" for step in ("put", "start", "stop") for number in range(4)
+    ]
 
 
 async def test_one_failing_look_after_a_wait_does_not_give_a_debt_up(
     bench: Making, call_error: Failing
 ) -> None:
     made = bench()
-    made.cloud.unlisted.add("nb-0")
 
     def shake() -> None:
         made.cloud.refuse["look"] = [call_error(Meaning.SERVER)]
 
     await made.run_while((10.0, shake))
     assert made.outcomes == [Outcome.CHANGED]
+    assert made.cloud.refuse["look"] == []
 
 
 async def test_a_turn_is_not_kept_through_a_wait(bench: Making) -> None:

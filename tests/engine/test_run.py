@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 
 from fleet.core.errors import CallError, Meaning, RecordingFailed
-from fleet.core.events import Began, Ended, Outcome, RunEnd, RunEnded, RunStarted, WaveEnded, WaveStarted
+from fleet.core.events import (
+    Began,
+    Ended,
+    Outcome,
+    RunEnd,
+    RunEnded,
+    RunStarted,
+    Spent,
+    WaveEnded,
+    WaveStarted,
+)
 from fleet.core.notebook import Status
 from fleet.core.patch import When
 from fleet.core.plan import Phase, seal
@@ -32,6 +44,10 @@ def last(made: Any) -> RunEnded:
     return event
 
 
+def verdicts(made: Any) -> list[tuple[int, bool, str]]:
+    return [(one.wave, one.go, one.reason) for one in made.recorder.events if isinstance(one, WaveEnded)]
+
+
 def all_run(made: Any) -> bool:
     return all(made.cloud.read(key).status is Status.RUNNING for key in made.cloud.notebooks)
 
@@ -44,6 +60,17 @@ async def test_a_run_changes_everything_and_says_so(bench: Making) -> None:
     assert made.recorder.events[0].digest == made.plan.digest
     assert (last(made).end, last(made).reason) == (RunEnd.FINISHED, "")
     assert made.seen == made.recorder.events
+
+
+async def test_every_request_is_told_once_and_before_the_end(bench: Making) -> None:
+    made = bench(3)
+    made.cloud.calls.update(list=7)  # of the planning, by the same client
+    before = Counter(made.cloud.calls)
+    await made.run()
+    told = [event for event in made.recorder.events if isinstance(event, Spent)]
+    assert sum((Counter(event.requests) for event in told), Counter()) == made.cloud.calls - before
+    assert made.cloud.calls["list"] > 7
+    assert made.recorder.events.index(told[0]) < made.recorder.events.index(made.ended[0])
 
 
 async def test_a_plan_without_changes_ends_at_once(bench: Making) -> None:
@@ -171,6 +198,56 @@ async def test_a_run_past_its_deadline_halts_and_comes_home(bench: Making) -> No
     assert all_run(made)
 
 
+async def test_a_deadline_that_passes_while_the_last_changes_come_home_held_back_nobody(
+    bench: Making,
+) -> None:
+    made = bench(2, deadline=100.0)
+    assert await made.run() is RunEnd.FINISHED
+    assert made.outcomes == [Outcome.CHANGED] * 2
+    assert (last(made).reason, verdicts(made)) == ("", [(1, True, "")])
+
+
+async def test_a_deadline_does_not_hide_an_error_of_our_own(bench: Making) -> None:
+    made = bench(1, deadline=50.0)
+    made.cloud.refuse["put"] = [ZeroDivisionError("ours")]
+    assert await made.run() is RunEnd.HALTED
+    assert made.outcomes == [Outcome.STRANDED]
+
+
+async def test_a_wave_that_a_deadline_cut_short_is_no_go(bench: Making) -> None:
+    made = bench(3, waves=(1, 2, 2), concurrency=1, deadline=300.0)
+    assert await made.run() is RunEnd.HALTED
+    reason = "the deadline of 300 s passed"
+    assert made.outcomes == [Outcome.CHANGED] * 2
+    assert verdicts(made) == [(1, True, ""), (2, False, reason)]
+
+
+async def test_a_wave_after_which_no_other_may_come_any_more_is_no_go(bench: Making) -> None:
+    made = bench(2, waves=(1, 2), soak=1000.0, deadline=100.0)
+    assert await made.run() is RunEnd.HALTED
+    assert verdicts(made) == [(1, False, "the deadline of 100 s passed")]
+
+
+async def test_a_wave_that_was_paused_and_then_cancelled_is_no_go(bench: Making) -> None:
+    made = bench(3, concurrency=1)
+    cancel = partial(made.control.drain, RunEnd.INTERRUPTED, "cancelled")
+    assert await made.run_while((30.0, made.control.pause), (1000.0, cancel)) is RunEnd.INTERRUPTED
+    assert made.outcomes == [Outcome.CHANGED]
+    assert verdicts(made) == [(1, False, "cancelled")]
+
+
+async def test_a_change_that_was_told_to_end_before_it_sent_anything_makes_the_wave_no_go(
+    bench: Making,
+) -> None:
+    made = bench(1)
+    assert await made.run_while(
+        (1.05, made.control.pause), (50.0, partial(made.control.drain, RunEnd.INTERRUPTED, "cancelled"))
+    )
+    assert made.outcomes == [Outcome.NOT_STARTED]
+    assert verdicts(made) == [(1, False, "cancelled")]
+    assert last(made).end is RunEnd.INTERRUPTED
+
+
 @pytest.mark.row(18)
 @pytest.mark.parametrize("step", ["turn", "look", "stop", "put"])
 async def test_lost_credentials_stop_the_run_at_the_first_call_that_says_so(
@@ -223,11 +300,11 @@ async def test_without_a_journal_debts_are_still_paid_and_nothing_else_is_sent(b
     assert all_run(made)
 
 
-async def test_a_result_that_cannot_be_recorded_ends_the_run(bench: Making) -> None:
+async def test_nothing_more_is_sent_once_nothing_can_be_recorded(bench: Making) -> None:
     made = bench(3, concurrency=1)
     made.recorder.breaks_at = 4
     assert await made.run() is RunEnd.HALTED
-    assert began(made) == [0]
+    assert made.log.words("send") == ["send stop nb-0", "send put nb-0", "send start nb-0"]
     assert all_run(made)
 
 

@@ -1,118 +1,152 @@
-"""The shared poll: one answers everyone who waits, and nobody waits at the cost of a look."""
+"""The shared poll: one tells of everyone who waits, and nobody looks as long as he is on the list."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
 
 from fleet.core.errors import CallError, Meaning
-from fleet.core.notebook import Notebook, Status
+from fleet.core.notebook import Status
 from fleet.engine.watch import Watch
 
 pytestmark = pytest.mark.looptime
 
 Making = Callable[..., Any]
 Failing = Callable[..., CallError]
-PASSING = frozenset({Status.STOPPING, Status.STARTING})
+LEAST = 20.0
+
+
+class Waiting:
+    """Everyone of the bench waits for the end of STOPPING; `told` says when each may look."""
+
+    def __init__(self, made: Any, watch: Watch) -> None:
+        self.made, self.watch = made, watch
+        self.began = made.clock.monotonic()
+        self.told: dict[str, float] = {}
+
+    async def wait(self, key: str) -> None:
+        await self.watch.worth_a_look(key, Status.STOPPING, self.made.clock.monotonic())
+        self.told[key] = self.made.clock.monotonic() - self.began
+
+    async def all(self) -> None:
+        async with anyio.create_task_group() as waiters:
+            for key in self.made.cloud.notebooks:
+                waiters.start_soon(self.wait, key)
 
 
 @asynccontextmanager
-async def watching(made: Any) -> AsyncIterator[Watch]:
-    watch = Watch(made.cloud, made.clock, 20.0)
+async def watching(made: Any) -> AsyncIterator[Waiting]:
+    watch = Watch(made.cloud, made.clock, LEAST)
     async with anyio.create_task_group() as group:
         group.start_soon(watch.run)
-        yield watch
+        yield Waiting(made, watch)
         group.cancel_scope.cancel()
+
+
+def stopping(made: Any, seconds: float) -> None:
+    for key in made.cloud.notebooks:
+        made.cloud.move(key, Status.STOPPING, seconds, Status.STOPPED)
 
 
 @pytest.mark.row(33)
 async def test_one_poll_answers_everyone_who_waits(bench: Making) -> None:
     made = bench(30)
-    found: list[Notebook | None] = []
-    for key in made.cloud.notebooks:
-        made.cloud.move(key, Status.STOPPING, 50.0, Status.STOPPED)
-    async with watching(made) as watch, anyio.create_task_group() as waiters:
-
-        async def wait(key: str) -> None:
-            found.append(await watch.settled(key, PASSING))
-
-        for key in made.cloud.notebooks:
-            waiters.start_soon(wait, key)
-    assert [row.status for row in found if row is not None] == [Status.STOPPED] * 30
+    stopping(made, 50.0)
+    async with watching(made) as waiting:
+        await waiting.all()
+    assert len(waiting.told) == 30
+    assert all(50.0 < when < 70.0 for when in waiting.told.values())
     assert made.log.count("poll") == 3
     assert made.log.count("look") == 0
 
 
-async def test_nobody_waiting_means_nobody_polling(bench: Making) -> None:
+async def test_so_few_that_a_list_costs_as_much_look_for_themselves(bench: Making) -> None:
     made = bench()
-    async with watching(made) as watch:
+    stopping(made, 50.0)
+    async with watching(made) as waiting:
+        await waiting.all()
+    assert waiting.told == {"nb-0": pytest.approx(LEAST)}
+    assert made.log.count("poll") == 0
+
+
+async def test_nobody_waiting_means_nobody_polling(bench: Making) -> None:
+    made = bench(2)
+    async with watching(made) as waiting:
         await anyio.sleep(600)
         assert made.log.count("poll") == 0
-        await watch.settled("nb-0", PASSING)
+        await waiting.all()
         await anyio.sleep(600)
-        assert made.log.count("poll") == 1
+    assert made.log.count("poll") == 1
+
+
+async def test_after_learned_times_nobody_is_polled_for_too_soon(bench: Making) -> None:
+    made = bench(30)
+    stopping(made, 200.0)
+    async with watching(made) as waiting:
+        for _ in range(5):
+            waiting.watch.took(Status.STOPPING, 200.0)
+        await waiting.all()
+    assert made.at("poll")[0] == pytest.approx(160.0, abs=1.0)
+    assert made.log.count("poll") <= 3
 
 
 async def test_a_poll_that_began_before_the_wait_does_not_count(bench: Making) -> None:
-    """The poll reads its rows, the notebook is stopped, and only then the answer comes in."""
-    made = bench(2)
+    """The poll lists who is stopping, one more is stopped, and only then the answer comes in."""
+    made = bench(3)
     made.cloud.call_takes = 10.0
-    made.cloud.move("nb-1", Status.STOPPING, 25.0, Status.STOPPED)
-    async with watching(made) as watch, anyio.create_task_group() as waiters:
-        waiters.start_soon(watch.settled, "nb-1", PASSING)
-        await anyio.sleep(25.0)
-        made.cloud.move("nb-0", Status.STOPPING, 1.0, Status.STOPPED)
-        row = await watch.settled("nb-0", PASSING)
-    assert row is not None
-    assert row.status is Status.STOPPED
-
-
-async def test_a_row_that_two_polls_miss_is_left_to_the_one_who_waits(bench: Making) -> None:
-    made = bench()
-    made.cloud.unlisted.add("nb-0")
-    async with watching(made) as watch:
-        assert await watch.settled("nb-0", PASSING) is None
-    assert made.log.count("poll") == 2
+    for key in ("nb-1", "nb-2"):
+        made.cloud.move(key, Status.STOPPING, 1e6, Status.STOPPED)
+    async with watching(made) as waiting, anyio.create_task_group() as waiters:
+        waiters.start_soon(waiting.wait, "nb-1")
+        waiters.start_soon(waiting.wait, "nb-2")
+        await anyio.sleep(LEAST + 5.0)
+        made.cloud.move("nb-0", Status.STOPPING, 100.0, Status.STOPPED)
+        await waiting.wait("nb-0")
+        waiters.cancel_scope.cancel()
+    assert waiting.told["nb-0"] > 125.0
 
 
 async def test_a_poll_that_fails_is_repeated(bench: Making, call_error: Failing) -> None:
-    made = bench()
+    made = bench(2)
     made.cloud.refuse["poll"] = [call_error(Meaning.SERVER), call_error(Meaning.THROTTLED)]
-    async with watching(made) as watch:
-        assert await watch.settled("nb-0", PASSING) is not None
+    async with watching(made) as waiting:
+        await waiting.all()
     assert made.log.count("poll") == 3
 
 
 async def test_a_poll_that_can_never_succeed_is_told_to_everyone_who_waits(
     bench: Making, call_error: Failing
 ) -> None:
-    made = bench()
+    made = bench(2)
+    stopping(made, 1e6)
     made.cloud.refuse["poll"] = [call_error(Meaning.UNAUTHENTICATED)]
-    async with watching(made) as watch:
-        with pytest.raises(CallError):
-            await watch.settled("nb-0", PASSING)
+    async with watching(made) as waiting:
+        with pytest.raises(ExceptionGroup) as raised:
+            await waiting.all()
+    assert len(raised.value.exceptions) >= 1
+    assert isinstance(raised.value.exceptions[0], CallError)
 
 
 async def test_a_wait_that_is_given_up_leaves_nothing_behind(bench: Making) -> None:
-    made = bench()
-    made.cloud.move("nb-0", Status.STOPPING, 1e6, Status.STOPPED)
-    async with watching(made) as watch:
+    made = bench(2)
+    stopping(made, 1e6)
+    async with watching(made) as waiting:
         with anyio.move_on_after(50):
-            await watch.settled("nb-0", PASSING)
+            await waiting.all()
         polls = made.log.count("poll")
         await anyio.sleep(600)
     assert made.log.count("poll") <= polls + 1
 
 
-async def test_a_status_outside_the_passing_ones_ends_the_wait_whatever_it_is(bench: Making) -> None:
-    made = bench()
-    made.cloud.notebooks["nb-0"] = replace(made.cloud.notebooks["nb-0"], status=Status.FROZEN)
-    async with watching(made) as watch:
-        row = await watch.settled("nb-0", PASSING)
-    assert row is not None
-    assert row.status is Status.FROZEN
+async def test_any_other_status_ends_the_wait(bench: Making) -> None:
+    made = bench(3)
+    stopping(made, 1e6)
+    made.cloud.move("nb-0", Status.SNAPSHOTTING, 1e6, Status.STOPPED)
+    async with watching(made) as waiting:
+        with anyio.move_on_after(100.0):
+            await waiting.all()
+    assert list(waiting.told) == ["nb-0"]

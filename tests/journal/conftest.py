@@ -12,6 +12,7 @@ from fleet.core.events import (
     Began,
     Ended,
     Event,
+    Fate,
     Intended,
     Outcome,
     RunEnd,
@@ -19,16 +20,13 @@ from fleet.core.events import (
     RunStarted,
     Saw,
     Step,
-    Verdict,
 )
 from fleet.core.notebook import Lease, Status
-from fleet.core.patch import When
-from fleet.core.plan import FORMAT, Change, Estimate, Phase, Plan, PlanScope, Settled, seal
-from fleet.core.rollout import Rollout
+from fleet.core.plan import Plan, PlanScope, Settled
 from fleet.core.sight import Sight
 from fleet.journal.writer import InlineJournal, Journal
-
-OLD, NEW = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
+from tests import plans
+from tests.plans import NEW, OLD
 
 Make = type[Journal] | type[InlineJournal]
 
@@ -39,43 +37,12 @@ def make_plan() -> Callable[[int], Plan]:
 
     def make(size: int) -> Plan:
         changes = tuple(
-            Change(
-                item=item,
-                scope="lab-a",
-                id=f"f9937afa-4451-42db-a76b-{item:012d}",
-                name=f"nb-{item}",
-                owner="ann",
-                pool="",
-                flavor="modelarts.vm.cpu.2u",
-                wave=1,
-                run_state=Status.RUNNING,
-                arriving=False,
-                may_restart=True,
-                phases=(Phase(When.STOPPED, {"image_id": NEW}),),
-                before={"image_id": OLD},
-                after={"image_id": NEW},
-                lease=Lease(enable=True, create_at=1_000_000, duration=7_200_000),
-            )
+            plans.make_change(item, lease=Lease(enable=True, create_at=1_000_000, duration=7_200_000))
             for item in range(size)
         )
         done = Settled(size, "lab-a", "id-done", "done", "bob", Outcome.UNCHANGED, "already so", "RUNNING")
         scope = PlanScope("lab-a", "cn-north-4", "0" * 32, "https://x", size + 1, "key", "60/min")
-        return seal(
-            Plan(
-                format=FORMAT,
-                job="torch",
-                job_type="image-migration",
-                select="true",
-                created_at=1000.0,
-                engine="0.1.0",
-                scopes=(scope,),
-                rollout=Rollout(),
-                changes=changes,
-                settled=(done,),
-                checks=(),
-                estimate=Estimate(1, 1, 1.0),
-            )
-        )
+        return plans.make_plan(*changes, scopes=(scope,), settled=(done,))
 
     return make
 
@@ -95,12 +62,12 @@ def history(plan: Plan) -> list[Event]:
             Began(item, at),
             Saw(item, at, Sight(Status.RUNNING, {"image_id": OLD}), request_id="g1"),
             Intended(item, at, Step.STOP, 1),
-            Answered(item, at + 1, Step.STOP, Verdict.ACCEPTED, status=200, request_id="s1"),
-            Saw(item, at + 30, Sight(Status.STOPPED, {"image_id": OLD}), polled=True, sends=0),
+            Answered(item, at + 1, Step.STOP, Fate.ACCEPTED, status=200, request_id="s1"),
+            Saw(item, at + 30, Sight(Status.STOPPED, {"image_id": OLD}), sends=0),
             Intended(item, at + 31, Step.PUT, 1, {"image_id": NEW}),
-            Answered(item, at + 32, Step.PUT, Verdict.ACCEPTED, status=200, request_id="p1"),
+            Answered(item, at + 32, Step.PUT, Fate.ACCEPTED, status=200, request_id="p1"),
             Intended(item, at + 33, Step.START, 1, {"duration": 7_000_000, "type": "TIMING"}),
-            Answered(item, at + 34, Step.START, Verdict.ACCEPTED, status=200, request_id="t1"),
+            Answered(item, at + 34, Step.START, Fate.ACCEPTED, status=200, request_id="t1"),
             Saw(item, at + 90, Sight(Status.RUNNING, {"image_id": NEW}), request_id="g2"),
             Ended(item, at + 91, Outcome.CHANGED),
         ]

@@ -258,7 +258,7 @@ def test_a_journal_of_another_format_is_refused(path: Path, plan: Plan) -> None:
     connection.execute("UPDATE meta SET value = ?, crc = ? WHERE key = 'format'", record[1:])
     connection.commit()
     connection.close()
-    with pytest.raises(JournalError, match="not a journal of format 1"):
+    with pytest.raises(JournalError, match="is of format 2, this version reads journals of format 1"):
         read_journal(path)
 
 

@@ -11,6 +11,7 @@ from fleet.core.events import (
     Began,
     Ended,
     Event,
+    Fate,
     Intended,
     Outcome,
     RunEnd,
@@ -18,16 +19,16 @@ from fleet.core.events import (
     RunStarted,
     Saw,
     Slowed,
+    Spent,
     Step,
-    Verdict,
 )
 from fleet.core.fold import RunState, fold
 from fleet.core.notebook import Lease, Status
-from fleet.core.patch import When
-from fleet.core.plan import FORMAT, Change, Estimate, Phase, Plan, Settled, seal
-from fleet.core.rollout import Rollout
+from fleet.core.pace import Limit
+from fleet.core.plan import Plan, Settled
 from fleet.core.sight import Sight
 from fleet.report.summary import Report, summarize
+from tests import plans
 
 RUN = "20261130-081500-k3f9"
 START = 1_796_026_500.0
@@ -42,21 +43,13 @@ def make_plan() -> MakePlan:
 
     def make(*names: str, stopped: frozenset[int] = frozenset()) -> Plan:
         changes = tuple(
-            Change(
-                item=item,
-                scope="lab-a",
+            plans.make_change(
+                item,
+                "old",
+                "new",
                 id=f"id-{item}",
                 name=name,
-                owner="ann",
-                pool="",
-                flavor="modelarts.vm.cpu.2u",
-                wave=1,
                 run_state=Status.STOPPED if item in stopped else Status.RUNNING,
-                arriving=False,
-                may_restart=True,
-                phases=(Phase(When.STOPPED, {"image_id": "new"}),),
-                before={"image_id": "old"},
-                after={"image_id": "new"},
                 lease=LEASE,
             )
             for item, name in enumerate(names)
@@ -64,35 +57,20 @@ def make_plan() -> MakePlan:
         skipped = Settled(
             len(names), "lab-a", "id-last", "keep-me", "bob", Outcome.SKIPPED, "protected", "STOPPED"
         )
-        return seal(
-            Plan(
-                format=FORMAT,
-                job="torch",
-                job_type="image-migration",
-                select="true",
-                created_at=START,
-                engine="0.1.0",
-                scopes=(),
-                rollout=Rollout(),
-                changes=changes,
-                settled=(skipped,),
-                checks=(),
-                estimate=Estimate(1, 1, 1.0),
-            )
-        )
+        return plans.make_plan(*changes, created_at=START, settled=(skipped,))
 
     return make
 
 
 def changed(item: int, at: float, away: float) -> list[Event]:
     """A RUNNING notebook stopped, updated and started again."""
-    accepted = Verdict.ACCEPTED
+    accepted = Fate.ACCEPTED
     return [
         Began(item, at),
         Saw(item, at, Sight(Status.RUNNING, {"image_id": "old"}, LEASE, 7_200_000), request_id="g1"),
         Intended(item, at + 1, Step.STOP, 1),
         Answered(item, at + 2, Step.STOP, accepted, request_id="s1"),
-        Saw(item, at + 60, Sight(Status.STOPPED, {"image_id": "old"}), polled=True, sends=0),
+        Saw(item, at + 60, Sight(Status.STOPPED, {"image_id": "old"}), sends=0),
         Intended(item, at + 61, Step.PUT, 1, {"image_id": "new"}),
         Answered(item, at + 62, Step.PUT, accepted, request_id="p1"),
         Intended(item, at + 63, Step.START, 1),
@@ -110,11 +88,14 @@ def state(make_plan: MakePlan) -> RunState:
     plan = make_plan("nb-0", "nb-1", "nb-2", "nb-3", "nb-4", stopped=frozenset({1}))
     events: list[Event] = [
         RunStarted(START, RUN, plan.digest),
-        Slowed(START + 1, "writes of lab-a", "30/min by policy user"),
+        Slowed(START + 1, "writes of lab-a", "keeping to 30/min", Limit("user", 30, 60.0)),
+        Slowed(START + 2, "writes of lab-a", "keeping to 10/s", Limit("api", 10, 1.0)),
+        Slowed(START + 3, "reads of lab-a", "pausing for 9 s"),
+        Spent(START + 4, "lab-a", {"put": 2, "stop": 2, "start": 1, "list": 5, "login": 1}),
         *changed(0, START + 10, away=150.0),
         Began(1, START + 20),
         Intended(1, START + 21, Step.PUT, 1, {"image_id": "new"}),
-        Answered(1, START + 22, Step.PUT, Verdict.ACCEPTED, request_id="p2"),
+        Answered(1, START + 22, Step.PUT, Fate.ACCEPTED, request_id="p2"),
         Saw(1, START + 23, Sight(Status.STOPPED, {"image_id": "new"}), request_id="g3"),
         Ended(1, START + 24, Outcome.CHANGED),
         Began(2, START + 30),
@@ -122,10 +103,11 @@ def state(make_plan: MakePlan) -> RunState:
         Began(3, START + 40),
         Saw(3, START + 40, Sight(Status.RUNNING, {"image_id": "old"}, LEASE, 7_160_000), request_id="g4"),
         Intended(3, START + 40, Step.STOP, 1),
-        Saw(3, START + 100, Sight(Status.STOPPED, {"image_id": "old"}), polled=True, sends=0),
+        Saw(3, START + 100, Sight(Status.STOPPED, {"image_id": "old"}), sends=0),
         Ended(
             3, START + 400, Outcome.STRANDED, "START_FAILED", debt=True, fix="fleet start --scope lab-a id-3"
         ),
+        Spent(START + 499, "lab-a", {"get": 7, "list": 3}),
         RunEnded(START + 500, RunEnd.HALTED, "2 failed"),
     ]
     return fold(plan, events)

@@ -124,6 +124,28 @@ def test_each_line_of_jsonl_has_the_documented_keys(report: Report) -> None:
     )
 
 
+def test_a_brief_table_leaves_out_what_went_as_planned(report: Report) -> None:
+    long = replace(report, rows=report.rows * 9, run_dir=" --run-dir here")
+    text = render(long, Format.TABLE, brief=True)
+    rows, _, summary = text.partition("\n\n")
+    assert len(rows.splitlines()) == 1 + 36
+    assert {line.split()[2] for line in rows.splitlines()[1:]} == {"id-2", "id-3", "id-4", "id-last"}
+    assert summary.splitlines()[0] == f"and 18 more: fleet report {RUN} --run-dir here"
+    assert len(render(long, Format.TABLE).partition("\n\n")[0].splitlines()) == 1 + 54
+    assert render(long, Format.JSONL, brief=True) == render(long, Format.JSONL)
+
+
+def test_a_brief_table_has_at_most_forty_rows(report: Report) -> None:
+    text = render(replace(report, rows=report.rows * 100), Format.TABLE, brief=True)
+    rows, _, summary = text.partition("\n\n")
+    assert len(rows.splitlines()) == 1 + 40
+    assert summary.startswith("and 560 more: ")
+
+
+def test_a_short_table_is_whole_even_if_brief(report: Report) -> None:
+    assert render(report, Format.TABLE, brief=True) == render(report, Format.TABLE)
+
+
 def test_the_json_document_holds_the_rows_and_their_sums(report: Report) -> None:
     document = json.loads(render(report, Format.JSON))
     assert document["rows"][0] == ROW
@@ -138,7 +160,9 @@ def test_the_json_document_holds_the_rows_and_their_sums(report: Report) -> None
     }
     assert document["longest_away"] == {"scope": "lab-a", "id": "id-3", "name": "nb-3", "away_s": 360.0}
     assert document["slowest"]["took_s"] == 360.0
-    assert document["limits"] == {"writes of lab-a": "30/min by policy user"}
+    assert document["limits"] == {"writes of lab-a": ["30/min by policy user", "10/s by policy api"]}
+    assert document["throttled"] == {"reads of lab-a": "pausing for 9 s"}
+    assert (document["requests"]["list"], document["requests_known"]) == (8, True)
     assert document["debts"][0]["at"] == "2026-11-30T08:15:40.000Z"
     assert (document["started_at"], document["finished_at"]) == (
         "2026-11-30T08:15:00.000Z",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
 from fleet.core.errors import Exit
 from fleet.core.events import Began, Outcome, RunEnd, RunEnded, RunStarted
 from fleet.core.fold import Calls, RunState, fold
+from fleet.core.pace import Limit
 from fleet.core.plan import Plan
+from fleet.report.as_json import document
 from fleet.report.as_text import summary_text, tally
 from fleet.report.summary import Report, next_steps, summarize
 
@@ -17,12 +20,13 @@ RUN = "20261130-081500-k3f9"
 BLOCK = """\
 run 20261130-081500-k3f9, job torch: halted after 8m20s: 2 failed
 6 selected: 2 changed, 1 skipped, 1 failed, 1 stranded, 1 not-started
-9 calls: 2 put, 2 stop, 1 start, 4 get, 0 lease
+21 requests: 2 put, 2 stop, 1 start, 7 get, 8 list, 1 login
   for each of 1 changed RUNNING: 5 (1 put, 1 stop, 1 start, 2 get)
   for each of 1 changed STOPPED: 2 (1 put, 1 get)
 longest away: nb-3 (lab-a id-3), 6m
 slowest: nb-3 (lab-a id-3), 6m
-limit learned for writes of lab-a: 30/min by policy user
+limits learned for writes of lab-a: 30/min by policy user, 10/s by policy api
+throttled without a limit named, reads of lab-a: pausing for 9 s
 1 stopped by us and not back; each is brought back by its command:
   nb-3: fleet start --scope lab-a id-3 --duration 7160000 --type TIMING
 to go on where it stopped: fleet resume 20261130-081500-k3f9
@@ -88,6 +92,14 @@ def test_a_clean_run_offers_only_the_way_back(make_plan: Callable[..., Plan]) ->
     assert summary_text(report) == f"run {RUN}, job torch: finished after 1s\n1 selected: 1 skipped\n"
 
 
+def test_the_rows_know_of_requests_that_a_killed_process_did_not_tell(state: RunState) -> None:
+    state.spent = Counter(get=1, list=3)
+    state.broke_off = True
+    report = summarize(state)
+    assert (report.requests["get"], report.requests["list"], report.requests_known) == (4, 3, False)
+    assert "at least 12 requests: 2 put, 2 stop, 1 start, 4 get, 3 list\n" in summary_text(report)
+
+
 def test_damage_is_shown(state: RunState) -> None:
     assert "journal damaged: event row 7: missing\n" in summary_text(
         summarize(state, damage=["event row 7: missing"])
@@ -102,10 +114,18 @@ def test_many_debts_are_counted_but_not_all_printed(report: Report) -> None:
 
 
 def test_foreign_text_cannot_break_a_line(report: Report) -> None:
-    nasty = replace(report, job="a\nb\x1b[2J", reason="x\r\ny", limits={"k\n": "t\x07"})
+    nasty = replace(report, job="a\nb\x1b[2J", reason="x\r\ny", limits={"k\n": ("t\x07",)})
     assert len(summary_text(nasty).splitlines()) == len(BLOCK.splitlines())
     assert "\x1b" not in summary_text(nasty)
 
 
 def test_no_selected_notebook_is_said_so() -> None:
     assert tally({"changed": 0}) == "0 selected"
+
+
+def test_the_largest_count_in_any_window_of_a_limit_is_told(report: Report) -> None:
+    kept = replace(report, peaks={"h as ada, reads": {Limit("user", 60, 60.0): 57}})
+    assert "largest count of h as ada, reads in any 60 s: 57 of 60\n" in summary_text(kept)
+    assert document(kept)["peaks"] == {
+        "h as ada, reads": [{"policy": "user", "count": 60, "window": 60.0, "most": 57}]
+    }

@@ -83,11 +83,12 @@ async def test_a_signature_that_the_clock_spoils_ends_the_run_with_the_differenc
 async def test_a_machine_that_stood_still_for_an_hour_goes_on_where_it_was(
     world: MakeLab, moment: str
 ) -> None:
-    lab = await world(running=1, credential=password, token_seconds=1800.0)
+    lab = await world(running=3, credential=password, token_seconds=1800.0)  # fewer would not be listed
     plan = await lab.plan()
     lab.when(moment, lambda: sleep(lab, HOUR))
     run = await lab.apply(plan)
-    assert (run.outcomes, run.calls(applied=True)) == (["changed"], ["stop", "put", "start"])
+    assert run.outcomes == ["changed"] * 3
+    assert [run.calls(row, applied=True) for row in lab.notebooks] == [["stop", "put", "start"]] * 3
     assert (run.findings(), lab.slept) == ([], HOUR)
     assert run.report.debts == ()
 

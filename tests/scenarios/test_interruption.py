@@ -62,8 +62,9 @@ async def test_the_first_signal_lets_those_under_way_come_home(
 @pytest.mark.parametrize("moment", ["StopNotebook", "UpdateNotebook", "StartNotebook"])
 async def test_the_second_signal_stops_at_once_and_lists_what_is_owed(world: MakeLab, moment: str) -> None:
     lab = await world(running=5)
-    lab.when(moment, lambda: send(signal.SIGINT))
-    lab.when(moment, lambda: lab.at(1.0, lambda: send(signal.SIGINT)))
+    second = lab.notebooks[1]
+    lab.when(moment, lambda: send(signal.SIGINT), notebook=second)
+    lab.when(moment, lambda: lab.at(1.0, lambda: send(signal.SIGINT)), notebook=second)
     run = await lab.go(TWO_AT_ONCE)
     assert run.outcomes == ["stranded"] * 2 + ["not-started"] * 3
     assert (run.end, run.report.state) == (RunEnd.INTERRUPTED, "interrupted")

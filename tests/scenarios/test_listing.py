@@ -153,9 +153,7 @@ async def test_whatever_moves_between_the_pages_the_plan_holds_every_notebook_on
     "fault",
     [
         pytest.param("kind: empty-page", marks=pytest.mark.row(40)),
-        pytest.param("kind: empty-page, times: 1", marks=pytest.mark.row(40)),
         pytest.param("kind: repeated-page", marks=pytest.mark.row(41)),
-        pytest.param("kind: repeated-page, times: 1", marks=pytest.mark.row(41)),
     ],
 )
 async def test_a_list_that_does_not_come_to_its_end_gets_no_plan(world: MakeLab, fault: str) -> None:
@@ -166,3 +164,35 @@ async def test_a_list_that_does_not_come_to_its_end_gets_no_plan(world: MakeLab,
     assert isinstance(error, CallError)
     assert error.meaning is Meaning.ODD
     assert len(lab.cloud.log) < 200
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param("kind: empty-page", marks=pytest.mark.row(40)),
+        pytest.param("kind: repeated-page", marks=pytest.mark.row(41)),
+    ],
+)
+async def test_one_bad_page_costs_a_pass_and_not_the_plan(world: MakeLab, fault: str) -> None:
+    lab = await world(stopped=130, faults=load_faults(f"[{{{fault}, times: 1}}]"))
+    plan = await lab.plan(STOPPED_ONES)
+    assert {change.id for change in plan.changes} == {notebook.id for notebook in lab.notebooks}
+    pages = [record for record in lab.cloud.log if record.operation == "ListAllNotebooks"]
+    assert len(pages) == 2 + 3 + 3  # the pass that broke at its second page, and two whole ones
+
+
+async def test_a_selected_notebook_that_is_not_in_the_last_pass_keeps_its_row(world: MakeLab) -> None:
+    lab = await world(running=3)
+    flicker = lab.notebooks[1]
+
+    def comes_or_goes() -> None:
+        gone = flicker.id not in lab.cloud.world.notebooks
+        (lab.cloud.world.add([flicker]) if gone else lab.cloud.world.remove(flicker))
+
+    lab.when("ListAllNotebooks", comes_or_goes, times=3)
+    plan = await lab.plan(accept_churn=True)
+    assert flicker.id not in lab.cloud.world.notebooks
+    assert len(plan.changes) == 2
+    assert [(row.id, row.outcome, row.reason) for row in plan.settled] == [
+        (flicker.id, "skipped", "kept changing while the fleet was read")
+    ]

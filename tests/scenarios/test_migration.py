@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from fleet.core.errors import Exit
-from fleet.core.events import RunEnd
+from fleet.core.events import Ended, Intended, RunEnd, Saw, Step
 from fleet.core.pace import Rate
 from fleet.simulator.audit import is_read, is_write, worst_window
 from fleet.simulator.states import Status
 from fleet.simulator.throttle import Limit
 
 if TYPE_CHECKING:
-    from tests.scenarios.conftest import MakeLab
+    from tests.scenarios.conftest import MakeLab, Run
 
 pytestmark = pytest.mark.looptime
 
@@ -32,8 +33,42 @@ select: "true"
 with: {to: {name: pytorch2.6}}
 rollout: {disruption: restart}
 """
+WORDS = {
+    "UpdateNotebook": "put",
+    "StopNotebook": "stop",
+    "StartNotebook": "start",
+    "ShowNotebook": "get",
+    "RenewLease": "lease",
+    "ListAllNotebooks": "list",
+    "ListWorkspaces": "workspaces",
+}
 READS = {"ListAllNotebooks", "ListWorkspaces", "ShowNotebook"}
 CATALOGUES = {"ListImage", "ListFlavors", "ListAllNotebooks", "ListWorkspaces"}
+
+
+def requests_of(run: Run) -> dict[str, int]:
+    """What the cloud got, in the words of a report."""
+    got = Counter(record.operation for record in run.log)
+    words = {word: got.pop(operation, 0) for operation, word in WORDS.items()}
+    assert not got
+    return words
+
+
+def looks_in_vain(run: Run) -> dict[int, list[float]]:
+    """By item, when a look found the notebook still on its way."""
+    found: dict[int, list[float]] = {change.item: [] for change in run.plan.changes}
+    for event in run.events:
+        if isinstance(event, Saw) and event.sight.status.heading is not None:
+            found[event.item].append(event.at)
+    return found
+
+
+def away_at(run: Run, scope: str, at: float) -> int:
+    """How many of a scope were under way between their stop and their end."""
+    left = {e.item: e.at for e in run.events if isinstance(e, Intended) and e.step is Step.STOP}
+    back = {e.item: e.at for e in run.events if isinstance(e, Ended)}
+    items = [change.item for change in run.plan.changes if change.scope == scope]
+    return sum(left[item] < at <= back[item] for item in items if item in left)
 
 
 async def test_a_fleet_moves_within_the_rate_and_with_the_fewest_calls(world: MakeLab) -> None:
@@ -54,17 +89,24 @@ async def test_a_fleet_moves_within_the_rate_and_with_the_fewest_calls(world: Ma
     assert run.findings() == []
     assert sorted(row.id for row in run.report.rows) == sorted(selected)
     assert set(run.outcomes) == {"changed"}
+    in_vain = looks_in_vain(run)
+    (poll,) = {scope.poll for scope in plan.scopes}
     for row in run.report.rows:
         notebook = lab.cloud.world.notebooks[row.id]
         ran = row.run_state_before == "RUNNING"
         assert run.calls(notebook) == (["stop", "put", "start"] if ran else ["put"])
-        assert run.looks(notebook) == (3 if ran else 2) == row.calls.get
+        waits = in_vain[row.item]
+        assert run.looks(notebook) == (4 if ran else 2) + len(waits) == row.calls.get
+        assert len(waits) <= row.away_s / poll
+        # Two at most, one that stops and one that starts: for them a list costs as much as their looks.
+        assert all(away_at(run, row.scope, at) <= 2 for at in waits)
         assert notebook.image.name.startswith("pytorch2.6")
     assert {record.operation for record in run.log if is_read(record)} == READS
     said = run.report.calls
     assert (said.stop, said.put, said.start, said.lease) == tuple(
         run.calls().count(step) for step in ("stop", "put", "start", "lease")
     )
+    assert (run.report.requests_known, run.report.requests) == (True, requests_of(run))
     assert not [record for record in lab.cloud.log if record.status != 200]
     assert worst_window(lab.cloud.log, 60.0, is_read) <= 60
     assert worst_window(lab.cloud.log, 60.0, is_write) <= 60

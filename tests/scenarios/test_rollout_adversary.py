@@ -98,7 +98,7 @@ def judge(path: Path) -> Verdict:
             case "intended", "stop" if changes[item]["run_state"] == "RUNNING":
                 stops[item] = item in away
                 away.add(item)
-            case "answered", "stop" if event["verdict"] == "refused" and not stops.get(item, True):
+            case "answered", "stop" if event["fate"] == "refused" and not stops.get(item, True):
                 away.discard(item)
             case "saw", _:
                 _see(event["sight"]["status"], changes[item], away, stopped=item in stops)

@@ -82,8 +82,8 @@ async def test_a_change_that_waits_for_its_first_write_when_its_group_closes_sen
     world: MakeLab,
 ) -> None:
     lab = await world(running=6)
-    first, *others = lab.notebooks
-    lab.put_into(first, Status.STOPPED)
+    stopped, leader, *others = lab.notebooks
+    lab.put_into(stopped, Status.STOPPED)
     for notebook in lab.notebooks:
         notebook.timers.pop(Timer.STATUS, None)
     lab.specs = [replace(spec, rate=Rate(6, 60.0)) for spec in lab.specs]
@@ -91,11 +91,13 @@ async def test_a_change_that_waits_for_its_first_write_when_its_group_closes_sen
     flavors = lab.cloud.world.flavors
     flavors[SCARCE] = replace(flavors[SCARCE], sold_out=True)
     run = await lab.apply(plan)
-    assert run.calls() == ["put"]
-    assert run.row(first).outcome == "failed"
+    assert [row.id for row in plan.changes[:2]] == [leader.id, stopped.id]
+    assert (run.calls(stopped), run.row(stopped).outcome) == (["put"], "failed")
+    assert (run.calls(leader), run.row(leader).outcome) == (["stop", "put", "start"], "failed")
     reason = f"nothing was sent: flavor {SCARCE} in lab-a takes no more changes: sold out"
     assert {(run.row(one).outcome, run.row(one).reason) for one in others} == {("not-started", reason)}
-    assert all(notebook.status is Status.RUNNING for notebook in others)
+    assert not [call for one in others for call in run.calls(one)]
+    assert all(notebook.status is Status.RUNNING for notebook in (leader, *others))
     assert run.end is RunEnd.HALTED
 
 

@@ -174,6 +174,16 @@ async def test_without_anybody_to_approve_the_run_waits_and_says_so_once(world: 
     assert run.verdicts == [(1, False, "the run was ended before it was decided")]
 
 
+async def test_an_approval_keeps_its_place_when_an_empty_wave_is_dropped(world: MakeLab) -> None:
+    lab = await world(running=2)
+    plan = await lab.plan(migration("waves: [1, 30%, 100%], approve: [2]"))
+    assert [one.partition(" would")[0] for one in plan.checks] == ["wave 2 of [1, 30%, 100%]"]
+    lab.at(50_000.0, lambda: os.kill(os.getpid(), signal.SIGINT))
+    run = await gated(lab, plan, Program([]))
+    assert run.held == [f"waits for approval (fleet approve {run.report.run})"]
+    assert run.outcomes == ["changed", "not-started"]
+
+
 async def test_a_deadline_ends_the_waiting_for_approval(world: MakeLab) -> None:
     lab = await world(running=4)
     run = await gated(lab, await lab.plan(migration(f"{APPROVE}, deadline: 1h")), Program([]))

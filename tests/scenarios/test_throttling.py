@@ -8,6 +8,7 @@ import pytest
 
 from fleet.core.errors import Exit
 from fleet.core.pace import Rate
+from fleet.core.send_log import largest_count
 from fleet.simulator.audit import is_write
 from fleet.simulator.faults import Match, Throttled, load_faults
 from fleet.simulator.throttle import Limit
@@ -41,7 +42,7 @@ async def test_a_limit_below_the_configured_rate_is_kept_once_it_is_known(world:
     assert len(refused) <= 6
     assert not [at for at in refused if at > refused[0] + 120.0]
     assert len(writes) - len(refused) == 18
-    assert any("keeping to 6/min by policy user" in text for text in run.report.limits.values())
+    assert list(run.report.limits.values()) == [("6/min by policy user",)]
 
 
 @pytest.mark.row(1)
@@ -49,7 +50,7 @@ async def test_a_refusal_without_a_usable_limit_slows_down(world: MakeLab) -> No
     lab = await world(stopped=3, faults=[Throttled(match=Match(method="PUT"), times=4, limit=999_999)])
     run = await lab.go()
     assert (run.outcomes, run.report.exit) == (["changed"] * 3, Exit.DONE)
-    assert any("slowed down to a request every" in text for text in run.report.limits.values())
+    assert any("slowed down to a request every" in text for text in run.report.throttled.values())
 
 
 @pytest.mark.row(1)
@@ -74,3 +75,19 @@ async def test_a_hint_how_long_to_wait_is_kept_and_no_change_is_lost(
     assert refused < last
     assert not [one for one in run.log if is_write(one) and refused + 1.0 < one.at < refused + pause]
     assert run.calls(applied=True) == ["put"] * 3
+
+
+@pytest.mark.row(2)
+async def test_the_report_tells_the_largest_count_in_any_window_as_the_cloud_saw_it(world: MakeLab) -> None:
+    lab = await world(running=6, rate=Rate(30, 60.0))
+    run = await lab.go()
+    seen = {
+        "writes": [record.at for record in run.log if is_write(record)],
+        "reads": [record.at for record in run.log if not is_write(record)],
+    }
+    told = {key.rpartition(", ")[2]: peaks for key, peaks in run.report.peaks.items()}
+    assert told.keys() == seen.keys()
+    for kind, instants in seen.items():
+        ((limit, most),) = told[kind].items()
+        assert (limit.count, limit.window) == (30, 60.0)
+        assert 0 < most == largest_count(instants, 60.0) <= 30

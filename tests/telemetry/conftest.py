@@ -9,9 +9,9 @@ import pytest
 import structlog
 
 from fleet.core.notebook import Status
-from fleet.core.patch import When
-from fleet.core.plan import Change, Estimate, Phase, Plan
+from fleet.core.plan import Plan
 from fleet.core.rollout import Rollout
+from tests import plans
 
 
 def make_plan(
@@ -19,39 +19,11 @@ def make_plan(
 ) -> Plan:
     """A plan with waves 1, 2, ... of these sizes; items count from 0, every change needs a restart."""
     waves = [wave for wave, size in enumerate(sizes, start=1) for _ in range(size)]
-    changes = tuple(
-        Change(
-            item=item,
-            scope="lab-a",
-            id=f"{item:08x}-0000-0000-0000-000000000000",
-            name=name,
-            owner="",
-            pool="",
-            flavor="",
-            wave=wave,
-            run_state=state,
-            arriving=False,
-            may_restart=True,
-            phases=(Phase(When.STOPPED, {"image_id": "x"}),),
-            before={},
-            after={},
-        )
+    changes = (
+        plans.make_change(item, name=name, owner="", wave=wave, run_state=state, before={}, after={})
         for item, wave in enumerate(waves)
     )
-    return Plan(
-        format=1,
-        job="torch",
-        job_type="image-migration",
-        select="true",
-        created_at=0.0,
-        engine="0",
-        scopes=(),
-        rollout=rollout or Rollout(concurrency=10),
-        changes=changes,
-        settled=(),
-        checks=(),
-        estimate=Estimate(0, 0, 0.0),
-    )
+    return plans.make_plan(*changes, rollout=rollout or Rollout(concurrency=10))
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from fleet.core.events import (
     Blind,
     Ended,
     Event,
+    Fate,
     Intended,
     Late,
     Outcome,
@@ -25,7 +26,6 @@ from fleet.core.events import (
     Saw,
     Slowed,
     Step,
-    Verdict,
     WaveEnded,
     WaveStarted,
 )
@@ -47,9 +47,9 @@ STORY: list[Event] = [
     Began(0, 1.0),
     Saw(0, 1.5, Sight(Status.RUNNING)),
     Intended(0, 2.0, Step.STOP, 1),
-    Answered(0, 2.1, Step.STOP, Verdict.ACCEPTED, status=200, request_id="r1"),
+    Answered(0, 2.1, Step.STOP, Fate.ACCEPTED, status=200, request_id="r1"),
     Intended(0, 3.0, Step.PUT, 1, {"image_id": "x"}),
-    Answered(0, 3.1, Step.PUT, Verdict.REFUSED, meaning=Meaning.THROTTLED, code="APIGW.0308", status=429),
+    Answered(0, 3.1, Step.PUT, Fate.REFUSED, meaning=Meaning.THROTTLED, code="APIGW.0308", status=429),
     Intended(0, 4.0, Step.PUT, 2, {"image_id": "x"}),
     Blind(0, 4.5, Meaning.UNREACHABLE, "no route"),
     Late(0, 4.6),
@@ -74,7 +74,7 @@ def test_a_finished_change_is_one_line_that_tells_it_all(plan: Callable[..., Pla
     expected = {
         "run": "20261123-042900-ab12",
         "scope": "lab-a",
-        "id": "00000000-0000-0000-0000-000000000000",
+        "id": "f9937afa-4451-42db-a76b-000000000000",
         "item": 0,
         "outcome": "failed",
         "reason": "sold out",
@@ -93,7 +93,7 @@ def test_at_info_the_run_and_its_waves_speak_too(plan: Callable[..., Plan]) -> N
 def test_at_debug_every_write_is_told_before_and_after(plan: Callable[..., Plan]) -> None:
     told = lines(plan(1), "debug", STORY)
     assert [line["step"] for line in told if line["event"] == "intended"] == ["stop", "put", "put"]
-    assert [line["verdict"] for line in told if line["event"] == "answered"] == ["accepted", "refused"]
+    assert [line["fate"] for line in told if line["event"] == "answered"] == ["accepted", "refused"]
     assert [line["event"] for line in told if line["event"] in ("blind", "late")] == ["blind", "late"]
 
 

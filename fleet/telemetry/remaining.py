@@ -1,0 +1,78 @@
+"""How long a run still takes: at first what its plan assumed, later more and more what was measured."""
+
+from __future__ import annotations
+
+from fleet.core.estimate import Bounds, Load, length_of, measured_pace, still_needs
+from fleet.core.events import Began, Ended, Reopened
+from fleet.core.plan import Change, Plan
+
+
+class Remaining:
+    """What is left of the changes of one plan. An event about no change of the plan counts for nothing."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._changes = {change.item: change for change in plan.changes}
+        bounds = Bounds.of(plan.changes, plan.scopes, plan.rollout)
+        self._loads = {wave: Load(bounds) for wave in sorted({change.wave for change in plan.changes})}
+        for change in plan.changes:
+            self._loads[change.wave].count(change)
+        self._waiting = set(self._changes)
+        self._under_way: dict[int, float] = {}
+        self._broken_off: set[int] = set()
+        self._longest = max(map(length_of, plan.changes), default=0.0)
+        self._took = 0.0
+        self._assumed = 0.0
+
+    def begin(self, event: Began | Reopened) -> None:
+        """A change begins, or is taken up again; what it took before says nothing about the next one."""
+        change = self._changes.get(event.item)
+        if change is None:
+            return
+        if isinstance(event, Reopened):
+            self._broken_off.add(event.item)
+        self._stop_waiting(change)
+        self._under_way[event.item] = event.at
+
+    def end(self, event: Ended) -> None:
+        """A change ended, or was left out without having begun."""
+        change = self._changes.get(event.item)
+        if change is None:
+            return
+        self._stop_waiting(change)
+        began = self._under_way.pop(event.item, None)
+        if began is not None and event.item not in self._broken_off:
+            self._took += max(0.0, event.at - began)
+            self._assumed += length_of(change)
+
+    def go_on(self, at: float) -> None:
+        """Another process takes the run up; how long the first one was gone says nothing."""
+        self._broken_off.update(self._under_way)
+        self._under_way = dict.fromkeys(self._under_way, at)
+
+    def wait_again(self, item: int) -> None:
+        """A change that had ended without a start gets its turn after all."""
+        if item not in self._waiting:
+            self._waiting.add(item)
+            self._loads[self._changes[item].wave].count(self._changes[item])
+
+    def seconds(self, now: float, *, halted: bool) -> float:
+        """Seconds until the last change has ended; when `halted`, until the last one that is under way has.
+
+        Waves go one after the other. The time between them is not counted.
+        """
+        pace = measured_pace(self._took, self._assumed, self._longest)
+        needs = [
+            (change, still_needs(pace * length_of(change), max(0.0, now - began)))
+            for change, began in ((self._changes[item], began) for item, began in self._under_way.items())
+        ]
+        if halted:
+            return max((seconds for _, seconds in needs), default=0.0)
+        return sum(
+            load.seconds(pace, [one for one in needs if one[0].wave == wave])
+            for wave, load in self._loads.items()
+        )
+
+    def _stop_waiting(self, change: Change) -> None:
+        if change.item in self._waiting:
+            self._waiting.remove(change.item)
+            self._loads[change.wave].count(change, -1)

@@ -1,0 +1,208 @@
+"""What an earlier run says of its notebooks: which values it gave them, and what may be taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from fleet.core.again import Again, Recall, Writes, retry, undo
+from fleet.core.catalog import Catalog
+from fleet.core.events import Answered, Event, Fate, Intended, Outcome, Step
+from fleet.core.fold import Row
+from fleet.core.job import Context, Skip
+from fleet.core.notebook import Image, Notebook, Status, Volume
+from fleet.core.patch import from_body
+from fleet.core.plan import Settled
+from fleet.core.planner import Target, plan_one
+from fleet.core.rollout import Disruption, Rollout
+
+OLD, NEW, THIRD = (f"{digit * 8}-0000-0000-0000-000000000000" for digit in "123")
+ID = "f9937afa-4451-42db-a76b-72d624749f66"
+CONTEXT = Context("lab-a", Catalog(images={}, flavors={}), 0)
+HOOKS = {"container_hooks": {"pre_start": {"script": "/x", "type": "SCRIPT"}}}
+
+
+def row(
+    outcome: Outcome, before: Mapping[str, Any], after: Mapping[str, Any] | None = None, fix: str = ""
+) -> Row:
+    return Row(
+        item=0,
+        scope="lab-a",
+        id=ID,
+        name="nb",
+        owner="ada",
+        wave=1,
+        outcome=outcome,
+        reason="",
+        before=before,
+        after=before if after is None else after,
+        run_state_before="RUNNING",
+        run_state_after="RUNNING",
+        lease_before=None,
+        lease_after=None,
+        fix=fix,
+    )
+
+
+def put(body: Mapping[str, Any], fate: Fate | None) -> list[Event]:
+    """A PUT and what became of it; None when the process died before the answer."""
+    sent: list[Event] = [Intended(0, 1.0, Step.PUT, 1, body)]
+    return sent if fate is None else [*sent, Answered(0, 2.0, Step.PUT, fate)]
+
+
+def seen(*events: Event) -> Writes:
+    writes = Writes()
+    for event in events:
+        writes.see(event)
+    return writes
+
+
+def notebook(
+    image: str = OLD, *, name: str = "nb", size: int = 50, status: Status = Status.RUNNING
+) -> Notebook:
+    return Notebook(ID, status, name=name, image=Image(image), volume=Volume("EVS", size))
+
+
+def taken_back(
+    row: Row, wanted: Mapping[str, Any], found: Notebook, *events: Event, gaps: bool = False
+) -> Any:
+    """What undo proposes for `found`: the body of the PUT, or the outcome and reason of leaving it alone."""
+    recalls = undo({("lab-a", ID): wanted}, [row], seen(*events), gaps=gaps)
+    job = Again(recalls=recalls)
+    settled = plan_one(Target(found, CONTEXT), job, Rollout(disruption=Disruption.RESTART))
+    if isinstance(settled, Settled):
+        return settled.outcome, settled.reason
+    return dict(settled.after)
+
+
+IMAGE = {"image_id": NEW}
+WAS = {"image_id": OLD}
+
+
+@pytest.mark.parametrize("fate", [Fate.ACCEPTED, Fate.IN_DOUBT, None])
+@pytest.mark.parametrize(
+    "outcome", [Outcome.UNKNOWN, Outcome.STRANDED, Outcome.FAILED, Outcome.DRIFTED, Outcome.GONE]
+)
+def test_a_put_that_arrived_or_may_have_is_taken_back_however_the_change_ended(
+    outcome: Outcome, fate: Fate | None
+) -> None:
+    assert taken_back(row(outcome, WAS), IMAGE, notebook(NEW), *put(IMAGE, fate)) == WAS
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.UNKNOWN, Outcome.NOT_STARTED, Outcome.DRIFTED])
+def test_a_put_that_was_refused_or_never_sent_is_no_business_of_undo(outcome: Outcome) -> None:
+    for events in ([], put(IMAGE, Fate.REFUSED)):
+        assert undo({("lab-a", ID): IMAGE}, [row(outcome, WAS)], seen(*events)) == {}
+
+
+def test_a_put_in_doubt_stays_so_when_the_next_one_is_refused() -> None:
+    assert seen(*put(IMAGE, Fate.IN_DOUBT), *put(IMAGE, Fate.REFUSED)).fields(0) == {"image_id"}
+    assert seen(*put(IMAGE, None), *put(IMAGE, Fate.REFUSED)).fields(0) == {"image_id"}
+    assert seen(*put(IMAGE, None)).fields(1) == set()
+
+
+def test_other_writes_say_nothing_of_fields() -> None:
+    assert seen(Intended(0, 1.0, Step.START, 1, {"duration": 1})).fields(0) == set()
+
+
+def test_what_was_changed_is_taken_back_even_where_no_put_of_ours_can_be_seen() -> None:
+    assert taken_back(row(Outcome.CHANGED, WAS, IMAGE), IMAGE, notebook(NEW)) == WAS
+
+
+def test_one_that_is_as_before_is_unchanged() -> None:
+    told = taken_back(row(Outcome.UNKNOWN, WAS), IMAGE, notebook(OLD), *put(IMAGE, Fate.IN_DOUBT))
+    assert told == (Outcome.UNCHANGED, "already so")
+
+
+def test_one_that_holds_what_somebody_else_gave_it_is_drifted() -> None:
+    outcome, reason = taken_back(
+        row(Outcome.DRIFTED, WAS), IMAGE, notebook(THIRD), *put(IMAGE, Fate.ACCEPTED)
+    )
+    assert outcome is Outcome.DRIFTED
+    assert reason == f"image_id is '{THIRD}', no longer '{NEW}' as the run left it"
+
+
+def test_of_a_change_in_two_steps_only_the_step_that_was_sent_is_taken_back() -> None:
+    both = {"name": "new", "image_id": NEW}
+    before = {"name": "nb", "image_id": OLD}
+    found = notebook(NEW, name="new")  # somebody else chose the same image
+    assert taken_back(row(Outcome.FAILED, before), both, found, *put({"name": "new"}, Fate.ACCEPTED)) == {
+        "name": "nb"
+    }
+
+
+def test_a_row_whose_old_value_was_put_back_is_unchanged() -> None:
+    events = [*put(IMAGE, Fate.ACCEPTED), *put(WAS, Fate.ACCEPTED)]
+    told = taken_back(row(Outcome.FAILED, WAS), IMAGE, notebook(OLD), *events)
+    assert told == (Outcome.UNCHANGED, "already so")
+
+
+FIX = f"fleet start --scope lab-a {ID} --duration 3600000 --type TIMING"
+
+
+@pytest.mark.parametrize(
+    "status", [Status.STOPPED, Status.START_FAILED, Status.FROZEN, Status.ERROR, Status.STOPPING]
+)
+def test_a_stranded_one_is_left_out_with_the_command_that_comes_first(status: Status) -> None:
+    told = taken_back(
+        row(Outcome.STRANDED, WAS, fix=FIX), IMAGE, notebook(NEW, status=status), *put(IMAGE, Fate.ACCEPTED)
+    )
+    assert told == (Outcome.SKIPPED, f"stranded by the run: bring it back first with: {FIX}")
+
+
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.STARTING])
+def test_a_stranded_one_that_somebody_brought_back_is_taken_back(status: Status) -> None:
+    found = notebook(NEW, status=status)
+    assert taken_back(row(Outcome.STRANDED, WAS, fix=FIX), IMAGE, found, *put(IMAGE, Fate.ACCEPTED)) == WAS
+
+
+GROWN = {"storage_new_size": 80}
+
+
+@pytest.mark.parametrize(
+    ("size", "outcome"), [(80, Outcome.SKIPPED), (50, Outcome.UNCHANGED), (99, Outcome.DRIFTED)]
+)
+def test_a_disk_that_may_have_grown_is_told_as_it_is(size: int, outcome: Outcome) -> None:
+    events = put(GROWN, Fate.IN_DOUBT)
+    told = taken_back(row(Outcome.UNKNOWN, {"storage_new_size": 50}), GROWN, notebook(size=size), *events)
+    assert told[0] is outcome
+
+
+@pytest.mark.parametrize(
+    ("size", "remark"), [(80, ("storage_new_size cannot be undone and stays",)), (50, ())]
+)
+def test_what_stays_is_remarked_only_where_it_happened(size: int, remark: tuple[str, ...]) -> None:
+    wanted = {**GROWN, **IMAGE}
+    failed = row(Outcome.FAILED, {"storage_new_size": 50, **WAS})
+    writes = seen(*put(GROWN, Fate.IN_DOUBT), *put(IMAGE, Fate.ACCEPTED))
+    job = Again(recalls=undo({("lab-a", ID): wanted}, [failed], writes))
+    assert job.remarks(notebook(NEW, size=size), CONTEXT) == remark
+    assert job.propose(notebook(NEW, size=size), CONTEXT) == from_body(WAS)
+
+
+def test_hooks_cannot_be_taken_back() -> None:
+    told = taken_back(row(Outcome.CHANGED, {}, {"hooks": HOOKS}), {"hooks": HOOKS}, notebook())
+    assert told == (Outcome.SKIPPED, "cannot be undone: hooks")
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_with_gaps_in_the_journal_every_change_may_have_been_written_that_did_not_end_without(
+    outcome: Outcome,
+) -> None:
+    found = undo({("lab-a", ID): IMAGE}, [row(outcome, WAS)], Writes(), gaps=True)
+    assert bool(found) == (outcome not in (Outcome.UNCHANGED, Outcome.SKIPPED, Outcome.NOT_STARTED))
+
+
+def test_a_row_that_the_plan_settled_is_not_touched() -> None:
+    assert undo({}, [row(Outcome.GONE, WAS)], Writes(), gaps=True) == {}
+
+
+def test_retry_takes_the_chosen_rows_that_the_plan_was_to_change() -> None:
+    rows = [row(Outcome.FAILED, WAS)]
+    assert retry({("lab-a", ID): IMAGE}, rows, [Outcome.FAILED]) == {("lab-a", ID): Recall("nb", IMAGE)}
+    assert retry({("lab-a", ID): IMAGE}, rows, [Outcome.DRIFTED]) == {}
+    assert retry({}, rows, [Outcome.FAILED]) == {}
+    job = Again(recalls=retry({("lab-a", ID): IMAGE}, rows, [Outcome.FAILED]))
+    assert not isinstance(job.propose(notebook(THIRD), CONTEXT), Skip)

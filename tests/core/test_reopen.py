@@ -1,0 +1,101 @@
+"""A change taken up by a new process: what it owes is right wherever the old one died."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from fleet.core.change import advance
+from fleet.core.events import Outcome, Reopened
+from fleet.core.looks import LOOKS
+from fleet.core.plan import Change
+
+Planned = Callable[..., Change]
+Walking = Callable[..., Any]
+
+RUNNING = ("RUNNING",) * LOOKS
+DIES = "dies"
+
+# The first stop stays unanswered, by a lost answer or by the death of the process; the second is throttled.
+WAYS = {
+    "lost": ("RUNNING", "stop lost", *RUNNING, "stop throttled", "RUNNING", "RUNNING"),
+    "died": ("RUNNING", "stop unanswered", DIES, *RUNNING, "stop throttled", "RUNNING", "RUNNING"),
+    "lost twice": ("RUNNING", "stop lost", *RUNNING, "stop throttled", *RUNNING, "stop throttled"),
+}
+
+
+def positions() -> Iterator[Any]:
+    """Every place where the process can die: after each word, and between an intent and its answer."""
+    for name, way in WAYS.items():
+        for end in range(len(way) + 1):
+            yield pytest.param(way[:end], id=f"{name}-{end}")
+            if end < len(way) and way[end].startswith("stop "):
+                yield pytest.param((*way[:end], "stop unanswered"), id=f"{name}-{end}-sent")
+
+
+POSITIONS = list(positions())
+
+
+@pytest.fixture
+def taken_up(planned: Planned, walk: Walking) -> Callable[..., Any]:
+    """The change in the hands of a new process, after `way`."""
+
+    def make(way: tuple[str, ...]) -> Any:
+        walked = walk(planned())
+        for word in (*way, DIES):
+            if word == DIES:
+                walked.life = advance(walked.life, Reopened(0, walked.at))
+                walked.at += 100.0
+            else:
+                walked(word)
+        return walked
+
+    return make
+
+
+def stop_was_sent(way: tuple[str, ...]) -> bool:
+    return any(word.startswith("stop") for word in way)
+
+
+@pytest.mark.row(48)
+@pytest.mark.parametrize("way", POSITIONS)
+def test_a_stop_that_may_have_arrived_is_owed_and_looked_for(
+    taken_up: Callable[..., Any], way: tuple[str, ...]
+) -> None:
+    walked = taken_up(way)
+    assert walked.life.debt is stop_was_sent(way)
+    assert walked.life.fix.startswith("fleet start") is stop_was_sent(way)
+    assert walked.move.startswith("look")
+
+
+@pytest.mark.row(48)
+@pytest.mark.parametrize("way", [one for one in POSITIONS if stop_was_sent(one.values[0])])
+def test_where_the_stop_arrived_the_debt_lasts_until_the_notebook_runs(
+    taken_up: Callable[..., Any], way: tuple[str, ...]
+) -> None:
+    walked = taken_up(way)("STOPPED")
+    assert (walked.move, walked.life.debt) == ("put", True)
+    walked("put ok", "STOPPED new", "start ok")
+    assert walked.life.debt
+    assert walked("RUNNING").end.outcome is Outcome.CHANGED
+    assert (walked.life.debt, walked.life.fix) == (False, "")
+
+
+@pytest.mark.row(48)
+@pytest.mark.parametrize("way", POSITIONS)
+def test_where_no_stop_arrived_one_more_is_sent_and_nothing_is_owed_when_it_is_refused(
+    taken_up: Callable[..., Any], way: tuple[str, ...]
+) -> None:
+    walked = taken_up(way)
+    while walked.move.startswith("look"):
+        walked("RUNNING")
+    walked("stop forbidden")
+    assert walked.end.outcome is Outcome.FAILED
+    assert (walked.life.debt, walked.life.fix) == (False, "")
+
+
+def test_a_throttled_stop_leaves_the_one_before_it_in_doubt(planned: Planned, walk: Walking) -> None:
+    walked = walk(planned())("RUNNING", "stop lost", *RUNNING, "stop throttled", "RUNNING touched")
+    assert (walked.end.outcome, walked.life.debt) == (Outcome.DRIFTED, False)
