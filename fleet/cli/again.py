@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
 
+from fleet.cli.output import say_lines
 from fleet.cli.planning import AllOption, PlanOption, carry_out, present
-from fleet.cli.reporting import RunArgument, run_folder
+from fleet.cli.reporting import RunArgument, run_folder, told
 from fleet.cli.session import ConfigOption, RunDirOption
 from fleet.core.events import Outcome
-from fleet.service.again import retry_order, undo_order
+from fleet.core.fold import Row
+from fleet.report.summary import Report
+from fleet.service.again import past_run, retry_order, undo_order
+
+MOST = 5  # commands to show
 
 
 def undo(
@@ -23,11 +29,13 @@ def undo(
 ) -> None:
     """Make the plan that takes a run back.
 
-    Reads only, writes nothing to the cloud; with -o the sealed plan is written to a file. Only notebooks that
-    still hold what the run gave them are planned; others are listed as drifted. What cannot be undone is said
-    in the plan.
+    Reads only, writes nothing to the cloud; with -o the sealed plan is written to a file. Looks at every
+    notebook that the run changed or may have changed, also where it failed or was cut short. Only those that
+    still hold what the run gave them are planned; others are listed, as unchanged when they are as before, as
+    drifted when somebody changed them. One that the run left stranded must be brought back first: the plan
+    names the command. What cannot be undone is said in the plan.
     """
-    order, scopes = undo_order(run_folder(context, config, run_dir, run))
+    order, scopes = undo_order(past_run(run_folder(context, config, run_dir, run)))
     present(carry_out(context, config, order, scopes), output, every)
 
 
@@ -45,9 +53,23 @@ def retry(
     """Make a new plan for what a run did not change.
 
     Reads only, writes nothing to the cloud; with -o the sealed plan is written to a file. Without an option:
-    for the failed, the not started and the drifted notebooks.
+    for the failed, the not started and the drifted notebooks. Stranded ones are not planned again: they are
+    counted, with the commands that bring them home.
     """
     asked = {Outcome.FAILED: failed, Outcome.NOT_STARTED: not_started, Outcome.DRIFTED: drifted}
     outcomes = [outcome for outcome, wanted in asked.items() if wanted or not any(asked.values())]
-    order, scopes = retry_order(run_folder(context, config, run_dir, run), outcomes)
+    folder = run_folder(context, config, run_dir, run)
+    past = past_run(folder)
+    if past.stranded:
+        say_lines(_stranded(past.stranded, told(context, config, run_dir, folder)))
+    order, scopes = retry_order(past, outcomes)
     present(carry_out(context, config, order, scopes), output, every)
+
+
+def _stranded(rows: Sequence[Row], report: Report) -> Iterator[str]:
+    """How many are stranded, and the commands that bring them home."""
+    was, one = ("notebook was", "it is") if len(rows) == 1 else ("notebooks were", "they are")
+    yield f"{len(rows)} {was} left stranded and will not be planned; unless {one} back by now, first:"
+    yield from (f"  {row.fix}{report.config}" for row in rows[:MOST] if row.fix)
+    if len(rows) > MOST:
+        yield f"  and {len(rows) - MOST} more: fleet report {report.run}{report.options}"

@@ -19,12 +19,33 @@ from fleet.core.spelling import nearest
 CTRL_C = 130  # what typer makes of it
 WORDS = {"Value error, ": "", "Input should be": "must be", ". Did you mean": "; did you mean"}
 
+HELP = """\
+Change many ModelArts notebooks safely: select, plan, apply, report.
+
+A job file says what to change on which notebooks; fleet.toml says where they are and as whom to come. A first
+try needs neither and no account: fleet demo. Then the road is:
+
+\b
+  fleet ls -s 'status == "RUNNING"'    whom does a selector pick?
+  fleet validate job.yaml              is the job file right?
+  fleet plan job.yaml -o plan.json     what would change, on whom?
+  fleet apply plan.json                change it; the first line names the RUN
+  fleet status RUN                     what is under way? see pause, set, cancel
+  fleet resume RUN                     it was killed or ended early: go on
+  fleet report RUN                     what became of every notebook?
+  fleet undo RUN -o back.json          plan the way back
+
+Only apply, run, resume, start and stop change anything in the cloud. Every command explains itself, with an
+example: fleet COMMAND --help.
+"""
+RUN = "20261130-0815"
+NOTEBOOK = "f9937afa-4451-42db-a76b-72d624749f66"
+
 app = typer.Typer(
     name="fleet",
-    help="Change many ModelArts notebooks safely: select, plan, apply, report.",
-    epilog="Start with: fleet demo. Exit codes: 0 done, 1 failed before any write, 2 changes pending, "
-    "3 some failed, 4 stopped by a guard, 5 some drifted or gone, 6 interrupted, 7 some stranded or unknown, "
-    "64 usage.",
+    help=HELP,
+    epilog="Exit codes: 0 done, 1 failed before any write, 2 changes pending, 3 some failed, "
+    "4 stopped by a guard, 5 some drifted or gone, 6 interrupted, 7 some stranded or unknown, 64 usage.",
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -42,7 +63,8 @@ def _version(asked: bool) -> None:
 def _root(
     context: typer.Context,
     config: Annotated[
-        Path | None, typer.Option(help="Configuration; default: fleet.toml here, else the user's.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Configuration; default: fleet.toml here, else the user's."),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
@@ -51,31 +73,31 @@ def _root(
     context.obj = config
 
 
-for command in (
-    demo.demo,
-    listing.ls,
-    planning.validate,
-    planning.plan,
-    planning.show,
-    applying.apply,
-    applying.run,
-    applying.resume,
-    again.retry,
-    again.undo,
-    reporting.report,
-    reporting.runs,
-    steering.status,
-    steering.watch,
-    steering.pause,
-    steering.approve,
-    steering.cancel,
-    steering.set,
-    planning.schema,
-    simulating.simulate,
-    bring.start,
-    bring.stop,
+for command, example in (
+    (demo.demo, "fleet demo --folder try-it"),
+    (listing.ls, """fleet ls -s 'image.name.startsWith("pytorch1.8")' -c name,owner,lease.left"""),
+    (planning.validate, "fleet validate job.yaml"),
+    (planning.plan, "fleet plan job.yaml -o plan.json"),
+    (planning.show, "fleet show plan.json --all"),
+    (applying.apply, "fleet apply plan.json"),
+    (applying.run, "fleet run job.yaml --yes -o jsonl > report.jsonl"),
+    (applying.resume, f"fleet resume {RUN}"),
+    (again.retry, f"fleet retry {RUN} --failed -o again.json"),
+    (again.undo, f"fleet undo {RUN} -o back.json"),
+    (reporting.report, f"fleet report {RUN} -o csv > report.csv"),
+    (reporting.runs, "fleet runs"),
+    (steering.status, f"fleet status {RUN}"),
+    (steering.watch, f"fleet watch {RUN}"),
+    (steering.pause, f"fleet pause {RUN}"),
+    (steering.approve, f"fleet approve {RUN}"),
+    (steering.cancel, f"fleet cancel {RUN}"),
+    (steering.set, f"fleet set {RUN} --rate 30/min --concurrency 5"),
+    (planning.schema, "fleet schema > job.schema.json"),
+    (simulating.simulate, "fleet simulate --notebooks 300 --time-scale 60 --port 9000"),
+    (bring.start, f"fleet start --scope lab-a {NOTEBOOK} --duration 14400000"),
+    (bring.stop, f"fleet stop --scope lab-a {NOTEBOOK}"),
 ):
-    app.command()(command)
+    app.command(epilog=f"\b\nExample: {example}")(command)
 
 TREE = get_command(app)
 

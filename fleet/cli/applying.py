@@ -8,32 +8,35 @@ import string
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TextIO
+from typing import Annotated, Literal
 
 import anyio
 import typer
 
-from fleet.cli.output import folded, reason, say, say_lines
+from fleet.cli.files import append_to, read_file
+from fleet.cli.output import folded, say, say_lines
 from fleet.cli.planning import ChurnOption, JobArgument, PlanArgument, make
 from fleet.cli.planview import plan_lines
 from fleet.cli.reporting import FormatOption, RunArgument, run_folder, show_report, told
-from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, read_file, runs_folder, settings_for
+from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, limit_memory, runs_folder, settings_for
 from fleet.cli.steering import released
-from fleet.core.errors import Exit, GuardError, UsageError
+from fleet.core.errors import Exit, GuardError
 from fleet.core.events import Event, dump_event
 from fleet.core.life import Life
 from fleet.core.plan import Plan, load_plan
 from fleet.core.scope import ScopeSpec
-from fleet.journal.reader import read_journal
+from fleet.journal.reader import JournalReader, read_journal
 from fleet.journal.runs import JOURNAL, LOG, new_run_id
 from fleet.report.formats import Format
 from fleet.report.summary import is_complete
-from fleet.service.running import RunFolder, apply_plan, open_run, reopen_run, require_same_scopes
+from fleet.service.running import RunFolder, apply_plan, claim, open_run, reopen_run, require_same_scopes
 from fleet.settings import claims_file, secret_values
 from fleet.telemetry import LogObserver, ProgressView, configure_logging, progress_view
 
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-LogOption = Annotated[Path | None, typer.Option("--log-file", help="Write a log here (JSON lines).")]
+LogOption = Annotated[
+    Path | None, typer.Option("--log-file", metavar="FILE", help="Write a log here (JSON lines).")
+]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Log every call, not only every result.")]
 
 
@@ -93,15 +96,16 @@ def _perform(
     require_same_scopes(plan, specs)
     base = runs_folder(context, config, run_dir)
     if log_file is not None:
-        _open_log(log_file).close()
-    run_id = _announced()
+        append_to(log_file, "log").close()
     if not yes and plan.changes:
         say_lines(folded(plan_lines(plan), sys.stderr))
         confirm(len(plan.changes))
-    folder = open_run(base, run_id, plan)
+    folder = open_run(base, _new_run(), plan)
+    folder = claim(folder, plan, specs, claims_file(os.environ), CLOCK.wall())
+    say(f"run {folder.run}\n")
     watch_run(plan, folder, specs, log_file, "debug" if debug else "info")
     report = told(context, config, run_dir, folder.path)
-    show_report(report, output)
+    show_report(report, output, brief=True)
     return report.exit
 
 
@@ -117,8 +121,8 @@ def resume(
     """Go on with a run that was killed or ended early.
 
     Writes to the cloud what is left of the plan, and to the run's journal. Notebooks that it left stopped
-    come home first. What was under way is settled by looking, before anything is sent again. A run that goes
-    on and is paused is released.
+    come home first. What was under way is settled by looking, before anything is sent again. The run gets its
+    whole deadline anew. A run that goes on and is paused is released.
     """
     path = run_folder(context, config, run_dir, run)
     if released(path):
@@ -126,25 +130,27 @@ def resume(
     before = told(context, config, run_dir, path)
     if is_complete(before):
         say(f"run {path.name} is finished; there is nothing to resume\n")
-        show_report(before, output)
+        show_report(before, output, brief=True)
         return before.exit
     settings = settings_for(context, config)
+    if log_file is not None:
+        append_to(log_file, "log").close()
+    with JournalReader(path / JOURNAL) as reader:
+        specs = settings.scopes(scope.name for scope in reader.plan.scopes)
+        require_same_scopes(reader.plan, specs)
     folder, plan, past = reopen_run(path)
+    folder = claim(folder, plan, specs, claims_file(os.environ), CLOCK.wall(), past)
     say(f"run {folder.run}\n")
-    specs = settings.scopes(scope.name for scope in plan.scopes)
-    require_same_scopes(plan, specs)
     watch_run(plan, folder, specs, log_file, "debug" if debug else "info", past)
     report = told(context, config, run_dir, path)
-    show_report(report, output)
+    show_report(report, output, brief=True)
     return report.exit
 
 
-def _announced() -> str:
-    """A new run's id, told as the first line on stderr so that scripts can find the run again."""
+def _new_run() -> str:
+    """The id of a run that begins now."""
     letters = string.ascii_lowercase + string.digits
-    run_id = new_run_id(CLOCK.wall(), "".join(secrets.choice(letters) for _ in range(4)))
-    say(f"run {run_id}\n")
-    return run_id
+    return new_run_id(CLOCK.wall(), "".join(secrets.choice(letters) for _ in range(4)))
 
 
 def watch_run(
@@ -157,7 +163,7 @@ def watch_run(
 ) -> None:
     """Performs the plan with progress on stderr; the log goes to the run's folder unless told otherwise."""
     with (
-        _open_log(log_file or folder.path / LOG) as log,
+        append_to(log_file or folder.path / LOG, "log") as log,
         progress_view(
             plan, sys.stderr, CLOCK.wall, term=os.environ.get("TERM", ""), past=_told_before(folder, past)
         ) as view,
@@ -189,7 +195,7 @@ async def _apply(
         CLOCK,
         [view, LogObserver(plan)],
         past,
-        claims=claims_file(os.environ),
+        memory=limit_memory(),
         steerable=True,
         terminal=sys.stdin if sys.stdin.isatty() else None,
     )
@@ -199,14 +205,7 @@ def confirm(count: int) -> None:
     """Asks for the number of notebooks to change. Raises GuardError for any other answer."""
     say(f"type {count} to change {count} notebook{'s' * (count > 1)}: ")
     answer = sys.stdin.readline()
-    if not answer.endswith("\n"):
+    if not (answer.endswith("\n") and sys.stdin.isatty()):  # nobody typed the end of this line
         say("\n")
     if answer.strip() != str(count):
         raise GuardError("not confirmed; nothing was sent (--yes does not ask)")
-
-
-def _open_log(path: Path) -> TextIO:
-    try:
-        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot write the log: {reason(error)}") from None

@@ -24,7 +24,7 @@ class BroughtHalfway(FleetError):
 
 
 NotebookArgument = Annotated[str, typer.Argument(metavar="NOTEBOOK", help="The notebook's id.")]
-ScopeOption = Annotated[str, typer.Option("--scope", help="The scope that holds it.")]
+ScopeOption = Annotated[str, typer.Option("--scope", metavar="NAME", help="The scope that holds it.")]
 
 
 def start(
@@ -56,7 +56,7 @@ def start(
 def stop(
     context: typer.Context, notebook: NotebookArgument, scope: ScopeOption, config: ConfigOption = None
 ) -> None:
-    """Stop one notebook, for good.
+    """Stop one notebook and leave it stopped.
 
     Sends the stop unless it is stopped already, and waits until it is; writes nothing else.
     """

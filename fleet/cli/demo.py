@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,30 +16,33 @@ import typer
 from anyio.from_thread import start_blocking_portal
 
 from fleet.cli.applying import watch_run
+from fleet.cli.files import write_file
 from fleet.cli.output import folded, reason, write_lines
 from fleet.cli.planning import make
 from fleet.cli.planview import plan_lines
+from fleet.cli.proof import Evidence, claims, proof_lines
 from fleet.cli.reporting import show_report
 from fleet.cli.session import settings_for
 from fleet.core.duration import duration
 from fleet.core.errors import Exit, UsageError
 from fleet.core.pace import Rate, parse_rate
-from fleet.core.plan import Plan, dump_plan, load_plan
+from fleet.core.plan import dump_plan, load_plan
 from fleet.journal.runs import new_run_id
 from fleet.report.formats import Format
-from fleet.report.summary import Report
 from fleet.service.running import open_run
 from fleet.service.telling import read_report
 from fleet.simulator.app import serve
-from fleet.simulator.audit import audit, is_read, is_write, snapshot, worst_window
+from fleet.simulator.audit import snapshot
 from fleet.simulator.cloud import Cloud
+from fleet.simulator.routing import CallClass
+from fleet.simulator.rules import Rules
 from fleet.simulator.seed import make_cloud
+from fleet.simulator.throttle import Limit
 
 NOTEBOOKS = 200
 SEED = 7
 TIME_SCALE = 60.0
-RATE = "300/10s"
-WRITES = (("stops", "StopNotebook"), ("updates", "UpdateNotebook"), ("starts", "StartNotebook"))
+RATE = "150/10s"
 SCOPES = ("lab-a", "lab-b", "lab-c")
 
 JOB = """\
@@ -63,7 +65,8 @@ guards: {protect: has(tags.keep)}
 def demo(
     context: typer.Context,
     folder: Annotated[
-        Path | None, typer.Option(help="Where the files go; default: a new temporary folder.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where the files go; default: a new temporary folder."),
     ] = None,
 ) -> int:
     """Try everything in half a minute, without an account.
@@ -73,11 +76,18 @@ def demo(
     file, a plan and a run folder to a new folder.
     """
     where = _new_folder(folder)
-    cloud = make_cloud(notebooks=NOTEBOOKS, seed=SEED, now=time.time(), time_scale=TIME_SCALE)
+    cloud = make_cloud(
+        notebooks=NOTEBOOKS,
+        seed=SEED,
+        now=time.time(),
+        time_scale=TIME_SCALE,
+        rules=gateway_of(parse_rate(RATE)),
+    )
     with _served(cloud) as base_url:
         _say(
             f"A simulated ModelArts with {NOTEBOOKS} notebooks in {len(SCOPES)} scopes is on {base_url}.",
             f"Its notebooks stop and start {TIME_SCALE:g} times faster than real ones; leases keep time.",
+            f"Its gateway refuses whoever sends more than {RATE} reads or writes.",
             f"Files: {where}",
         )
         files = _write_files(where, cloud, base_url)
@@ -96,12 +106,20 @@ def _new_folder(folder: Path | None) -> Path:
     return where
 
 
+def gateway_of(rate: Rate) -> Rules:
+    """A gateway that allows no more than the rate that the configuration names."""
+    kinds: tuple[CallClass, ...] = ("reads", "writes")
+    limits = (Limit(limit=rate.count, seconds=int(rate.window), calls=kind) for kind in kinds)
+    return Rules(throttle=tuple(limits))
+
+
 def _walk(context: typer.Context, cloud: Cloud, files: tuple[Path, Path, Path], runs: Path) -> int:
     """What a user would do, command by command, and then the proof."""
     config, job, plan_file = files
     before, selected = snapshot(cloud, time.time()), _on_the_old_image(cloud)
     _command("plan", job, "-o", plan_file, "--config", config)
-    plan_file.write_bytes(dump_plan(make(context, job, config, accept_churn=False)))
+    write_file(plan_file, dump_plan(make(context, job, config, accept_churn=False)), "plan")
+    still = _on_the_old_image(cloud)
     _command("show", plan_file)
     plan = load_plan(plan_file.read_bytes(), str(plan_file))
     write_lines(folded(plan_lines(plan), sys.stdout))
@@ -114,68 +132,34 @@ def _walk(context: typer.Context, cloud: Cloud, files: tuple[Path, Path, Path], 
     report = read_report(run.path)
     _command("report", run.run, "--run-dir", runs)
     show_report(replace(report, run_dir=f" --run-dir {shlex.quote(str(runs))}"), Format.TABLE)
-    after = snapshot(cloud, time.time())
-    expected = {change.id: list(change.after) for change in plan.changes}
-    findings = [
-        f"{one.notebook}: {one.what}: {one.detail}" for one in audit(before, after, cloud.log, expected)
-    ]
-    proofs, broken = _proof(cloud, plan, report, findings, selected)
-    _say("", f"Proof, from the request log of the simulator ({duration(took)} of run):", *proofs)
+    made = claims(
+        Evidence(
+            before=before,
+            after=snapshot(cloud, time.time()),
+            log=cloud.log,
+            selected=selected & still,
+            moving=selected ^ still,
+            plan=plan,
+            report=report,
+            rate=parse_rate(RATE),
+        )
+    )
+    _say("", f"Proof, from the simulator's own fleet and request log ({duration(took)} of run):")
+    _say(*proof_lines(made))
     _next(run.run, files, runs)
-    return Exit.SOME_FAILED if broken else int(report.exit)
+    return Exit.SOME_FAILED if any(claim.against for claim in made) else int(report.exit)
 
 
-def _on_the_old_image(cloud: Cloud) -> list[str]:
-    """Whom the job must select, from the simulator's own fleet and not through any list call."""
-    return [
+def _on_the_old_image(cloud: Cloud) -> frozenset[str]:
+    """Whom the job must select now, from the simulator's own fleet and not through any list call."""
+    cloud.settle(time.time())
+    return frozenset(
         row.id
         for row in cloud.world.notebooks.values()
         if row.image.name.startswith("pytorch1.8")
         and row.feature == "NOTEBOOK"
         and row.status.value in ("RUNNING", "STOPPED")
-    ]
-
-
-def _proof(
-    cloud: Cloud, plan: Plan, report: Report, findings: Sequence[str], selected: Sequence[str]
-) -> tuple[list[str], bool]:
-    """One line for each claim, and whether any of them is false."""
-    rate = parse_rate(RATE)
-    writes = [record for record in cloud.log if is_write(record)]
-    kinds = {name: sum(record.operation == operation for record in writes) for name, operation in WRITES}
-    restarts = sum(change.needs_restart for change in plan.changes)
-    planned = {"stops": restarts, "updates": sum(len(c.phases) for c in plan.changes), "starts": restarts}
-    claims = [
-        (
-            not findings,
-            "only the planned fields changed; every notebook is back in its run state with its lease",
-        ),
-        (
-            kinds == planned and len(writes) == sum(planned.values()),
-            f"writes sent: {_numbers(kinds)}, as planned",
-        ),
-        (_kept(cloud, rate), f"rate kept: {_worst(cloud, rate)}, allowed are {rate} each"),
-        (
-            sorted(row.id for row in report.rows) == sorted(selected),
-            f"one row for each of the {len(selected)} notebooks that the simulator had on the old image",
-        ),
-    ]
-    lines = [f"  {'ok ' if true else 'NOT'} {claim}" for true, claim in claims]
-    lines += [f"      {finding}" for finding in findings[:10]]
-    return lines, not all(true for true, _ in claims)
-
-
-def _numbers(kinds: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in kinds.items())
-
-
-def _kept(cloud: Cloud, rate: Rate) -> bool:
-    return all(worst_window(cloud.log, rate.window, kind) <= rate.count for kind in (is_read, is_write))
-
-
-def _worst(cloud: Cloud, rate: Rate) -> str:
-    reads, writes = (worst_window(cloud.log, rate.window, kind) for kind in (is_read, is_write))
-    return f"never more than {reads} reads and {writes} writes in any {rate.window:g} s"
+    )
 
 
 @contextmanager
@@ -199,9 +183,8 @@ def _write_files(where: Path, cloud: Cloud, base_url: str) -> tuple[Path, Path, 
     ]
     keys = f'access_key = "{identity.access_key}"\nsecret_key = "{identity.secret_key}"\n'
     text = "\n".join([*scopes, f'[credentials.demo]\nkind = "aksk"\n{keys}'])
-    with os.fdopen(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    job.write_text(JOB)
+    write_file(config, text.encode(), "configuration")
+    write_file(job, JOB.encode(), "job file")
     return config, job, where / "plan.json"
 
 

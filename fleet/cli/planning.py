@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import anyio
 import typer
 
-from fleet.cli.output import folded, reason, say, write, write_lines
+from fleet.cli.files import read_file, read_text, write_file
+from fleet.cli.output import folded, say, write, write_lines
 from fleet.cli.planview import plan_lines
-from fleet.cli.session import CLOCK, ConfigOption, read_file, read_text, settings_for
+from fleet.cli.session import CLOCK, ConfigOption, limit_memory, settings_for
 from fleet.core.errors import Exit, UsageError
 from fleet.core.jobfile import bind, parse_job
 from fleet.core.jobfile import schema as job_schema
@@ -92,7 +90,7 @@ def schema() -> None:
 def present(plan: Plan, output: Path | None, every: bool) -> None:
     """Shows a new plan, and writes it to `output` if that is given."""
     if output is not None:
-        _write(output, dump_plan(plan))
+        write_file(output, dump_plan(plan), "plan")
     write_lines(folded(plan_lines(plan, every=every), sys.stdout))
     if output is not None:
         say(f"plan written; next: fleet apply {shlex.quote(str(output))}\n")
@@ -116,7 +114,7 @@ def carry_out(
     specs = settings_for(context, config).scopes(scopes)
 
     async def ask() -> Plan:
-        return await plan_job(order, specs, CLOCK, accept_churn=accept_churn)
+        return await plan_job(order, specs, CLOCK, accept_churn=accept_churn, memory=limit_memory())
 
     return anyio.run(ask)
 
@@ -124,21 +122,3 @@ def carry_out(
 def _read(job: Path) -> tuple[Order, tuple[str, ...] | None]:
     file = parse_job(read_text(job, "job file"), str(job))
     return Order.of(file, bind(file, job_type(file.job))), file.scopes
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Replaces the file in one go, so that a full disk or a crash leaves no half plan."""
-    target = Path(os.path.realpath(path))
-    if os.path.lexists(target) and not target.is_file():
-        raise UsageError(f"{path}: cannot write the plan: not a regular file")
-    half = target.parent / f".{secrets.token_hex(8)}.plan"
-    try:
-        with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(half, target)
-    except OSError as error:
-        with suppress(OSError):
-            half.unlink()
-        raise UsageError(f"{path}: cannot write the plan: {reason(error)}") from None

@@ -9,8 +9,8 @@ from typing import Any
 
 from fleet.cli.output import table
 from fleet.core.duration import duration
+from fleet.core.estimate import ASSUMED_START, ASSUMED_STOP
 from fleet.core.plan import Change, Plan
-from fleet.core.planner import ASSUMED_START, ASSUMED_STOP
 from fleet.core.rollout import Rollout
 from fleet.core.text import clean
 
@@ -41,7 +41,8 @@ def _head(plan: Plan) -> Iterator[str]:
     yield f"plan {plan.job} ({plan.job_type}), digest {plan.digest[:12]}"
     yield f"select: {' '.join(plan.select.split())}"
     for scope in plan.scopes:
-        yield f"scope {scope.name}: {scope.region}, {scope.listed} listed, {scope.rate} at {scope.endpoint}"
+        rate = scope.rate or "a rate to be learned"
+        yield f"scope {scope.name}: {scope.region}, {scope.listed} listed, {rate} at {scope.endpoint}"
     selected = len(plan.changes) + len(plan.settled)
     yield (
         f"{selected} selected: {len(plan.changes)} to change ({restarts} with a stop and a start), "
@@ -64,7 +65,8 @@ def _tail(plan: Plan) -> Iterator[str]:
     if plan.rollout.approve:
         yield f"approval: a person must release the waves after {', '.join(map(str, plan.rollout.approve))}"
     yield (
-        f"estimate: {plan.estimate.writes} writes, {plan.estimate.reads} reads, about "
+        f"estimate: {plan.estimate.writes} writes, {plan.estimate.reads} reads, "
+        f"{plan.estimate.lists} pages of lists, about "
         f"{duration(plan.estimate.seconds)} (stops of {duration(ASSUMED_STOP)} and starts of "
         f"{duration(ASSUMED_START)} assumed)"
     )

@@ -53,18 +53,23 @@ def run_folder(context: typer.Context, config: Path | None, run_dir: Path | None
 
 def told(context: typer.Context, config: Path | None, run_dir: Path | None, folder: Path) -> Report:
     """The report of the run in `folder`; the commands that it names get the options that were given here."""
+    return with_options(read_report(folder), context, config, run_dir)
+
+
+def with_options(report: Report, context: typer.Context, config: Path | None, run_dir: Path | None) -> Report:
+    """The report, whose commands find the same cloud and the same runs again."""
     given = config or context.obj
     return replace(
-        read_report(folder),
+        report,
         config="" if given is None else f" --config {shlex.quote(str(given))}",
         run_dir="" if run_dir is None else f" --run-dir {shlex.quote(str(run_dir))}",
     )
 
 
-def show_report(report: Report, output: Format) -> None:
-    """Writes a report to stdout."""
+def show_report(report: Report, output: Format, *, brief: bool = False) -> None:
+    """Writes a report to stdout; a `brief` table of many rows leaves out what went as planned."""
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    text = render(report, output, color=color)
+    text = render(report, output, color=color, brief=brief)
     if output is Format.TABLE:
         rows, gap, summary = text.partition("\n\n")  # the summary names commands: they stay whole
         text = "\n".join(folded(rows.splitlines(), sys.stdout)) + gap + summary

@@ -9,20 +9,30 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.output import reason
 from fleet.client.clock import Clock
-from fleet.core.errors import UsageError
-from fleet.settings import Settings, find_config, load_settings, state_dir
+from fleet.client.memory import LimitFile
+from fleet.settings import Settings, find_config, limits_file, load_settings, state_dir
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="Configuration; default: fleet.toml here, else the user's.")
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="Configuration; default: fleet.toml here, else the user's."
+    ),
 ]
 ScopesOption = Annotated[
-    list[str] | None, typer.Option("--scope", help="Only this scope; may be given several times.")
+    list[str] | None,
+    typer.Option("--scope", metavar="NAME", help="Only this scope; may be given several times."),
 ]
-RunDirOption = Annotated[Path | None, typer.Option("--run-dir", help="Folder that holds the run folders.")]
+RunDirOption = Annotated[
+    Path | None, typer.Option("--run-dir", metavar="FOLDER", help="Folder that holds the run folders.")
+]
 
 CLOCK = Clock(time.monotonic, time.time)
+
+
+def limit_memory() -> LimitFile:
+    """What gateways taught earlier commands of this user."""
+    return LimitFile(limits_file(os.environ), CLOCK.wall)
 
 
 def settings_for(context: typer.Context, config: Path | None) -> Settings:
@@ -38,19 +48,3 @@ def runs_folder(context: typer.Context, config: Path | None, run_dir: Path | Non
     given = config or context.obj
     found = find_config(given, environ=os.environ, home=Path.home(), cwd=Path.cwd())
     return state_dir(settings_for(context, config) if found else None, os.environ)
-
-
-def read_file(path: Path, what: str) -> bytes:
-    """The file's content. Raises UsageError in words when it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot read this {what}: {reason(error)}") from None
-
-
-def read_text(path: Path, what: str) -> str:
-    """The file's text. Raises UsageError in words when it cannot be read."""
-    try:
-        return read_file(path, what).decode()
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: this {what} is not UTF-8 text") from None

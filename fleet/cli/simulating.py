@@ -12,8 +12,8 @@ from typing import Annotated, TextIO
 import anyio
 import typer
 
+from fleet.cli.files import append_to, read_text
 from fleet.cli.output import reason, write
-from fleet.cli.session import read_text
 from fleet.core.errors import UsageError
 from fleet.simulator.app import serve
 from fleet.simulator.cloud import Cloud
@@ -24,7 +24,7 @@ from fleet.simulator.seed import make_cloud
 
 
 def simulate(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 0,
     notebooks: Annotated[int, typer.Option(min=0, help="How many notebooks.")] = 200,
     seed: Annotated[int, typer.Option(help="The same seed gives the same fleet.")] = 1,
@@ -32,9 +32,13 @@ def simulate(
         float,
         typer.Option(min=0.001, help="How many times faster stops and starts are. Leases keep time."),
     ] = 1.0,
-    faults: Annotated[Path | None, typer.Option(help="What goes wrong (YAML).")] = None,
-    rules: Annotated[Path | None, typer.Option(help="How open questions are answered (YAML).")] = None,
-    request_log: Annotated[Path | None, typer.Option(help="Write every request here (JSON lines).")] = None,
+    faults: Annotated[Path | None, typer.Option(metavar="FILE", help="What goes wrong (YAML).")] = None,
+    rules: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="How open questions are answered (YAML).")
+    ] = None,
+    request_log: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write every request here (JSON lines).")
+    ] = None,
 ) -> None:
     """Run a simulated ModelArts with a seeded fleet.
 
@@ -50,20 +54,15 @@ def simulate(
         notebooks=notebooks, seed=seed, now=time.time(), time_scale=time_scale, rules=chosen, faults=wrong
     )
     with ExitStack() as stack:
-        log = stack.enter_context(_append(request_log)) if request_log is not None else None
+        log = None
+        if request_log is not None:
+            log = stack.enter_context(append_to(request_log, "request log", buffering=1))
         try:
             anyio.run(_serve, cloud, host, port, log)
         except OSError as error:
             raise UsageError(
                 f"cannot listen on {host}:{port}: {reason(error)}; choose another --host or --port"
             ) from None
-
-
-def _append(path: Path) -> TextIO:
-    try:
-        return path.open("a", buffering=1, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot write the request log: {reason(error)}") from None
 
 
 async def _serve(cloud: Cloud, host: str, port: int, log: TextIO | None) -> None:

@@ -6,32 +6,28 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fleet.cli.output import say, say_lines, write, write_lines
-from fleet.cli.reporting import FormatOption, RunArgument, run_folder, show_report, told
+from fleet.cli.output import folded, say, say_lines, write, write_lines
+from fleet.cli.reporting import FormatOption, RunArgument, run_folder, show_report, told, with_options
 from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, ScopesOption
-from fleet.core.duration import duration
+from fleet.cli.standing import as_object, screen
 from fleet.core.errors import FleetError, UsageError
-from fleet.core.text import clean
+from fleet.core.pace import parse_rate
 from fleet.journal.lock import is_locked
 from fleet.journal.reader import JournalReader
 from fleet.journal.runs import JOURNAL
-from fleet.report.as_json import instant
-from fleet.report.as_text import tally
 from fleet.report.formats import Format
-from fleet.report.summary import Report, next_steps
 from fleet.service.following import follow, look_at
 from fleet.service.helm import MOST_UNDER_WAY, Answer, Ask, Verb
-from fleet.service.steering import ask
-from fleet.telemetry import Snapshot, progress_view, wording
+from fleet.service.steering import ask, clear_away
+from fleet.telemetry import progress_view
 
 LOOK_EVERY = 0.5  # s between two looks at the journal of a run that is watched
-MOST_DEBTS = 10  # shown; the report has them all
 
 
 def status(
@@ -43,17 +39,20 @@ def status(
 ) -> None:
     """Tell where a run stands.
 
-    Reads its journal and asks the run itself, if it goes on; sends nothing to the cloud, writes nothing.
+    Each change under way with its step, since when, and the deadline at which it gives up and goes home; what
+    is owed; the pace. Reads the journal, so it works for a run that was killed as well, and asks the run
+    itself if it goes on. Sends nothing to the cloud, writes nothing, and removes the socket of a killed run.
     """
     if output not in ("table", "json"):
         raise UsageError(f"--output: {output!r} is neither table nor json")
     path = run_folder(context, config, run_dir, run)
-    answer = _standing(path)
-    report, snapshot = look_at(path, CLOCK.wall())
+    answer, now = _answer(path), CLOCK.wall()
+    standing = look_at(path, now)
     if output == "json":
-        write(json.dumps(_object(report, snapshot, answer), indent=1) + "\n")
+        write(json.dumps(as_object(standing, answer), indent=1) + "\n")
     else:
-        write_lines(_screen(report, snapshot, answer))
+        named = with_options(standing.report, context, config, run_dir)
+        write_lines(folded(screen(replace(standing, report=named), answer, now), sys.stdout))
 
 
 def watch(
@@ -114,7 +113,7 @@ def cancel(
 def set(
     context: typer.Context,
     run: RunArgument,
-    rate: Annotated[str, typer.Option(help="Reads and writes each, such as 60/min.")] = "",
+    rate: Annotated[str, typer.Option(metavar="RATE", help="Reads and writes each, such as 60/min.")] = "",
     concurrency: Annotated[
         int | None, typer.Option(min=1, max=MOST_UNDER_WAY, help="Changes under way at once.")
     ] = None,
@@ -128,13 +127,17 @@ def set(
     are kept whatever the rate. With --scope it is the rate of that scope only, and of those that share its
     throttle key.
     """
-    asked = Ask(do=Verb.SET, rate=rate[:40], concurrency=concurrency, scopes=tuple(scope or ()))
+    if not rate and (scope or concurrency is None):
+        raise UsageError("nothing to set; give --rate or --concurrency, --scope goes with a rate")
+    wanted = str(parse_rate(rate)) if rate else ""
+    asked = Ask(do=Verb.SET, rate=wanted, concurrency=concurrency, scopes=tuple(scope or ()))
     _steer(run_folder(context, config, run_dir, run), asked)
 
 
 def released(folder: Path) -> bool:
     """Ends the pause of the run in `folder` and says so; False when no process works on the run."""
     if not is_locked(folder):
+        clear_away(folder)
         return False
     say_lines([f"{folder.name}: {ask(folder, Ask(do=Verb.RESUME)).text}"])
     return True
@@ -144,7 +147,7 @@ def _steer(folder: Path, asked: Ask) -> None:
     write_lines([f"{folder.name}: {ask(folder, asked).text}"])
 
 
-def _standing(folder: Path) -> Answer | None:
+def _answer(folder: Path) -> Answer | None:
     """What the run says of itself; None when it is over or does not answer."""
     try:
         return ask(folder, Ask(do=Verb.STATUS))
@@ -162,64 +165,3 @@ def _show(folder: Path) -> None:
         for events in batches:
             for event in events:
                 view(event)
-
-
-def _state(report: Report, answer: Answer | None) -> str:
-    if answer is None or not report.live:
-        return report.state
-    return f"ending ({answer.ending})" if answer.ending else "paused" if answer.paused else "running"
-
-
-def _screen(report: Report, snapshot: Snapshot, answer: Answer | None) -> Iterator[str]:
-    """One fact a line."""
-    yield f"run {report.run}, job {report.job}: {_state(report, answer)} after {duration(snapshot.elapsed)}"
-    yield tally(report.counts)
-    if report.live:
-        yield f"{wording.place(snapshot)}, {wording.activity(snapshot)}, {wording.remaining(snapshot)}"
-    elif report.reason:
-        yield f"because: {report.reason}"
-    if answer is not None:
-        yield f"up to {answer.concurrency} changes at once"
-        yield from (f"rate of {key}: {', '.join(limits)}" for key, limits in answer.limits.items())
-    elif report.live:
-        yield "goes on, but does not answer"
-    yield from (f"held: {held}" for held in snapshot.held)
-    if snapshot.slowed:
-        yield f"slowed down: {snapshot.slowed}"
-    if snapshot.steered:
-        yield f"last steered: {snapshot.steered}"
-    for trouble in snapshot.troubles:
-        yield f"{trouble.outcome}: {trouble.scope} {trouble.name}: {clean(trouble.reason)}"
-    if not report.live:
-        yield from (f"owed: {debt.name}: {debt.fix}" for debt in report.debts[:MOST_DEBTS])
-        yield from next_steps(report)
-
-
-def _object(report: Report, snapshot: Snapshot, answer: Answer | None) -> dict[str, object]:
-    wave = snapshot.wave
-    return {
-        "run": report.run,
-        "job": report.job,
-        "state": report.state,
-        "live": report.live,
-        "reachable": answer is not None,
-        "paused": answer is not None and answer.paused,
-        "ending": answer.ending if answer is not None else "",
-        "reason": report.reason,
-        "started_at": instant(report.started_at),
-        "finished_at": instant(report.finished_at),
-        "elapsed_s": round(snapshot.elapsed, 3),
-        "left_s": None if snapshot.left is None else round(snapshot.left, 3),
-        "wave": None if wave is None else wave.number,
-        "waves": len(snapshot.waves),
-        "counts": dict(report.counts),
-        "under_way": snapshot.under_way,
-        "away": snapshot.away,
-        "debts": snapshot.debts if report.live else len(report.debts),
-        "calls_per_second": snapshot.calls_per_second,
-        "concurrency": None if answer is None else answer.concurrency,
-        "limits": {} if answer is None else {key: list(limits) for key, limits in answer.limits.items()},
-        "steered": snapshot.steered,
-        "slowed": snapshot.slowed,
-        "held": list(snapshot.held),
-    }

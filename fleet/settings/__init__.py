@@ -1,6 +1,14 @@
 """Where we work and as whom: `fleet.toml`, the environment and the vendor's profile file, as plain values."""
 
 from fleet.settings.credentials import secret_values
-from fleet.settings.load import Settings, claims_file, find_config, load_settings, state_dir
+from fleet.settings.load import Settings, claims_file, find_config, limits_file, load_settings, state_dir
 
-__all__ = ["Settings", "claims_file", "find_config", "load_settings", "secret_values", "state_dir"]
+__all__ = [
+    "Settings",
+    "claims_file",
+    "find_config",
+    "limits_file",
+    "load_settings",
+    "secret_values",
+    "state_dir",
+]

@@ -1,4 +1,4 @@
-"""A failed validation as one line: where in the file, what, and the nearest right key. Never the value."""
+"""A failed validation, a line each: where in the file, what, and the nearest right key. Never the value."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from fleet.core.text import clean
 from fleet.settings.tables import CREDENTIAL_TABLES, FileTables, RunTable, ScopeTable, Table
@@ -27,20 +28,24 @@ _WORDS = {
 
 Place = tuple[int | str, ...]
 
+UNKNOWN = "extra_forbidden"
 
-def complaint(error: ValidationError, raw: Mapping[str, Any]) -> str:
-    """The first problem of the file `raw` in one line, and how many more there are."""
+
+def complaints(error: ValidationError, raw: Mapping[str, Any]) -> list[str]:
+    """The problems of the file `raw`, unknown keys first: a misspelt key is missing under its right name."""
     problems = error.errors(include_url=False, include_input=False, include_context=False)
-    first = problems[0]
-    place: Place = first["loc"]
-    if first["type"] == "extra_forbidden":
+    return [_complaint(problem, raw) for problem in sorted(problems, key=lambda one: one["type"] != UNKNOWN)]
+
+
+def _complaint(problem: ErrorDetails, raw: Mapping[str, Any]) -> str:
+    place: Place = problem["loc"]
+    if problem["type"] == UNKNOWN:
         text = unknown_key(str(place[-1]), _keys(_table_at(place[:-1])))
     elif place == ("scope",):
         text = "at least one [[scope]] table is needed, with name, region and project_id"
     else:
-        text = _WORDS.get(first["type"], first["msg"])
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{_path(place)}: {text}{_which_scope(place, raw)}{more}"
+        text = _WORDS.get(problem["type"], problem["msg"])
+    return f"{_path(place)}: {text}{_which_scope(place, raw)}"
 
 
 def unknown_key(wrong: str, known: list[str], word: str = "key") -> str:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,16 @@ import platformdirs
 from pydantic import TypeAdapter, ValidationError
 
 from fleet.core.errors import UsageError
-from fleet.core.scope import Credential, ListMode, ScopeSpec
+from fleet.core.scope import Credential, ListMode, Proxy, ScopeSpec, Way
 from fleet.core.text import clean
-from fleet.settings.complaint import complaint, unknown_key
+from fleet.settings.complaint import complaints, unknown_key
 from fleet.settings.credentials import Surroundings, credential_of, from_chain, holds_secrets, keys_from_chain
 from fleet.settings.files import TextFile, read_text
 from fleet.settings.tables import FileTables, ProjectId, Region, ScopeTable
 
 APP = "notebook-fleet"
 CONFIG = "fleet.toml"
+MOST_PROBLEMS = 5  # told at once
 
 _EXAMPLE = """
 [[scope]]
@@ -76,6 +76,8 @@ class Settings:
             rate=table.rate,
             poll=table.poll,
             ca_file=self._ca_file(table),
+            proxy=Proxy(table.proxy or self._tables.proxy),
+            transport=Way(self._tables.transport),
         )
 
     def _credential(self, table: ScopeTable) -> Credential:
@@ -105,7 +107,7 @@ def find_config(config: Path | None, *, environ: Mapping[str, str], home: Path, 
 def load_settings(config: Path | None, *, environ: Mapping[str, str], home: Path, cwd: Path) -> Settings:
     """The settings from `config`, else from where `find_config` looks, else from the environment alone.
 
-    Raises UsageError with one line for the first thing that is wrong.
+    Raises UsageError with a line for each thing that is wrong, up to MOST_PROBLEMS.
     """
     around = Surroundings(environ, home)
     path = find_config(config, environ=environ, home=home, cwd=cwd)
@@ -136,39 +138,51 @@ def claims_file(environ: Mapping[str, str]) -> Path:
     return _user_folder("state", environ, Path(environ.get("HOME") or Path.home())) / "claims.db"
 
 
+def limits_file(environ: Mapping[str, str]) -> Path:
+    """Where limits that gateways taught are remembered for the next run."""
+    return claims_file(environ).with_name("limits.json")
+
+
 def _parse(file: TextFile) -> FileTables:
-    problem, tables = "", None
+    problems, tables, raw = [], None, {}
     try:
         raw = tomllib.loads(file.text)
     except tomllib.TOMLDecodeError as error:
-        problem, raw = f"not TOML: {error.args[0]}", {}
+        problems = [f"not TOML: {error.args[0]}"]
     except RecursionError:
-        problem, raw = "not TOML: nested too deeply", {}
-    if not problem:
+        problems = ["not TOML: nested too deeply"]
+    if not problems:
         try:
             tables = FileTables.model_validate(raw)
         except ValidationError as error:
-            problem = complaint(error, raw)
+            problems = complaints(error, raw)
         else:
-            problem = _inconsistency(tables)
-    if problem or tables is None:  # raised out here, where no error that knows the file's text is attached
-        raise UsageError(f"{file.where}: {problem}")
+            problems = [*_inconsistencies(tables)]
+    if problems or tables is None:  # raised out here, where no error that knows the file's text is attached
+        raise UsageError(_told(problems, file.where))
     if any(holds_secrets(table) for table in tables.credentials.values()):
         file.require_private()
     return tables
 
 
-def _inconsistency(tables: FileTables) -> str:
-    """What is wrong between tables, or nothing."""
-    times = Counter(scope.name for scope in tables.scope)
+def _told(problems: list[str], where: str) -> str:
+    """The first problems, a line each, and how many more there are."""
+    lines = [f"{where}: {problem}" for problem in problems[:MOST_PROBLEMS]]
+    more = len(problems) - len(lines)
+    return "\n".join([*lines, f"{where}: and {more} more"] if more else lines)
+
+
+def _inconsistencies(tables: FileTables) -> Iterator[str]:
+    """What is wrong between tables."""
+    seen: set[str] = set()
     for number, scope in enumerate(tables.scope):
-        if times[scope.name] > 1:
-            return f"scope[{number}].name: {scope.name} is there {times[scope.name]} times; names must differ"
+        if scope.name in seen:
+            yield f"scope[{number}].name: {scope.name} is taken by an earlier scope; names must differ"
+        seen.add(scope.name)
         if scope.credentials is not None and scope.credentials not in tables.credentials:
             known = list(tables.credentials)
             hint = unknown_key(scope.credentials, known, "table") if known else "no [credentials.NAME] table"
-            return f"scope[{number}].credentials: {hint} (scope {scope.name})"
-    return ""
+            yield f"scope[{number}].credentials: {hint} (scope {scope.name})"
 
 
 def _without_file(around: Surroundings, cwd: Path) -> Settings:

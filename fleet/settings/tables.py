@@ -24,7 +24,6 @@ from pydantic_core import PydanticCustomError
 
 from fleet.core.errors import UsageError
 from fleet.core.pace import Rate, parse_rate
-from fleet.core.scope import DEFAULT_RATE
 
 _ORIGIN = re.compile(
     r"(https?)://([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?/?"
@@ -104,6 +103,7 @@ Region = Annotated[str, AfterValidator(_region)]
 ProjectId = Annotated[str, AfterValidator(_project_id)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_listed), AfterValidator(_distinct)]
 Feature = Literal["NOTEBOOK", "DEFAULT"]
+ProxyWord = Literal["none", "environment"]
 
 
 class Table(BaseModel):
@@ -126,9 +126,10 @@ class ScopeTable(Table):
         tuple[Feature, ...], BeforeValidator(_listed), AfterValidator(_distinct), Field(min_length=1)
     ] = ("NOTEBOOK",)
     credentials: Text | None = None
-    rate: Annotated[Rate, PlainValidator(_rate)] = DEFAULT_RATE
+    rate: Annotated[Rate | None, PlainValidator(_rate)] = None
     poll: Annotated[float, PlainValidator(_pause)] = 10.0
     ca_file: Text | None = None
+    proxy: ProxyWord | None = None
 
 
 class AkSkTable(Table):
@@ -204,8 +205,10 @@ class RunTable(Table):
 
 
 class FileTables(Table):
-    """The whole file."""
+    """The whole file. `proxy` is for every scope that does not say otherwise."""
 
+    proxy: ProxyWord = "none"
+    transport: Literal["wire", "session"] = "wire"
     scope: Annotated[tuple[ScopeTable, ...], BeforeValidator(_listed), Field(min_length=1)]
     credentials: dict[str, CredentialTable] = Field(default_factory=dict)
     run: RunTable = RunTable()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from fleet.simulator.seed import make_cloud
 from fleet.simulator.world import Notebook
 
 SCOPES = ("lab-a", "lab-b")
+RUN_LINE = re.compile(r"run \d{8}-\d{6}-[0-9a-z]{4}")
 JOB = """\
 job: image-migration
 name: torch
@@ -45,6 +47,12 @@ class Result:
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+    @property
+    def run(self) -> str:
+        """The id of the run that was begun; there is exactly one line for it."""
+        (found,) = [line for line in self.said if RUN_LINE.fullmatch(line)]
+        return found.removeprefix("run ")
 
     @property
     def said(self) -> list[str]:

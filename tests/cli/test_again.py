@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -47,3 +48,38 @@ def test_what_failed_can_be_planned_again(lab: Lab, shell: Shell, monkeypatch: p
 def test_a_run_that_is_not_there_is_named_and_nothing_is_sent(lab: Lab, shell: Shell, command: str) -> None:
     assert "no such run in" in shell.refused(command, "20991130", "--run-dir", lab.runs)
     assert lab.cloud.log == []
+
+
+def test_retry_tells_of_the_stranded_ones_and_what_brings_them_home(
+    make_lab: Callable[..., Lab], shell: Shell
+) -> None:
+    lab = make_lab("[{kind: failing-start, times: 2}]")
+    stranded = lab.old("RUNNING")[0]
+    number = lab.apply(lab.plan(lab.pick(1, "RUNNING"))).said[0].removeprefix("run ")
+    told = shell("retry", number, "--run-dir", lab.runs, "--config", "fleet.toml")
+    assert (told.code, told.out) == (64, "")
+    count, command, refusal = told.said
+    assert count == ("1 notebook was left stranded and will not be planned; unless it is back by now, first:")
+    assert refusal.endswith("no notebook ended as failed or not-started or drifted; nothing to try again")
+    assert command.endswith(" --config fleet.toml")
+    assert shell(*command.split()[1:]).code == 0
+    assert lab.cloud.world.notebooks[stranded.id].status == "RUNNING"
+
+
+def test_of_many_stranded_ones_the_first_are_named_and_the_rest_counted(
+    make_lab: Callable[..., Lab], shell: Shell
+) -> None:
+    lab = make_lab("[{kind: failing-start}]", notebooks=120)
+    number = lab.apply(lab.plan(lab.pick(7, "RUNNING"))).said[0].removeprefix("run ")
+    told = shell("retry", number, "--run-dir", lab.runs).said
+    assert told[0].startswith("7 notebooks were left stranded")
+    assert [line.startswith("  fleet start --scope") for line in told[1:6]] == [True] * 5
+    assert told[6] == f"  and 2 more: fleet report {number} --run-dir {lab.runs}"
+
+
+def test_undo_names_the_command_for_a_stranded_one(make_lab: Callable[..., Lab], shell: Shell) -> None:
+    lab = make_lab("[{kind: failing-start, times: 2}]")
+    number = lab.apply(lab.plan(lab.pick(1, "RUNNING"))).said[0].removeprefix("run ")
+    result = shell("undo", number, "--run-dir", lab.runs, "--all")
+    assert (result.code, result.err) == (0, "")
+    assert "stranded by the run: bring it back first with: fleet start --scope" in result.out

@@ -60,7 +60,7 @@ def test_progress_is_single_lines_without_colour_when_nobody_watches(lab: Lab) -
 def test_stdout_holds_the_report_and_nothing_else(lab: Lab, shell: Shell, form: str) -> None:
     result = shell("run", "job.yaml", "--run-dir", lab.runs, "-o", form, stdin="4\n")
     assert result.code == 0
-    again = shell("report", result.said[0].removeprefix("run "), "--run-dir", lab.runs, "-o", form)
+    again = shell("report", result.run, "--run-dir", lab.runs, "-o", form)
     assert (again.code, again.out, again.err) == (0, result.out, "")
 
 
@@ -70,9 +70,9 @@ def test_the_right_number_is_the_permission(lab: Lab, shell: Shell, command: str
     what = lab.plan() if command == "apply" else "job.yaml"
     result = shell(command, what, "--run-dir", lab.runs, stdin="4\n")
     assert (result.code, len(lab.writes)) == (0, 4)
-    assert RUN_ID.fullmatch(result.said[0])
-    assert result.said[1].startswith("plan torch (image-migration)")
-    assert "type 4 to change 4 notebooks: " in result.err
+    assert result.said[0].startswith("plan torch (image-migration)")
+    asked = result.said.index("type 4 to change 4 notebooks: ")
+    assert result.said[asked + 1] == f"run {result.run}"
 
 
 @pytest.mark.parametrize("answer", ["", "\n", "3\n", "y\n", "yes\n", "4 5\n", "44\n", "\x004\n"])
@@ -81,7 +81,8 @@ def test_any_other_answer_changes_nothing(lab: Lab, shell: Shell, command: str, 
     what = lab.plan() if command == "apply" else "job.yaml"
     result = shell(command, what, "--run-dir", lab.runs, stdin=answer)
     assert (result.code, result.out) == (4, "")
-    assert result.said[-1].endswith("fleet: not confirmed; nothing was sent (--yes does not ask)")
+    assert result.said[-1] == "fleet: not confirmed; nothing was sent (--yes does not ask)"
+    assert [line for line in result.said if line.startswith("run ")] == []
     assert (lab.writes, lab.runs.exists()) == ([], False)
 
 
@@ -205,6 +206,22 @@ def test_a_finished_run_has_nothing_to_resume(lab: Lab, shell: Shell) -> None:
     assert (resumed.code, resumed.json["counts"]["changed"], lab.writes) == (0, 4, [])
 
 
+def test_a_resume_that_is_refused_names_no_run(
+    lab: Lab, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.job("rollout: {", "rollout: {concurrency: 1, ")
+    plan = lab.plan()
+    interrupt_at(lab, monkeypatch, "PUT")
+    run = lab.apply(plan).run
+    shell.write("fleet.toml", lab.config().replace("cn-north-4", "cn-north-1"))
+    told = shell.refused("resume", run, "--run-dir", lab.runs)
+    assert "region is cn-north-1 in the configuration" in told
+    shell.write("fleet.toml", lab.config())
+    told = shell.refused("resume", run, "--run-dir", lab.runs, "--log-file", shell.folder)
+    assert "cannot write the log: is a directory" in told
+    assert shell("resume", run, "--run-dir", lab.runs).said[0] == f"run {run}"
+
+
 def test_the_log_goes_where_it_is_told_and_tells_more_at_debug(lab: Lab, shell: Shell) -> None:
     result = lab.apply(lab.plan(), "--debug", "--log-file", "log.jsonl")
     events = [json.loads(line)["event"] for line in (shell.folder / "log.jsonl").read_text().splitlines()]
@@ -221,5 +238,6 @@ def test_a_place_that_takes_no_log_or_run_stops_everything_before_the_first_writ
     plan, before = lab.plan(), {"fleet.toml", "job.yaml", "plan.json"}
     result = shell("apply", plan, "--yes", "--run-dir", lab.runs, option, shell.folder / "job.yaml" / "x")
     assert result.code in (1, 64)
-    assert result.said[-1].startswith(f"fleet: {shell.folder}/job.yaml/x")
+    assert len(result.said) == 1
+    assert result.err.startswith(f"fleet: {shell.folder}/job.yaml/x")
     assert (lab.writes, shell.files) == ([], before)

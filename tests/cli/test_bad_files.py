@@ -170,12 +170,21 @@ def test_a_wrong_configuration_is_one_line_and_nothing_is_sent(
     assert lab.cloud.log == []
 
 
+def test_every_problem_of_the_configuration_is_a_line(shell: Shell) -> None:
+    shell.write("fleet.toml", '[[scope]]\nname = "a"\nregoin = "cn-north-4"\n')
+    assert shell.refused("ls", lines=3).splitlines() == [
+        "fleet: fleet.toml: scope[0].regoin: unknown key; did you mean region? (scope a)",
+        "fleet.toml: scope[0].region: missing (scope a)",
+        "fleet.toml: scope[0].project_id: missing (scope a)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
         ('rate = "5000/s"', 'rat = "5000/s"', "scope[0].rat: unknown key; did you mean rate? (scope lab-a)"),
-        ("[[scope]]", "x = 5\n[[scope]]", "x: unknown key; known: scope, credentials, run"),
-        ('name = "lab-b"', 'name = "lab-a"', "lab-a is there 2 times; names must differ"),
+        ("[[scope]]", "x = 5\n[[scope]]", "x: unknown key; known: proxy, transport, scope, credentials, run"),
+        ('name = "lab-b"', 'name = "lab-a"', "lab-a is taken by an earlier scope; names must differ"),
         ('credentials = "lab"', 'credentials = "lob"', "unknown table; did you mean lab?"),
         ('rate = "5000/s"', 'rate = "fast"', "scope[0].rate: not a rate; write a count and a window"),
         ('poll = "1s"', 'poll = "0s"', "scope[0].poll: not a pause"),

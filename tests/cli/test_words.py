@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Any, cast
 
 import pytest
@@ -25,6 +26,29 @@ def test_the_help_of_a_command_says_what_it_sends_and_writes(shell: Shell, comma
     assert (result.code, result.err) == (0, "")
     assert re.search(r"\b(write|send)s?\b", result.out, re.IGNORECASE)
     assert result.out.startswith(f"Usage: fleet {command}")
+
+
+def parsed(line: str) -> str:
+    """The command of an example, whose words it must accept."""
+    program, command, *words = shlex.split(line.partition(" > ")[0])
+    assert program == "fleet"
+    cast(Any, TREE).commands[command].make_context(command, words)
+    return command
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_ends_with_an_example_that_the_command_accepts(
+    shell: Shell, command: str
+) -> None:
+    example = shell(command, "--help").out.splitlines()[-1]
+    assert example.startswith("  Example: fleet ")
+    assert parsed(example.removeprefix("  Example: ")) == command
+
+
+def test_the_help_shows_the_road_with_commands_that_are_accepted(shell: Shell) -> None:
+    road = [line[4:] for line in shell("--help").out.splitlines() if line.startswith("    fleet ")]
+    commands = [parsed(re.split(r" {2,}", line)[0]) for line in road]
+    assert commands == ["ls", "validate", "plan", "apply", "status", "resume", "report", "undo"]
 
 
 def test_the_help_names_every_command_in_a_line_that_is_not_cut(shell: Shell) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fleet.core.errors import UsageError
 from fleet.core.pace import Rate
-from fleet.core.scope import DEFAULT_RATE, AkSkKeys, ListMode
+from fleet.core.scope import AkSkKeys, ListMode, Proxy, Way
 from fleet.settings import state_dir
 from fleet.settings.tables import origin
 
@@ -115,7 +115,33 @@ def test_what_is_left_out_has_the_documented_default(machine: Any) -> None:
     assert spec.endpoint == "https://modelarts.cn-north-4.myhuaweicloud.com"
     assert spec.iam_endpoint == "https://iam.cn-north-4.myhuaweicloud.com"
     assert (spec.listing, spec.workspaces, spec.features) == (ListMode.ALL, (), ("NOTEBOOK",))
-    assert (spec.rate, spec.poll, spec.ca_file) == (DEFAULT_RATE, 10.0, None)
+    assert (spec.rate, spec.poll, spec.ca_file) == (None, 10.0, None)
+
+
+@pytest.mark.parametrize(
+    ("first", "own", "proxy"),
+    [
+        ("", "", Proxy.NONE),
+        ('proxy = "environment"', "", Proxy.ENVIRONMENT),
+        ("", 'proxy = "environment"', Proxy.ENVIRONMENT),
+        ('proxy = "environment"', 'proxy = "none"', Proxy.NONE),
+    ],
+)
+def test_proxies_of_the_environment_are_used_where_the_file_or_the_scope_says_so(
+    machine: Any, first: str, own: str, proxy: Proxy
+) -> None:
+    machine.environ |= KEYS
+    machine.write(f"{first}\n{NAMED.format('a')}{own}\n")
+    assert machine.load().scopes()[0].proxy is proxy
+
+
+@pytest.mark.parametrize(("line", "way"), [("", Way.WIRE), ('transport = "session"', Way.SESSION)])
+def test_the_transport_is_the_fast_one_unless_the_file_says_otherwise(
+    machine: Any, line: str, way: Way
+) -> None:
+    machine.environ |= KEYS
+    machine.write(f"{line}\n{NAMED.format('a')}\n")
+    assert machine.load().scopes()[0].transport is way
 
 
 def test_the_european_region_has_its_own_domain(machine: Any) -> None:
@@ -194,6 +220,11 @@ def test_an_unknown_scope_is_told_the_nearest(machine: Any) -> None:
                 "(scope lab-a)"
             ),
         ),
+        (
+            "proxy = 'http://proxy:3128'",
+            "",
+            "fleet.toml: scope[0].proxy: Input should be 'none' or 'environment' (scope lab-a)",
+        ),
         ("list = 'mine'", "", "fleet.toml: scope[0].list: Input should be 'all' or 'own' (scope lab-a)"),
         ("features = []", "", "fleet.toml: scope[0].features: must not be empty (scope lab-a)"),
         (
@@ -252,7 +283,7 @@ def test_names_regions_and_projects_have_a_strict_shape(
 
 def test_scope_names_must_differ(machine: Any) -> None:
     machine.write(NAMED.format("a") + NAMED.format("b") + NAMED.format("a"))
-    assert refusal(machine) == "fleet.toml: scope[0].name: a is there 2 times; names must differ"
+    assert refusal(machine) == "fleet.toml: scope[2].name: a is taken by an earlier scope; names must differ"
 
 
 @pytest.mark.parametrize("text", ["", "[run]\ndir = 'x'", '[scope]\nname = "a"'])
@@ -378,7 +409,41 @@ def test_a_wrong_region_or_project_in_the_environment_is_refused(machine: Any) -
 def test_a_listed_scope_never_takes_its_region_from_the_environment(machine: Any) -> None:
     machine.environ |= KEYS | {"HW_REGION_NAME": "cn-north-4", "HW_PROJECT_ID": PROJECT}
     machine.write('[[scope]]\nname = "a"\n')
-    assert refusal(machine) == "fleet.toml: scope[0].region: missing (scope a) (and 1 more)"
+    assert refusal(machine).splitlines() == [
+        "fleet.toml: scope[0].region: missing (scope a)",
+        "fleet.toml: scope[0].project_id: missing (scope a)",
+    ]
+
+
+def test_unknown_keys_are_told_before_what_is_missing_for_their_sake(machine: Any) -> None:
+    machine.write('[[scope]]\nname = "a"\nregoin = "cn-north-4"\nproject_id = "x"\nrat = "5/s"\n')
+    assert refusal(machine).splitlines() == [
+        "fleet.toml: scope[0].regoin: unknown key; did you mean region? (scope a)",
+        "fleet.toml: scope[0].rat: unknown key; did you mean rate? (scope a)",
+        "fleet.toml: scope[0].region: missing (scope a)",
+        (
+            "fleet.toml: scope[0].project_id: must be the project's id, "
+            "32 characters of 0-9 and a-f (not its name) (scope a)"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(("wrong", "last"), [(5, "scope[4].region: missing (scope s4)"), (7, "and 2 more")])
+def test_up_to_five_problems_are_told_and_the_others_counted(machine: Any, wrong: int, last: str) -> None:
+    scope = '[[scope]]\nname = "s{}"\nproject_id = "' + PROJECT + '"\n'
+    machine.write("".join(scope.format(number) for number in range(wrong)))
+    lines = refusal(machine).splitlines()
+    assert lines[0] == "fleet.toml: scope[0].region: missing (scope s0)"
+    assert (len(lines), lines[-1]) == (min(wrong, 6), f"fleet.toml: {last}")
+
+
+def test_all_that_does_not_fit_together_is_told(machine: Any) -> None:
+    machine.write(NAMED.format("a") + 'credentials = "x"\n' + NAMED.format("a") + 'credentials = "y"\n')
+    assert refusal(machine).splitlines() == [
+        "fleet.toml: scope[0].credentials: no [credentials.NAME] table (scope a)",
+        "fleet.toml: scope[1].name: a is taken by an earlier scope; names must differ",
+        "fleet.toml: scope[1].credentials: no [credentials.NAME] table (scope a)",
+    ]
 
 
 def test_runs_live_in_the_users_state_folder(machine: Any) -> None:

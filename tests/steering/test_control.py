@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
 
-from fleet.core.calls import Look, Receipt, Turn
+from fleet.core.calls import Reading, Receipt, Turn
 from fleet.core.events import Event, Outcome, RunEnd
 from fleet.core.fold import RunState, fold
 from fleet.core.life import Life
 from fleet.core.notebook import Image, Notebook, Status
-from fleet.core.patch import When
-from fleet.core.plan import FORMAT, Change, Estimate, Phase, Plan, seal
+from fleet.core.plan import Change, seal
 from fleet.core.rollout import Rollout
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan
 from fleet.engine.tape import Tape
+from tests.plans import make_change, make_plan
+from tests.virtual import LoopClock, run_while
 
 pytestmark = pytest.mark.looptime
 
 TAKES = 60.0  # s for a PUT
 LEAD = 5.0  # s between a turn and its slot
-
-
-class Clock:
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    def wall(self) -> float:
-        return 1_750_000_000.0 + self.monotonic()
 
 
 class SlowCloud:
@@ -46,19 +40,20 @@ class SlowCloud:
         self.sent: list[tuple[str, float]] = []
         self.looks: list[str] = []
         self.under_way = self.most_under_way = 0
+        self.calls: Counter[str] = Counter()
 
     async def turn(self) -> Turn:
-        return Turn(Clock().monotonic() + LEAD)
+        return Turn(LoopClock().monotonic() + LEAD)
 
-    async def look(self, notebook_id: str) -> Look:
+    async def look(self, notebook_id: str) -> Reading:
         self.looks.append(notebook_id)
-        return Look(self.notebooks[notebook_id], "request")
+        return Reading(self.notebooks[notebook_id], "request")
 
-    async def poll(self) -> Sequence[Notebook]:
-        return list(self.notebooks.values())
+    async def poll(self, statuses: Collection[Status]) -> Collection[str]:
+        return [row.id for row in self.notebooks.values() if row.status in statuses]
 
     async def put(self, notebook_id: str, body: Mapping[str, Any], turn: Turn) -> Receipt:
-        self.sent.append((notebook_id, Clock().monotonic()))
+        self.sent.append((notebook_id, LoopClock().monotonic()))
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         await asyncio.sleep(TAKES)
@@ -85,21 +80,9 @@ class Recorder:
 
 
 def change(number: int) -> Change:
-    return Change(
-        item=number,
-        scope="lab-a",
-        id=f"nb-{number}",
-        name=f"nb-{number}",
-        owner="",
-        pool="",
-        flavor="",
-        wave=1,
-        run_state=Status.STOPPED,
-        arriving=False,
-        may_restart=False,
-        phases=(Phase(When.STOPPED, {"image_id": "new"}),),
-        before={"image_id": "old"},
-        after={"image_id": "new"},
+    key = f"nb-{number}"
+    return make_change(
+        number, "old", "new", id=key, name=key, owner="", run_state=Status.STOPPED, may_restart=False
     )
 
 
@@ -110,22 +93,7 @@ class Bench:
         self.cloud = SlowCloud(count)
         self.recorder = Recorder()
         self.control = Control()
-        self.plan = seal(
-            Plan(
-                format=FORMAT,
-                job="migrate",
-                job_type="image-migration",
-                select="true",
-                created_at=0.0,
-                engine="0",
-                scopes=(),
-                rollout=Rollout(concurrency=concurrency),
-                changes=tuple(map(change, range(count))),
-                settled=(),
-                checks=(),
-                estimate=Estimate(0, 0, 0.0),
-            )
-        )
+        self.plan = make_plan(*map(change, range(count)), rollout=Rollout(concurrency=concurrency))
 
     async def run(
         self, past: Mapping[int, Life] | None = None, claimed: Mapping[int, str] | None = None
@@ -136,7 +104,7 @@ class Bench:
             "20260101-000000-test",
             clouds,
             tape,
-            Clock(),
+            LoopClock(),
             self.control,
             {"lab-a": 20.0},
             past,
@@ -145,17 +113,7 @@ class Bench:
 
     async def run_while(self, *after: tuple[float, Callable[[], object]]) -> RunEnd:
         """The run, with things that happen so many seconds after its start."""
-
-        async def later(seconds: float, act: Callable[[], object]) -> None:
-            await anyio.sleep(seconds)
-            act()
-
-        async with anyio.create_task_group() as group:
-            for seconds, act in after:
-                group.start_soon(later, seconds, act)
-            end = await self.run()
-            group.cancel_scope.cancel()
-        return end
+        return await run_while(self.run(), *after)
 
     @property
     def state(self) -> RunState:
@@ -197,7 +155,7 @@ async def test_what_was_sent_comes_home_during_a_pause() -> None:
     first = next(row for row in made.state.rows() if row.item == 0)
     assert first.outcome is Outcome.CHANGED
     assert first.finished_at is not None
-    assert first.finished_at < Clock().wall() - 900.0
+    assert first.finished_at < LoopClock().wall() - 900.0
 
 
 async def test_a_change_that_had_sent_nothing_is_not_started_when_the_run_is_told_to_end() -> None:
@@ -214,7 +172,7 @@ async def test_a_paused_run_that_is_cancelled_ends_at_once() -> None:
     cancel = (100.0, lambda: made.control.drain(RunEnd.INTERRUPTED, "cancelled"))
     end = await made.run_while((2.0, made.control.pause), cancel)
     assert (end, made.cloud.sent) == (RunEnd.INTERRUPTED, [])
-    assert Clock().monotonic() == pytest.approx(100.0, abs=1.0)
+    assert LoopClock().monotonic() == pytest.approx(100.0, abs=1.0)
 
 
 async def test_a_pause_when_all_have_started_does_not_hold_up_the_end() -> None:

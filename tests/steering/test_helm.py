@@ -76,6 +76,7 @@ def test_the_status_is_told_and_nothing_is_recorded(run: Run) -> None:
     assert run.ask("status") == {
         "done": True,
         "text": "",
+        "misused": False,
         "paused": False,
         "ending": "",
         "concurrency": 20,
@@ -109,7 +110,7 @@ def test_a_cancelled_run_ends_as_interrupted(run: Run) -> None:
 def test_a_run_that_is_ending_cannot_be_steered_any_more(run: Run, do: str) -> None:
     run.control.drain(RunEnd.HALTED, "3 failed")
     told = run.ask(do, concurrency=2)
-    assert (told["done"], told["text"]) == (False, "is ending already: 3 failed")
+    assert (told["done"], told["misused"], told["text"]) == (False, False, "is ending already: 3 failed")
     assert run.recorded == []
 
 
@@ -129,24 +130,27 @@ def test_a_concurrency_is_set_and_told(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "complaint"),
+    ("words", "misused", "complaint"),
     [
-        ({"rate": "fast"}, "rate 'fast' is not a count and a window"),
-        ({"rate": "0/s", "concurrency": 3}, "rate '0/s' is not"),
+        ({"rate": "fast"}, True, "rate 'fast' is not a count and a window"),
+        ({"rate": "0/s", "concurrency": 3}, True, "rate '0/s' is not"),
         (
             {"rate": "5/s", "scopes": ["lab-x"], "concurrency": 3},
+            True,
             "has no scope lab-x; its scopes are lab-a, lab-b",
         ),
-        ({"scopes": ["lab-a"], "concurrency": 3}, "nothing to set"),
-        ({}, "nothing to set; give a rate or a concurrency"),
-        ({"concurrency": 0}, "not understood"),
-        ({"concurrency": 1001}, "not understood"),
-        ({"rate": "5" * 41}, "not understood"),
+        ({"scopes": ["lab-a"], "concurrency": 3}, True, "nothing to set"),
+        ({}, True, "nothing to set; give a rate or a concurrency"),
+        ({"concurrency": 0}, False, "not understood"),
+        ({"concurrency": 1001}, False, "not understood"),
+        ({"rate": "5" * 41}, False, "not understood"),
     ],
 )
-def test_what_cannot_be_set_changes_nothing(run: Run, words: dict[str, object], complaint: str) -> None:
+def test_what_cannot_be_set_changes_nothing(
+    run: Run, words: dict[str, object], misused: bool, complaint: str
+) -> None:
     told = run.ask("set", **words)
-    assert told["done"] is False
+    assert (told["done"], told["misused"]) == (False, misused)
     assert complaint in told["text"]
     assert (run.recorded, run.control.concurrency) == ([], None)
     assert {scope.rate for scope in run.scopes.values()} == {Rate(60, 60.0)}

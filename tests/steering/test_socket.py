@@ -15,7 +15,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from fleet.core.errors import FleetError
+from fleet.core.errors import FleetError, UsageError
 from fleet.journal.lock import RunLock
 from fleet.service.helm import Answer, Ask, Verb
 from fleet.service.steering import ADDRESS, LONGEST_ASK, LONGEST_PATH, SEATS, ask, serve
@@ -263,5 +263,11 @@ async def test_a_refusal_is_an_error_with_the_runs_own_words(folder: Path) -> No
     async with served(
         folder, lambda _: Answer(done=False, text="is ending already").model_dump_json().encode()
     ):
-        with pytest.raises(FleetError, match=f"^{RUN}: is ending already$"):
+        with pytest.raises(FleetError, match=f"^{RUN}: is ending already$") as caught:
+            await asked(folder)
+    assert caught.value.exit == 1
+    async with served(
+        folder, lambda _: Answer(done=False, misused=True, text="has no scope x").model_dump_json().encode()
+    ):
+        with pytest.raises(UsageError, match=f"^{RUN}: has no scope x$"):
             await asked(folder)

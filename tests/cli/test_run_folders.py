@@ -1,0 +1,202 @@
+"""What a run needs on disk: where it is missing or damaged, one line tells and nothing is sent."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet.core.errors import FleetError
+from fleet.core.plan import Plan, dump_plan, load_plan
+from fleet.journal.errors import JournalError
+from fleet.journal.rows import meta_record
+from fleet.journal.runs import JOURNAL, PLAN
+from fleet.journal.writer import InlineJournal
+from fleet.service.running import open_run, reopen_run
+from fleet.settings import claims_file
+
+Lab = Any
+Shell = Any
+Damage = Callable[[Path], object]
+
+RUN = "20261130-081500-k3f9"
+
+
+def loaded(path: Path) -> Plan:
+    return load_plan(path.read_bytes(), str(path))
+
+
+@pytest.fixture
+def broken_off(lab: Lab) -> Path:
+    """The folder of a run that was killed before it did anything."""
+    folder = open_run(lab.runs, RUN, loaded(lab.plan()))
+    folder.close()
+    return folder.path
+
+
+# --- claims ----------------------------------------------------------------------------------------------
+
+
+def of_another_shape(file: Path) -> None:
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE claim (something)")
+    connection.close()
+
+
+CLAIMS: dict[str, Damage] = {
+    "a folder": lambda file: file.mkdir(),
+    "a link": lambda file: file.symlink_to("elsewhere"),
+    "no database": lambda file: file.write_bytes(b"nonsense" * 1000),
+    "of another shape": of_another_shape,
+}
+
+
+@pytest.mark.row(46)
+@pytest.mark.parametrize("damage", CLAIMS.values(), ids=CLAIMS)
+def test_claims_that_cannot_be_used_stop_a_run_and_leave_nothing_of_it(
+    lab: Lab, shell: Shell, damage: Damage
+) -> None:
+    plan, file = lab.plan(), claims_file(os.environ)
+    file.parent.mkdir(parents=True)
+    damage(file)
+    lab.cloud.log.clear()
+    told = shell.refused("apply", plan, "--yes", "--run-dir", lab.runs, code=1)
+    assert told.startswith(f"fleet: {file}: ")
+    assert (lab.cloud.log, list(lab.runs.iterdir())) == ([], [])
+
+
+@pytest.mark.row(46)
+@pytest.mark.parametrize("damage", CLAIMS.values(), ids=CLAIMS)
+def test_claims_that_cannot_be_used_leave_a_run_that_is_taken_up_as_it_was(
+    lab: Lab, shell: Shell, broken_off: Path, damage: Damage
+) -> None:
+    file = claims_file(os.environ)
+    file.parent.mkdir(parents=True)
+    damage(file)
+    lab.cloud.log.clear()
+    told = shell.refused("resume", RUN, "--run-dir", lab.runs, code=1)
+    assert told.startswith(f"fleet: {file}: ")
+    assert lab.cloud.log == []
+    file.rename(file.with_suffix(".bad"))
+    assert shell("resume", RUN, "--run-dir", lab.runs).code == 0
+
+
+@pytest.mark.row(53)
+def test_claims_are_given_up_at_the_end_of_a_run(lab: Lab) -> None:
+    assert lab.apply().code == 0
+    with sqlite3.connect(claims_file(os.environ)) as connection:
+        assert connection.execute("SELECT count(*) FROM claim").fetchone() == (0,)
+    connection.close()
+
+
+# --- the folder ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file may grow beyond `size` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.row(45)
+def test_a_run_for_whose_plan_there_is_no_room_leaves_no_folder(lab: Lab) -> None:
+    plan = loaded(lab.plan())
+    with room_for(100), pytest.raises(JournalError, match="choose another place with --run-dir"):
+        open_run(lab.runs, RUN, plan)
+    assert list(lab.runs.iterdir()) == []
+
+
+@pytest.mark.row(45)
+def test_a_run_for_whose_journal_there_is_no_room_leaves_no_folder(lab: Lab) -> None:
+    plan = loaded(lab.plan())
+    with room_for(len(dump_plan(plan))), pytest.raises(JournalError, match="cannot be created"):
+        open_run(lab.runs, RUN, plan, InlineJournal)
+    assert list(lab.runs.iterdir()) == []
+
+
+def remove(file: Path) -> None:
+    file.unlink()
+
+
+def by_a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+PLANS: dict[str, tuple[Damage, str]] = {
+    "missing": (remove, "cannot be read: No such file or directory; put the original back"),
+    "a folder": (by_a_folder, "cannot be read: Is a directory; put the original back"),
+    "empty": (lambda file: file.write_bytes(b""), "not a plan file"),
+    "no JSON": (lambda file: file.write_bytes(b"\xff{"), "not a plan file"),
+    "another thing": (lambda file: file.write_bytes(b"[]"), "not a plan of format"),
+    "of another format": (
+        lambda file: file.write_bytes(file.read_bytes().replace(b'"format": 1', b'"format": 2')),
+        "not a plan of format",
+    ),
+    "altered": (
+        lambda file: file.write_bytes(file.read_bytes().replace(b'"torch"', b'"touch"')),
+        "was altered",
+    ),
+}
+
+
+@pytest.mark.row(55)
+@pytest.mark.parametrize(("damage", "told"), PLANS.values(), ids=PLANS)
+def test_a_run_whose_plan_is_not_the_one_it_began_with_is_not_taken_up(
+    lab: Lab, shell: Shell, broken_off: Path, damage: Damage, told: str
+) -> None:
+    damage(broken_off / PLAN)
+    lab.cloud.log.clear()
+    line = shell.refused("resume", RUN, "--run-dir", lab.runs)
+    assert line.startswith(f"fleet: {broken_off / PLAN}: ")
+    assert told in line
+    assert lab.cloud.log == []
+
+
+def alter(journal: Path, key: str, value: str) -> None:
+    """Seals another value into the journal's meta data, as another version would."""
+    with sqlite3.connect(journal) as connection:
+        connection.execute("DELETE FROM meta WHERE key = ?", (key,))
+        connection.execute("INSERT INTO meta VALUES (?, ?, ?)", meta_record(key, value.encode()))
+    connection.close()
+
+
+@pytest.mark.row(55)
+def test_a_journal_of_another_format_is_not_taken_up(lab: Lab, shell: Shell, broken_off: Path) -> None:
+    journal = broken_off / JOURNAL
+    alter(journal, "format", "2")
+    before = journal.read_bytes()
+    lab.cloud.log.clear()
+    line = shell.refused("resume", RUN, "--run-dir", lab.runs, code=1)
+    assert line == (
+        f"fleet: {journal}: is of format 2, this version reads journals of format 1; "
+        "use the version that began the run\n"
+    )
+    assert (lab.cloud.log, journal.read_bytes()) == ([], before)
+    with pytest.raises(JournalError, match="is of format 2"):
+        reopen_run(broken_off)
+    alter(journal, "format", "1")
+    assert shell("resume", RUN, "--run-dir", lab.runs).code == 0
+
+
+@pytest.mark.row(55)
+def test_a_folder_without_a_journal_is_one_line(lab: Lab, shell: Shell, broken_off: Path) -> None:
+    (broken_off / JOURNAL).unlink()
+    assert "there is no journal" in shell.refused("resume", RUN, "--run-dir", lab.runs, code=1)
+    with pytest.raises(FleetError):
+        reopen_run(broken_off)
+
+
+def test_help_says_that_a_resumed_run_gets_its_whole_deadline_anew(shell: Shell) -> None:
+    assert "whole deadline anew" in " ".join(shell("resume", "--help").out.split())

@@ -1,0 +1,175 @@
+"""fleet status and set: what is under way, of runs that live and of runs that were killed; wrong words."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet.core.events import Began, Ended, Intended, Late, Outcome, RunStarted, Step, WaveStarted
+from fleet.core.plan import Plan, dump_plan, load_plan
+from fleet.journal.lock import RunLock
+from fleet.journal.sqlite import JournalFile
+from fleet.service.steering import ADDRESS
+
+Lab = Any
+Shell = Any
+
+RUN = "20261130-081500-k3f9"
+BEGAN = datetime(2026, 11, 30, 8, 15, tzinfo=UTC).timestamp()
+
+
+@pytest.fixture
+def plan(lab: Lab) -> Plan:
+    """Three notebooks that are to be restarted; a change may take twenty seconds."""
+    path = lab.plan(lab.pick(3, "RUNNING"))
+    return load_plan(path.read_bytes(), str(path))
+
+
+@pytest.fixture
+def killed(lab: Lab, plan: Plan) -> Path:
+    """The folder of a run that was killed: one notebook being stopped, one late, one owed for good."""
+    folder: Path = lab.runs / RUN
+    folder.mkdir(mode=0o700, parents=True)
+    (folder / "plan.json").write_bytes(dump_plan(plan))
+    journal = JournalFile.create(folder / "journal.db", plan, RUN)
+    first, second, third = (change.item for change in plan.changes)
+    journal.save(
+        [
+            RunStarted(BEGAN, RUN, plan.digest),
+            WaveStarted(BEGAN, 1, 3),
+            *(Began(item, BEGAN) for item in (first, second, third)),
+            Intended(third, BEGAN + 1.0, Step.STOP, 1),
+            Ended(third, BEGAN + 2.0, Outcome.STRANDED, "stays stopped", debt=True),
+            Intended(second, BEGAN + 3.0, Step.STOP, 1),
+            Late(second, BEGAN + 25.0),
+            Intended(first, BEGAN + 30.0, Step.STOP, 1),
+        ]
+    )
+    journal.close()
+    return folder
+
+
+@pytest.fixture
+def alive(killed: Path) -> Iterator[None]:
+    """The same, as if its process lived."""
+    lock = RunLock(killed)
+    yield
+    lock.release()
+
+
+def status(shell: Shell, lab: Lab, *more: str) -> Any:
+    return shell("status", RUN, "--run-dir", lab.runs, *more)
+
+
+@pytest.mark.usefixtures("alive")
+def test_the_status_of_a_run_that_lives_names_what_is_under_way(lab: Lab, shell: Shell, plan: Plan) -> None:
+    told = status(shell, lab, "-o", "json").json
+    first, second, third = plan.changes
+    assert [one["id"] for one in told["changes"]] == [second.id, first.id]
+    assert told["changes"][0] == {
+        "scope": second.scope,
+        "id": second.id,
+        "name": second.name,
+        "wave": 1,
+        "step": "stop sent",
+        "since": "2026-11-30T08:15:03.000Z",
+        "deadline": "2026-11-30T08:15:45.000Z",
+        "debt": True,
+    }
+    assert told["changes"][1]["deadline"] == "2026-11-30T08:15:20.000Z"
+    assert {debt["id"] for debt in told["owed"]} == {first.id, second.id, third.id}
+    assert next(debt for debt in told["owed"] if debt["id"] == third.id) == {
+        "scope": third.scope,
+        "id": third.id,
+        "name": third.name,
+        "since": "2026-11-30T08:15:01.000Z",
+        "fix": f"fleet start --scope {third.scope} {third.id} --duration {_left(told, third.id)}",
+    }
+
+
+def _left(told: Any, id: str) -> str:
+    """The rest of the command that pays the debt; its numbers are the plan's business."""
+    (fix,) = [debt["fix"] for debt in told["owed"] if debt["id"] == id]
+    return str(fix).partition("--duration ")[2]
+
+
+@pytest.mark.usefixtures("alive")
+def test_the_screen_has_a_row_for_each_change_under_way_and_commands_only_for_other_debts(
+    lab: Lab, shell: Shell, plan: Plan
+) -> None:
+    first, second, third = plan.changes
+    lines = status(shell, lab, "--config", "fleet.toml").out.splitlines()
+    at = lines.index("under way:")
+    assert lines[at + 1].split() == ["notebook", "scope", "wave", "step", "since", "deadline", "debt"]
+    assert lines[at + 2].startswith(f"  {second.name}")
+    assert " stop sent " in lines[at + 2]
+    assert " 11-30 08:15:03Z (" in lines[at + 2]
+    assert " 11-30 08:15:45Z (" in lines[at + 2]
+    assert lines[at + 2].endswith("stopped by us")
+    assert lines[at + 3].startswith(f"  {first.name}")
+    (owed,) = [line for line in lines if line.startswith("owed: ")]
+    assert owed.startswith(f"owed: {third.name}: fleet start --scope {third.scope} {third.id} ")
+    assert owed.endswith(" --config fleet.toml")
+
+
+@pytest.mark.usefixtures("killed")
+def test_the_status_of_a_killed_run_names_what_it_left_and_how_to_go_on(lab: Lab, shell: Shell) -> None:
+    told = status(shell, lab, "-o", "json").json
+    assert (told["live"], len(told["changes"]), len(told["owed"])) == (False, 2, 3)
+    assert {one["deadline"] for one in told["changes"]} == {None}
+    lines = status(shell, lab).out.splitlines()
+    assert "left unfinished:" in lines
+    assert len([line for line in lines if line.startswith("owed: ")]) == 3
+    assert f"to go on where it stopped: fleet resume {RUN} --run-dir {lab.runs}" in lines
+
+
+@pytest.mark.parametrize("command", ["status", "resume", "pause"])
+def test_the_socket_of_a_killed_run_is_removed_by_the_next_command(
+    lab: Lab, shell: Shell, killed: Path, command: str
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="left-", dir="/tmp") as place:
+        path = Path(place) / f"{RUN}.sock"
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(path))
+        (killed / ADDRESS).write_bytes(os.fsencode(path))
+        shell(command, RUN, "--run-dir", lab.runs)
+        assert (path.exists(), (killed / ADDRESS).exists()) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("--rate fast", "rate 'fast' is not a count and a window; write it as 60/min, 10/s"),
+        (f"--rate {'5' * 50}/s", "is not a count and a window"),
+        ("", "nothing to set; give --rate or --concurrency"),
+        ("--scope lab-a --concurrency 3", "nothing to set; give --rate or --concurrency"),
+        ("--concurrency 0", "must be greater than or equal to 1"),
+        ("--concurrency 1001", "must be less than or equal to 1000"),
+        ("--concurrency x", "must be a valid integer"),
+    ],
+)
+@pytest.mark.usefixtures("alive")
+def test_wrong_values_for_set_are_wrong_use(lab: Lab, shell: Shell, words: str, complaint: str) -> None:
+    told = shell.refused("set", RUN, "--run-dir", lab.runs, *words.split())
+    assert complaint in told
+
+
+@pytest.mark.usefixtures("killed")
+def test_a_run_that_is_over_cannot_be_set_which_is_no_wrong_use(lab: Lab, shell: Shell) -> None:
+    told = shell.refused("set", RUN, "--run-dir", lab.runs, "--rate", "5/s", code=1)
+    assert "is not going on; see: fleet report" in told
+
+
+def test_the_status_of_a_run_that_is_over_has_nothing_under_way(lab: Lab, shell: Shell) -> None:
+    run = lab.apply().run
+    told = json.loads(shell("status", run, "--run-dir", lab.runs, "-o", "json").out)
+    assert (told["changes"], told["owed"], told["state"]) == ([], [], "finished")
+    assert "under way" not in shell("status", run, "--run-dir", lab.runs).out
