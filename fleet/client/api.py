@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,9 +12,9 @@ from fleet.client.caller import Caller
 from fleet.client.listing import Pass
 from fleet.client.operations import IMAGE_PAGE_SIZE, PAGE_SIZE, Operations
 from fleet.client.wire import Request
-from fleet.core.calls import Look, Receipt, Turn
+from fleet.core.calls import Reading, Receipt, Turn
 from fleet.core.errors import CallError, Meaning
-from fleet.core.notebook import Flavor, Image, Notebook
+from fleet.core.notebook import Flavor, Image, Notebook, Status
 from fleet.core.pace import Limit, Rate
 from fleet.core.scope import Project, ScopeSpec, Workspace
 
@@ -47,10 +47,10 @@ class ModelArts:
         """Waits until shortly before the next write may leave."""
         return await self._caller.turn()
 
-    async def look(self, notebook_id: str) -> Look:
+    async def look(self, notebook_id: str) -> Reading:
         """The notebook as it is now (ShowNotebook)."""
         answer = await self._caller.call(self._operations.show(notebook_id))
-        return Look(rows.notebook(answer.payload), answer.request_id, answer.sends)
+        return Reading(rows.notebook(answer.payload), answer.request_id, answer.sends)
 
     async def put(self, notebook_id: str, body: Mapping[str, Any], turn: Turn) -> Receipt:
         """UpdateNotebook. The reply is not read: it is sparse, only a look proves the change."""
@@ -68,11 +68,15 @@ class ModelArts:
         """RenewLease with `duration` in ms and `type`."""
         return await self._write(self._operations.renew_lease(notebook_id, query), turn)
 
-    async def poll(self) -> Sequence[Notebook]:
-        """Every notebook of the scope, as one pass sees it."""
+    async def poll(self, statuses: Collection[Status]) -> frozenset[str]:
+        """The ids of the notebooks in one of the statuses, as one pass over each sees it."""
         if not self._workspaces:
             self._workspaces = await self._every_workspace()
-        return await self._list(self._workspaces, {})
+        found: set[str] = set()
+        for status in statuses:
+            listed = await self._list(self._workspaces, {"status": status.value})
+            found.update(row.id for row in listed if row.status is status)
+        return frozenset(found)
 
     async def list_pass(self, filters: Mapping[str, str]) -> list[Notebook]:
         """One full pass over the notebooks that the server's `filters` let through, each of them once.

@@ -13,13 +13,16 @@ from fleet.client.canary import Canary
 from fleet.client.clock import Clock
 from fleet.client.gate import Gate
 from fleet.client.transport import Transport
-from fleet.client.wire import CONTENT_TYPE, Answer, Kind, Request, Response, decipher
+from fleet.client.wire import Answer, Kind, Request, Response, decipher
 from fleet.core.calls import Turn
-from fleet.core.errors import CallError, Meaning
+from fleet.core.errors import NOT_SENT, CallError, Meaning
 from fleet.core.pace import Limit, Rate
 from fleet.core.retry import Patience, Tries
 
 WITHIN = 30.0  # s for one attempt, from the connection to the last byte
+
+# From a signature to its refusal (s, by the wall clock): one that is so old may be refused, and signed anew.
+STANDSTILL = 180.0
 
 # Before the first success a wrong address or a closed port is more likely than a bad moment: tell soon.
 UNPROVEN = Patience(attempts=3)
@@ -32,26 +35,45 @@ class _Course:
     tries: Tries
     turn: Turn | None
     sends: int = 0
-    sent_at: float = 0.0
     renewed: bool = False
+    signed_at: float = 0.0  # wall seconds
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
+@dataclass(slots=True)
+class _Departure:
+    """The last word before the bytes of one attempt leave. `sent_at` is None as long as it has not left."""
+
+    canary: Canary
+    gate: Gate
+    sent_at: float | None = None
+
+    def go(self) -> bool:
+        self.canary.check()
+        self.sent_at = self.gate.go()
+        return self.sent_at is not None
+
+    async def wait(self) -> None:
+        await self.gate.clear()
+
+
 class Caller:
-    """Calls to one host with one credential. `calls` is told what was sent, by operation."""
+    """Calls to one host with one credential, of one `lane` at its gates.
+
+    `calls` is told what was sent, by operation.
+    """
 
     def __init__(
         self,
         *,
-        host: str,
         transport: Transport,
         auth: Auth,
         canary: Canary,
         gates: Mapping[Kind, Gate],
         clock: Clock,
         jitter: Callable[[], float],
-        user_agent: str,
         calls: Counter[str],
+        lane: str = "",
         within: float = WITHIN,
     ) -> None:
         self._transport = transport
@@ -61,15 +83,8 @@ class Caller:
         self._clock = clock
         self._jitter = jitter
         self._within = within
-        self._headers = {
-            "host": host,
-            "content-type": CONTENT_TYPE,
-            "accept": CONTENT_TYPE,
-            "accept-encoding": "identity",
-            "user-agent": user_agent,
-            "x-language": "en-us",
-        }
         self._calls = calls
+        self._lane = lane
 
     @property
     def limits(self) -> dict[str, tuple[Limit, ...]]:
@@ -84,7 +99,7 @@ class Caller:
     async def turn(self) -> Turn:
         """A place in the queue of writes."""
         self._canary.check()
-        return await self._gates[Kind.WRITE].turn()
+        return await self._gates[Kind.WRITE].turn(self._lane)
 
     async def call(
         self, request: Request, turn: Turn | None = None, *, patience: Patience | None = None
@@ -100,13 +115,16 @@ class Caller:
             except CallError as error:
                 await self._recover(error, course)
             if write:
-                course.turn = await self._gates[Kind.WRITE].turn()
+                course.turn = await self._gates[Kind.WRITE].turn(self._lane)
 
     async def _recover(self, error: CallError, course: _Course) -> None:
         """Returns when the call may be sent again, raises `error` when it may not."""
         if error.meaning is Meaning.TOKEN_EXPIRED:
             course.renewed = True
-            await self._auth.renew(course.headers)
+            try:
+                await self._auth.renew(course.headers)
+            except CallError as failure:
+                raise failure.counted(course.sends) from None
             return
         wait = course.tries.after(error, self._jitter())
         if wait is None:
@@ -118,7 +136,7 @@ class Caller:
         try:
             answer = await self._exchange(request, course)
         except CallError as error:
-            final = _final(error, course, renewable=self._auth.renewable)
+            final = _final(error, course, self._clock.wall(), renewable=self._auth.renewable)
             self._canary.judge(final)
             raise final from None
         else:
@@ -132,43 +150,57 @@ class Caller:
         await self._auth.ready()
         gate = self._gates[request.kind]
         if course.turn is None:
-            await gate.pass_()
+            await gate.pass_(self._lane)
         else:
-            await gate.pass_turn(course.turn)
+            await gate.pass_turn(course.turn, self._lane)
             if self._clock.monotonic() > course.turn.until:
                 gate.leave()
                 raise CallError(Meaning.THROTTLED, "its turn passed while the cloud held us back", sends=0)
+        departure = _Departure(self._canary, gate)
         try:
-            response = await self._send(request, course, gate)
-        finally:
-            gate.leave()
-        try:
-            return replace(decipher(request, response, self._clock.wall()), sends=course.sends)
+            answer = decipher(request, await self._send(request, course, departure), self._clock.wall())
         except CallError as error:
-            if error.meaning is Meaning.THROTTLED:
-                gate.refused(error, course.sent_at)
+            gate.heard(departure.sent_at, error)
             raise
+        except BaseException:
+            gate.leave(departure.sent_at)
+            raise
+        gate.heard(departure.sent_at, None)
+        return replace(answer, sends=course.sends)
 
-    async def _send(self, request: Request, course: _Course, gate: Gate) -> Response:
-        course.headers = {**self._headers, **self._auth.headers(request, self._clock.wall())}
+    async def _send(self, request: Request, course: _Course, departure: _Departure) -> Response:
+        """Sends once, and counts it when it left: also when nobody waits for the answer any longer."""
+        course.signed_at = self._clock.wall()
+        course.headers = self._auth.headers(request, course.signed_at)
+        sent = 1
+        try:
+            return await self._transport.send(
+                request, course.headers, within=self._within, departure=departure
+            )
+        except CallError as error:
+            if error.meaning in NOT_SENT:
+                sent = 0
+            raise
+        finally:
+            if sent and departure.sent_at is not None:
+                course.sends += 1
+                self._calls[request.operation] += 1
 
-        async def leaving() -> None:
-            self._canary.check()
-            course.sent_at = await gate.leaving()
-            course.sends += 1
-            self._calls[request.operation] += 1
 
-        return await self._transport.send(request, course.headers, within=self._within, leaving=leaving)
-
-
-def _final(error: CallError, course: _Course, *, renewable: bool) -> CallError:
-    """The same error, unless it is about a token that nothing can be done about."""
-    if error.meaning is not Meaning.TOKEN_EXPIRED or (renewable and not course.renewed):
-        return error
-    advice = (
-        "and so was a fresh one; check the user's rights and the region" if renewable else "fetch a new one"
-    )
-    text = f"the token was refused, {advice}"
+def _final(error: CallError, course: _Course, now: float, *, renewable: bool) -> CallError:
+    """The same error, unless it is about a token or a signature that trying again cannot mend."""
+    match error.meaning:
+        case Meaning.TOKEN_EXPIRED if course.renewed or not renewable:
+            advice = (
+                "and so was a fresh one; check the user's rights and the region"
+                if renewable
+                else "fetch a new one"
+            )
+            text = f"the token was refused, {advice}"
+        case Meaning.SIGNATURE_EXPIRED if abs(now - course.signed_at) < STANDSTILL:
+            text = error.text
+        case _:
+            return error
     return CallError(
         Meaning.UNAUTHENTICATED, text, status=error.status, code=error.code, request_id=error.request_id
     )

@@ -76,7 +76,10 @@ class Canary:
 
 
 def fresh_copy(error: CallError) -> CallError:
-    """The same error without a traceback: raising one object in a thousand tasks would chain them all."""
+    """The same error for another call, which sent nothing.
+
+    Without its traceback: raising one object in a thousand tasks would chain them all.
+    """
     return CallError(
-        error.meaning, error.text, status=error.status, code=error.code, request_id=error.request_id
+        error.meaning, error.text, status=error.status, code=error.code, request_id=error.request_id, sends=0
     )

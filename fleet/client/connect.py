@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from aiohttp import ClientSession
 from yarl import URL
 
 from fleet.client.api import ModelArts
@@ -18,12 +17,16 @@ from fleet.client.caller import Caller
 from fleet.client.canary import Canary
 from fleet.client.clock import Clock
 from fleet.client.gate import IN_FLIGHT, Gate, OnSlowed
+from fleet.client.memory import LimitFile
 from fleet.client.operations import Operations
-from fleet.client.transport import SessionTransport, Site, Transport, open_session
-from fleet.client.wire import Kind
+from fleet.client.transport import Site, Transport, open_transports
+from fleet.client.wire import CONTENT_TYPE, Kind
 from fleet.core.errors import UsageError
-from fleet.core.pace import Pace, Rate
-from fleet.core.scope import AkSkKeys, Credential, PasswordLogin, ScopeSpec, TokenGiven
+from fleet.core.events import Counted
+from fleet.core.pace import Limit, Pace, Rate
+from fleet.core.scope import AkSkKeys, Credential, PasswordLogin, Proxy, ScopeSpec, TokenGiven, Way
+
+OnCounted = Callable[[Counted], None]
 
 LOGIN_RATE = Rate(30, 60.0)
 USER_AGENT = "notebook-fleet"
@@ -34,8 +37,9 @@ async def connect(
     specs: Sequence[ScopeSpec],
     *,
     on_slowed: OnSlowed = lambda _: None,
+    on_counted: OnCounted = lambda _: None,
+    memory: LimitFile | None = None,
     user_agent: str = USER_AGENT,
-    trust_env: bool = False,
     in_flight: int = IN_FLIGHT,
     monotonic: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
@@ -44,20 +48,27 @@ async def connect(
 ) -> AsyncIterator[dict[str, ModelArts]]:
     """The scopes by name, connected lazily; nothing is sent before the first call.
 
-    `in_flight` bounds the requests under way of one throttle key and class. `trust_env` lets proxies of the
-    environment in. `transport` makes another way to a site than the session's. Raises UsageError for a scope
-    that cannot be used.
+    `on_counted` is told in the end what left under each limit. `memory` remembers limits across runs.
+    `in_flight` bounds the requests under way of one throttle key and class. `transport` makes another way to
+    a site than the scope names. Raises UsageError for a scope that cannot be used.
     """
     for spec in specs:
         _check(spec)
     async with AsyncExitStack() as stack:
-        sessions: dict[str | None, ClientSession] = {}
-        for ca_file in dict.fromkeys(spec.ca_file for spec in specs):
-            session = open_session(ca_file=ca_file, trust_env=trust_env)
-            sessions[ca_file] = await stack.enter_async_context(session)
-        fixed = _Fixed(Clock(monotonic, wall), jitter, on_slowed, user_agent, in_flight, transport)
-        builder = _Builder(sessions, fixed, lowest_rates(specs))
-        yield {spec.name: builder.scope(spec) for spec in specs}
+        ways: _Ways = {}
+        for way, ca_file, proxy in dict.fromkeys(map(_way, specs)):
+            if transport is None:
+                opened = open_transports(way, ca_file=ca_file, trust_env=proxy is Proxy.ENVIRONMENT)
+                ways[way, ca_file, proxy] = await stack.enter_async_context(opened)
+            else:
+                ways[way, ca_file, proxy] = transport
+        fixed = _Fixed(Clock(monotonic, wall), jitter, on_slowed, memory, user_agent, in_flight)
+        builder = _Builder(ways, fixed, lowest_rates(specs), memory.recall() if memory else {})
+        try:
+            yield {spec.name: builder.scope(spec) for spec in specs}
+        finally:
+            for counted in builder.counts():
+                on_counted(counted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +78,26 @@ class _Fixed:
     clock: Clock
     jitter: Callable[[], float]
     on_slowed: OnSlowed
+    memory: LimitFile | None
     user_agent: str
     in_flight: int
-    transport: Callable[[Site], Transport] | None
+
+
+_Ways = dict[tuple[Way, str | None, Proxy], Callable[[Site], Transport]]
+
+
+def _way(spec: ScopeSpec) -> tuple[Way, str | None, Proxy]:
+    """What scopes have in common that can share connections."""
+    return spec.transport, spec.ca_file, spec.proxy
 
 
 def lowest_rates(specs: Iterable[ScopeSpec]) -> dict[str, Rate]:
-    """The rate of every throttle key: the lowest that any of its scopes asks for."""
+    """The rate of every throttle key: the lowest that any of its scopes asks for; none where none asks."""
     rates: dict[str, Rate] = {}
     for spec in specs:
-        known = rates.setdefault(spec.throttle, spec.rate)
-        if spec.rate.count / spec.rate.window < known.count / known.window:
-            rates[spec.throttle] = spec.rate
+        if spec.rate is not None:
+            known = rates.setdefault(spec.throttle, spec.rate)
+            rates[spec.throttle] = min(known, spec.rate, key=lambda rate: rate.count / rate.window)
     return rates
 
 
@@ -86,22 +105,39 @@ class _Builder:
     """Builds scopes, and each shared part once."""
 
     def __init__(
-        self, sessions: Mapping[str | None, ClientSession], fixed: _Fixed, rates: Mapping[str, Rate]
+        self,
+        ways: _Ways,
+        fixed: _Fixed,
+        rates: Mapping[str, Rate],
+        taught: Mapping[str, tuple[Limit, ...]],
     ) -> None:
-        self._sessions = sessions
+        self._ways = ways
         self._fixed = fixed
         self._rates = rates
+        self._taught = taught
         self._gates: dict[str, Gate] = {}
         self._canaries: dict[tuple[Credential, str], Canary] = {}
 
+    def counts(self) -> list[Counted]:
+        """What left at most in any window of every limit, at all gates."""
+        return [counted for gate in self._gates.values() for counted in gate.counts()]
+
     def scope(self, spec: ScopeSpec) -> ModelArts:
         """The API of one scope."""
+        headers = {
+            "content-type": CONTENT_TYPE,
+            "accept": CONTENT_TYPE,
+            "accept-encoding": "identity",
+            "user-agent": self._fixed.user_agent,
+            "x-language": "en-us",
+        }
         api = Site(
             spec.endpoint,
             f"check region and endpoint of scope {spec.name}",
             Operations(spec.project_id).prefix,
+            headers,
         )
-        iam = Site(spec.iam_endpoint, f"check region and iam_endpoint of scope {spec.name}", "/v3/")
+        iam = Site(spec.iam_endpoint, f"check region and iam_endpoint of scope {spec.name}", "/v3/", headers)
         calls: Counter[str] = Counter()
         login = self._caller(spec, iam, Nobody(), calls)
         api_auth, iam_auth = self._auths(spec, api, iam, login)
@@ -123,11 +159,10 @@ class _Builder:
 
     def _caller(self, spec: ScopeSpec, site: Site, auth: Auth, calls: Counter[str]) -> Caller:
         logs_in = isinstance(auth, Nobody)
-        rate = self._rates[spec.throttle]
+        rate = self._rates.get(spec.throttle)
         login_key = f"{site.host} as {spec.credential.identity}"
         return Caller(
-            host=site.host,
-            transport=self._transport(spec, site),
+            transport=self._ways[_way(spec)](site),
             auth=auth,
             # A login that is refused must not wait for the call that it is made for.
             canary=self._canaries.setdefault((spec.credential, "login" if logs_in else "call"), Canary()),
@@ -138,23 +173,27 @@ class _Builder:
             },
             clock=self._fixed.clock,
             jitter=self._fixed.jitter,
-            user_agent=self._fixed.user_agent,
             calls=calls,
+            lane=spec.name,
         )
 
-    def _transport(self, spec: ScopeSpec, site: Site) -> Transport:
-        if self._fixed.transport is not None:
-            return self._fixed.transport(site)
-        return SessionTransport(self._sessions[spec.ca_file], site)
-
-    def _gate(self, key: str, kind: Kind, rate: Rate) -> Gate:
+    def _gate(self, key: str, kind: Kind, rate: Rate | None) -> Gate:
         name = f"{key}, {kind.value}"
         if name not in self._gates:
             fixed = self._fixed
             self._gates[name] = Gate(
-                name, Pace(rate), fixed.clock, on_slowed=fixed.on_slowed, in_flight=fixed.in_flight
+                name,
+                Pace(rate, self._taught.get(name, ())),
+                fixed.clock,
+                on_slowed=fixed.on_slowed,
+                on_learned=fixed.memory.keep if fixed.memory else _forget,
+                in_flight=fixed.in_flight,
             )
         return self._gates[name]
+
+
+def _forget(_key: str, _limit: Limit) -> None:
+    """Without a memory a limit is known for as long as the connection lasts."""
 
 
 def _check(spec: ScopeSpec) -> None:

@@ -1,116 +1,230 @@
 """What every request passes: a place under the rate, and a seat among the requests in flight.
 
-One gate a throttle key and class. The arithmetic is `Pace`; here is only the waiting, first come first
-served. A request passes in two steps: it waits for its slot and its seat before a connection is taken, and
-`leaving` looks once more at the moment when its bytes leave, because the connection may have been slow.
+One gate a throttle key and class. The arithmetic is that of `Pace` and `InFlight`; here is only the waiting,
+by turns of the scopes that share the key. A request passes in two steps: it waits for its slot and its seat
+before a connection is taken, and asks to `go` at the moment when its bytes leave, because the connection may
+have been slow. A pass that has to wait for nothing costs arithmetic only.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import anyio
 
 from fleet.client.clock import Clock
+from fleet.client.line import Line
 from fleet.core.calls import Turn
-from fleet.core.errors import CallError
-from fleet.core.events import Slowed
+from fleet.core.errors import CallError, Meaning
+from fleet.core.events import Counted, Slowed
+from fleet.core.in_flight import InFlight
 from fleet.core.pace import Limit, Pace, Rate
+from fleet.core.send_log import Peak
 
 IN_FLIGHT = 32
 LEAD = 2.0  # s between the end of a turn's wait and its slot: room for a last look
 _SHORTEST_SLEEP = 0.001  # s; a wait that rounding makes shorter than the clock's step would never end
 
 OnSlowed = Callable[[Slowed], None]
+OnLearned = Callable[[str, Limit], None]
+
+_DROPPED = frozenset({Meaning.LOST, Meaning.SERVER})
 
 
 class Gate:
-    """The requests of one throttle key and class. `key` names it in events."""
+    """The requests of one throttle key and class. `key` names it in events; `in_flight` is the most at once.
+
+    `on_learned` is told the key and each limit that a refusal taught.
+    """
 
     def __init__(
-        self, key: str, pace: Pace, clock: Clock, *, on_slowed: OnSlowed, in_flight: int = IN_FLIGHT
+        self,
+        key: str,
+        pace: Pace,
+        clock: Clock,
+        *,
+        on_slowed: OnSlowed,
+        on_learned: OnLearned = lambda _key, _limit: None,
+        in_flight: int = IN_FLIGHT,
     ) -> None:
         self.key = key
         self._pace = pace
         self._clock = clock
+        self._monotonic = clock.monotonic
         self._on_slowed = on_slowed
-        self._slots = anyio.Lock(fast_acquire=True)
-        self._door = anyio.Lock(fast_acquire=True)
-        # Not a CapacityLimiter: that one lends to tasks and would cost the hot path a switch each time.
-        self._seats = anyio.Semaphore(in_flight, fast_acquire=True)
-        self._rate_set = anyio.Event()
+        self._on_learned = on_learned
+        self._in_flight = InFlight(in_flight)
+        self._aboard = 0
+        self._latest = -math.inf  # when a request left last
+        self._queue = Line()  # for slots long before they are due: those who write
+        self._door = Line()  # for a seat, and for slots of those who read
+        self._seat_free: anyio.Event | None = None  # what the one at the door waits for
+        self._stirred = anyio.Event()
+        self._peaks: dict[Limit, Peak] = {}
+        self._counting: tuple[Peak, ...] = ()
+        self._count_anew()
 
     @property
     def limits(self) -> tuple[Limit, ...]:
-        """Every limit that is kept at present: the configured one, and those learned."""
-        return self._pace.limits
+        """Every limit that is kept at present: the configured one, and those learned; else what is tried."""
+        probed = self._pace.probed
+        return self._pace.limits if probed is None else (probed,)
+
+    def counts(self) -> list[Counted]:
+        """For every limit that was kept, how many requests left at most in any of its windows."""
+        now = self._clock.wall()
+        return [
+            Counted(now, self.key, limit.policy, limit.window, limit.count, peak.most)
+            for limit, peak in self._peaks.items()
+            if peak.most
+        ]
 
     def set_rate(self, rate: Rate) -> None:
         """Changes the configured rate at once, also for those who wait already."""
-        if self._pace.set_rate(rate, self._clock.monotonic()):
-            self._rate_set.set()
-            self._rate_set = anyio.Event()
+        if self._pace.set_rate(rate, self._monotonic()):
+            self._count_anew()
+            self._stir()
 
-    async def pass_(self) -> None:
-        """Waits for a slot and a seat; the caller must `leave`."""
-        async with self._door:
+    async def pass_(self, lane: str = "") -> None:
+        """Waits for a slot and a seat, which `heard` or `leave` gives back. Lanes that wait take turns."""
+        if self._door.free and self._aboard < self._in_flight.limit and self._pace.take(self._monotonic()):
+            self._aboard += 1
+            return
+        await self._door.enter(lane)
+        try:
             await self._slot()
             await self._sit_down()
+        finally:
+            self._door.leave()
 
-    async def turn(self) -> Turn:
+    async def turn(self, lane: str = "") -> Turn:
         """Takes a slot and returns shortly before it, so that a last look is still fresh at the write."""
-        async with self._slots:
+        await self._queue.enter(lane)
+        try:
             return Turn(await self._slot(early=LEAD))
+        finally:
+            self._queue.leave()
 
-    async def pass_turn(self, turn: Turn) -> None:
-        """Waits for the slot of `turn` and a seat; the caller must `leave`."""
-        await self._until(lambda _: turn.at)
-        async with self._door:
+    async def pass_turn(self, turn: Turn, lane: str = "") -> None:
+        """Waits for the slot of `turn` and a seat, which `heard` or `leave` gives back."""
+        while (wait := turn.at - self._monotonic()) > 0:
+            await self._stirred_within(wait)
+        await self._door.enter(lane)
+        try:
             await self._sit_down()
+        finally:
+            self._door.leave()
 
-    async def leaving(self) -> float:
-        """To be called when the bytes are about to leave: waits if a window is full, records the instant."""
-        await self._until(self._pace.clear_at)
-        now = self._clock.monotonic()
+    def go(self) -> float | None:
+        """To be called when the bytes are about to leave: the instant, which is recorded and names the send.
+
+        None when a window is full: then `clear` waits until it is worth asking again.
+        """
+        now = self._monotonic()
+        if now <= self._latest:
+            now = math.nextafter(self._latest, math.inf)
+        if self._pace.clear_at(now) > now:
+            return None
+        self._latest = now
         self._pace.sent(now)
+        for peak in self._counting:
+            peak.add(now)
         return now
 
-    def leave(self) -> None:
-        """Gives the seat back."""
-        self._seats.release()
+    async def clear(self) -> None:
+        """Returns when one more send breaks no window."""
+        await self._until(self._pace.clear_at)
 
-    def refused(self, error: CallError, sent_at: float) -> None:
-        """Takes in a 429 that a request sent at `sent_at` got, and says so when it taught us something."""
-        news = self._pace.refused(
-            error.limit, error.retry_after, sent_at=sent_at, now=self._clock.monotonic()
-        )
+    def heard(self, sent_at: float | None, error: CallError | None) -> None:
+        """Gives the seat back, and takes in how the request ended that left at `sent_at`; None is success.
+
+        A request that never left, `sent_at` None, teaches nothing.
+        """
+        if sent_at is not None:
+            self._learn(sent_at, error)
+        self._rise(sent_at, accepted=error is None or _was_let_in(error))
+
+    def leave(self, sent_at: float | None = None) -> None:
+        """Gives the seat back when nobody waits for the answer any longer, or nothing left."""
+        self._rise(sent_at, accepted=False)
+
+    def _learn(self, sent_at: float, error: CallError | None) -> None:
+        now = self._monotonic()
+        if error is None:
+            self._in_flight.answered(sent_at, now, self._aboard)
+        elif error.meaning is Meaning.THROTTLED:
+            self._refused(error, sent_at, now)
+        elif error.meaning in _DROPPED:
+            self._in_flight.dropped(sent_at, now)
+
+    def _rise(self, sent_at: float | None, *, accepted: bool) -> None:
+        self._aboard -= 1
+        if self._seat_free is not None:
+            self._seat_free.set()
+            self._seat_free = None
+        if sent_at is not None and self._pace.answered(sent_at, accepted=accepted):
+            self._stir()
+
+    def _refused(self, error: CallError, sent_at: float, now: float) -> None:
+        """Takes in a 429, and says so when it taught us something."""
+        before = self._pace.limits
+        news = self._pace.refused(error.limit, error.retry_after, sent_at=sent_at, now=now)
         if news:
-            self._on_slowed(Slowed(self._clock.wall(), self.key, news))
+            self._on_slowed(Slowed(self._clock.wall(), self.key, news, error.limit))
+        if error.limit is not None and self._pace.limits != before:
+            self._count_anew()
+            self._on_learned(self.key, error.limit)
+
+    def _count_anew(self) -> None:
+        """Counts from now on under the limits that are kept at present."""
+        counting = []
+        for limit in self._pace.limits:
+            peak = self._peaks.setdefault(limit, Peak(limit.window))
+            if peak not in self._counting:
+                peak.begin(self._pace.since(self._monotonic() - limit.window))
+            counting.append(peak)
+        self._counting = tuple(counting)
 
     async def _slot(self, early: float = 0.0) -> float:
         """Takes a slot, and another one when the rate is set anew; returns it `early` seconds before."""
-        slot = self._pace.reserve(self._clock.monotonic())
-        while (wait := slot - early - self._clock.monotonic()) > 0:
-            if await self._rate_set_within(wait):
-                slot = self._pace.reserve(self._clock.monotonic())
+        slot = self._pace.reserve(self._monotonic())
+        limits = self._pace.limits
+        while (wait := slot - early - self._monotonic()) > 0:
+            if await self._stirred_within(wait) and limits != (limits := self._pace.limits):
+                slot = self._pace.reserve(self._monotonic())
         return slot
 
     async def _sit_down(self) -> None:
-        await self._seats.acquire()
+        """Waits for a seat; only who is at the door does."""
+        while self._aboard >= self._in_flight.limit:
+            self._seat_free = anyio.Event()
+            await self._seat_free.wait()
+        self._aboard += 1
         try:
             await self._until(self._pace.clear_at)
         except BaseException:
-            self._seats.release()
+            self.leave()
             raise
 
     async def _until(self, due: Callable[[float], float]) -> None:
         """Waits as long as `due` of the present instant lies ahead of it."""
-        while (wait := due(now := self._clock.monotonic()) - now) > 0:
-            await self._rate_set_within(wait)
+        while (wait := due(now := self._monotonic()) - now) > 0:
+            await self._stirred_within(wait)
 
-    async def _rate_set_within(self, seconds: float) -> bool:
-        """Waits so long; returns True at once when the rate is set anew."""
+    def _stir(self) -> None:
+        """Lets everybody who waits look again."""
+        self._stirred.set()
+        self._stirred = anyio.Event()
+
+    async def _stirred_within(self, seconds: float) -> bool:
+        """Waits so long; returns True at once when something changed."""
         with anyio.move_on_after(max(seconds, _SHORTEST_SLEEP)):
-            await self._rate_set.wait()
+            await self._stirred.wait()
             return True
         return False
+
+
+def _was_let_in(error: CallError) -> bool:
+    """Whether the gateway's limits let a request pass that ended so: it was answered, and not throttled."""
+    return error.status != 0 and error.meaning is not Meaning.THROTTLED

@@ -16,6 +16,13 @@ _SPARE_PAGES = 20
 _MOST_PAGES = 20_000  # a million notebooks
 
 
+class BrokenPass(CallError):
+    """A pass with a hole in it: nothing of it counts, but the next one may be whole."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(Meaning.ODD, text)
+
+
 @dataclass(slots=True)
 class Pass:
     """The state of one pass. `what` names the listing for a person."""
@@ -28,7 +35,10 @@ class Pass:
     seen: set[str] = field(default_factory=set)
 
     def take(self, page: Page) -> None:
-        """Takes in one page. Raises CallError (ODD) for a listing that cannot be complete or never ends."""
+        """Takes in one page.
+
+        Raises BrokenPass for a page that leaves a hole, CallError (ODD) for a listing that never ends.
+        """
         self._check_new(page)
         self.pages += 1
         self.offset += len(page.rows)
@@ -45,18 +55,22 @@ class Pass:
             row["id"] for row in page.rows if isinstance(row, dict) and isinstance(row.get("id"), str)
         )
         if page.rows and len(self.seen) == known:
-            raise self._odd(f"repeats itself after {self.offset} rows; list again")
+            raise BrokenPass(f"{self._name} repeats itself after {self.offset} rows; list again")
 
     def _check_end(self, page: Page) -> None:
         if not page.rows:
-            raise self._odd(f"ended after {self.offset} of {page.total} rows; list again")
+            raise BrokenPass(f"{self._name} ended after {self.offset} of {page.total} rows; list again")
         if self.pages >= self._most_pages(page):
-            raise self._odd(f"did not end within {self.pages} pages; list again, or narrow the selection")
+            raise CallError(
+                Meaning.ODD,
+                f"{self._name} did not end within {self.pages} pages; list again, or narrow the selection",
+            )
 
     def _most_pages(self, page: Page) -> int:
         if page.total is None:
             return _MOST_PAGES
         return min(_MOST_PAGES, 2 * (page.total // self.page_size) + _SPARE_PAGES)
 
-    def _odd(self, what: str) -> CallError:
-        return CallError(Meaning.ODD, f"the list of {self.what} {what}")
+    @property
+    def _name(self) -> str:
+        return f"the list of {self.what}"

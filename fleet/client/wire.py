@@ -126,7 +126,7 @@ def _failure(request: Request, response: Response, request_id: str, now: float) 
     code, message, body_id = _error_words(payload or {})
     meaning = meaning_of(response.status, code, message, write=request.kind is not Kind.READ)
     text = clean(message) or f"HTTP {response.status} from {response.host}"
-    if meaning in (Meaning.UNAUTHENTICATED, Meaning.TOKEN_EXPIRED):
+    if meaning in (Meaning.UNAUTHENTICATED, Meaning.TOKEN_EXPIRED, Meaning.SIGNATURE_EXPIRED):
         text = authentication_text(message, _skew(response, now)) or _without_echo(message)
     elif meaning is Meaning.WRONG_ADDRESS:
         text = f"{text}: check the endpoint {response.host} and the region"

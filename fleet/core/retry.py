@@ -69,6 +69,8 @@ def meaning_of(status: int, code: str, text: str, *, write: bool) -> Meaning:
         meaning = _by_status(status, code)
     if meaning is Meaning.UNAUTHENTICATED and "token expires" in text.lower():
         return Meaning.TOKEN_EXPIRED
+    if meaning is Meaning.UNAUTHENTICATED and _SIGNATURE_EXPIRED in text.lower():
+        return Meaning.SIGNATURE_EXPIRED
     if meaning is Meaning.BUSY and not write:
         return Meaning.RECOVERING  # a read has no target state that it could be in already
     return meaning
@@ -97,13 +99,14 @@ def _by_status(status: int, code: str) -> Meaning:
     return _STATUS.get(status, Meaning.INVALID)
 
 
+_SIGNATURE_EXPIRED = "signature expired"
 _AUTHENTICATION_TEXTS = (
     (
         "reach the limit",
         "the access key is locked for five minutes after too many wrong signatures; check the secret key",
     ),
     (
-        "signature expired",
+        _SIGNATURE_EXPIRED,
         "the cloud refused the time of the signature; set this machine's clock (15 minutes are allowed)",
     ),
     (
@@ -124,7 +127,7 @@ def authentication_text(text: str, skew: float | None) -> str | None:
     """
     for tail, advice in _AUTHENTICATION_TEXTS:
         if tail in text.lower():
-            if tail == "signature expired" and skew is not None:
+            if tail == _SIGNATURE_EXPIRED and skew is not None:
                 return f"{advice}; it is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}"
             return advice
     return None

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from fleet.core.pace import Rate
 
-DEFAULT_RATE = Rate(60, 60.0)
+ASSUMED_RATE = Rate(60, 60.0)  # what is expected of a scope whose rate is yet to be learned
 
 
 class ListMode(StrEnum):
@@ -21,6 +21,20 @@ class ListMode(StrEnum):
 
     ALL = "all"
     OWN = "own"
+
+
+class Proxy(StrEnum):
+    """Which proxies a scope is reached by: none, or those that the environment names."""
+
+    NONE = "none"
+    ENVIRONMENT = "environment"
+
+
+class Way(StrEnum):
+    """The transport by which requests travel: the fast one, or the one on aiohttp's public session."""
+
+    WIRE = "wire"
+    SESSION = "session"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +84,9 @@ Credential = AkSkKeys | PasswordLogin | TokenGiven
 class ScopeSpec:
     """One scope as configured. `endpoint` and `iam_endpoint` are origins such as https://host:port.
 
-    `workspaces` names those to list; empty means every workspace of the project, and "0". `poll` is the
-    pause between two shared list polls in seconds. `ca_file` is a PEM file with a private authority.
+    `workspaces` names those to list; empty means every workspace of the project, and "0". `rate` is a hard
+    ceiling; without one, what is allowed is learned. `poll` is the pause between two shared list polls in
+    seconds. `ca_file` is a PEM file with a private authority.
     """
 
     name: str
@@ -83,9 +98,11 @@ class ScopeSpec:
     listing: ListMode = ListMode.ALL
     workspaces: tuple[str, ...] = ()
     features: tuple[str, ...] = ("NOTEBOOK",)
-    rate: Rate = DEFAULT_RATE
+    rate: Rate | None = None
     poll: float = 10.0
     ca_file: str | None = None
+    proxy: Proxy = Proxy.NONE
+    transport: Way = Way.WIRE
 
     @property
     def throttle(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,16 +13,17 @@ from typing import Any
 import pytest
 
 from fleet.client.clock import Clock
-from fleet.client.transport import SessionTransport, Site, open_session
+from fleet.client.transport import Departure, Site, Transport, open_transports
 from fleet.client.wire import Request, Response
 from fleet.core.errors import CallError
 from fleet.core.pace import Rate
-from fleet.core.scope import AkSkKeys, ScopeSpec
+from fleet.core.scope import AkSkKeys, ScopeSpec, Way
 from fleet.simulator.cloud import Cloud
 from fleet.simulator.seed import make_cloud
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 NOW = 1_764_000_000.0
+TOKEN = {"x-auth-token": "canary"}
 
 Behavior = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
@@ -112,18 +113,25 @@ def sample() -> Callable[[str], bytes]:
 class Client:
     """A transport, and how often it said that a request leaves."""
 
-    def __init__(self, transport: SessionTransport) -> None:
+    def __init__(self, transport: Transport) -> None:
         self.left = 0
         self._transport = transport
 
     async def send(
-        self, request: Request, within: float = 5.0, leaving: Callable[[], Awaitable[None]] | None = None
+        self,
+        request: Request,
+        within: float = 5.0,
+        departure: Departure | None = None,
+        headers: Mapping[str, str] = TOKEN,
     ) -> Response:
-        headers = {"x-auth-token": "canary", "accept-encoding": "identity"}
-        return await self._transport.send(request, headers, within=within, leaving=leaving or self._leave)
+        return await self._transport.send(request, headers, within=within, departure=departure or self)
 
-    async def _leave(self) -> None:
+    def go(self) -> bool:
         self.left += 1
+        return True
+
+    async def wait(self) -> None:
+        raise AssertionError("nobody asked to wait")
 
     async def fail(self, request: Request, **how: Any) -> CallError:
         with pytest.raises(CallError) as caught:
@@ -132,22 +140,27 @@ class Client:
         return caught.value
 
 
-@asynccontextmanager
-async def _client_of(
-    url: str, ca_file: str | None = None, *, trust_env: bool = False
-) -> AsyncIterator[Client]:
-    site = Site(url, "check region and endpoint of scope lab-a", "/v1/p/")
-    async with open_session(ca_file=ca_file, trust_env=trust_env) as session:
-        yield Client(SessionTransport(session, site))
-
-
 ClientOf = Callable[..., AbstractAsyncContextManager[Client]]
 
 
+@pytest.fixture(params=Way)
+def way(request: pytest.FixtureRequest) -> Way:
+    """Each way to a site: what is promised holds on all."""
+    return Way(request.param)
+
+
 @pytest.fixture
-def client_of() -> ClientOf:
+def client_of(way: Way) -> ClientOf:
     """`async with client_of(url) as client`: a transport of scope lab-a, project "p"."""
-    return _client_of
+
+    @asynccontextmanager
+    async def make(url: str, ca_file: str | None = None, *, trust_env: bool = False) -> AsyncIterator[Client]:
+        check = "check region and endpoint of scope lab-a"
+        site = Site(url, check, "/v1/p/", {"accept-encoding": "identity"})
+        async with open_transports(way, ca_file=ca_file, trust_env=trust_env) as transport:
+            yield Client(transport(site))
+
+    return make
 
 
 @dataclass

@@ -15,9 +15,9 @@ from fleet.client.caller import Caller
 from fleet.client.canary import Canary
 from fleet.client.clock import Clock
 from fleet.client.gate import Gate
-from fleet.client.transport import Leaving
+from fleet.client.transport import Departure
 from fleet.client.wire import Kind, Request, Response
-from fleet.core.errors import CallError, Meaning
+from fleet.core.errors import TRANSIENT, CallError, Meaning
 from fleet.core.events import Slowed
 from fleet.core.pace import Pace, Rate
 
@@ -61,12 +61,13 @@ class Script:
     takes: float = 0.0
 
     async def send(
-        self, request: Request, headers: Mapping[str, str], *, within: float, leaving: Leaving
+        self, request: Request, headers: Mapping[str, str], *, within: float, departure: Departure
     ) -> Response:
         ending = self.endings.pop(0) if len(self.endings) > 1 else self.endings[0]
         if isinstance(ending, CallError) and ending.meaning is Meaning.UNREACHABLE:
             raise ending
-        await leaving()
+        while not departure.go():
+            await departure.wait()
         self.headers.append(dict(headers))
         await anyio.sleep(self.takes)
         if isinstance(ending, CallError):
@@ -83,19 +84,28 @@ class Desk:
         self.script = Script(list(endings))
         self.told: list[Slowed] = []
         self.calls: Counter[str] = Counter()
-        self.now = clock.monotonic
+        self.now = monotonic = clock.monotonic
+        self.ahead = 0.0  # s that the wall clock jumped
+        clock = Clock(monotonic, lambda: monotonic() + self.ahead)
         gates = {kind: Gate(kind, Pace(Rate(100, 1.0)), clock, on_slowed=self.told.append) for kind in Kind}
         self.caller = Caller(
-            host="h",
-            transport=self.script,
+            transport=self,
             auth=auth or Tokens(),
             canary=Canary(),
             gates=gates,
             clock=clock,
             jitter=lambda: 0.5,
-            user_agent="fleet-test",
             calls=self.calls,
         )
+
+    def use(self, script: Script) -> None:
+        """Takes another transport."""
+        self.script = script
+
+    async def send(
+        self, request: Request, headers: Mapping[str, str], *, within: float, departure: Departure
+    ) -> Response:
+        return await self.script.send(request, headers, within=within, departure=departure)
 
     @property
     def sends(self) -> int:
@@ -116,22 +126,6 @@ Make = Callable[..., Desk]
 @pytest.fixture
 def make(loop_clock: Clock) -> Make:
     return lambda *endings, **named: Desk(loop_clock, *endings, **named)
-
-
-async def test_headers_that_every_request_carries(make: Make) -> None:
-    desk = make(OK)
-    await desk.caller.call(READ)
-    assert desk.script.headers == [
-        {
-            "host": "h",
-            "content-type": "application/json",
-            "accept": "application/json",
-            "accept-encoding": "identity",
-            "user-agent": "fleet-test",
-            "x-language": "en-us",
-            "x-auth-token": "t1",
-        }
-    ]
 
 
 async def test_a_read_is_tried_again_until_it_succeeds(make: Make) -> None:
@@ -308,3 +302,121 @@ async def test_a_cancelled_call_leaves_its_seat(make: Make) -> None:
     desk.script.takes = 0.0
     with anyio.fail_after(10.0):
         await desk.caller.call(READ)
+
+
+class Fickle(Script):
+    """A transport that gets its leave as often as told before it ends the call."""
+
+    def __init__(self, leaves: int, ending: Ending | None) -> None:
+        super().__init__([OK])
+        self.leaves = leaves
+        self.ending = ending
+
+    async def send(
+        self, request: Request, headers: Mapping[str, str], *, within: float, departure: Departure
+    ) -> Response:
+        for _ in range(self.leaves):
+            assert departure.go()
+        if self.ending is None:
+            await anyio.sleep_forever()
+            raise AssertionError
+        if isinstance(self.ending, CallError):
+            raise self.ending
+        return Response(self.ending[0], {}, self.ending[1], "h")
+
+
+@pytest.mark.parametrize(
+    ("leaves", "ending", "sends"),
+    [
+        (0, CallError(Meaning.UNREACHABLE, ""), 0),
+        (1, CallError(Meaning.UNREACHABLE, ""), 0),  # it broke between the leave and the first byte
+        (1, CallError(Meaning.TLS, ""), 0),
+        (0, CallError(Meaning.LOST, ""), 0),
+        (1, CallError(Meaning.LOST, ""), 1),
+        (2, CallError(Meaning.LOST, ""), 1),  # the first connection was dead
+        (1, (400, b"{}"), 1),
+    ],
+)
+async def test_only_what_left_is_counted(make: Make, leaves: int, ending: Ending, sends: int) -> None:
+    desk = make(OK)
+    desk.use(Fickle(leaves, ending))
+    assert (await desk.fail(WRITE)).sends == sends
+    assert desk.calls.total() == sends
+
+
+async def test_a_call_that_is_cancelled_after_it_left_is_counted(make: Make) -> None:
+    desk = make(OK)
+    desk.use(Fickle(1, None))
+    with anyio.move_on_after(1.0):
+        await desk.write()
+    assert desk.calls == {"put": 1}
+
+
+async def test_a_turn_that_is_refused_tells_of_no_request(make: Make, sample: Sample) -> None:
+    desk = make((401, sample("signature.401")))
+    await desk.fail(READ)
+    with pytest.raises(CallError) as caught:
+        await desk.caller.turn()
+    assert caught.value.sends == 0
+
+
+async def test_a_renewal_that_fails_tells_of_the_requests_of_the_call_itself(
+    make: Make, sample: Sample
+) -> None:
+    tokens = Tokens()
+    tokens.failure = CallError(Meaning.SERVER, "IAM is down", sends=7)
+    desk = make((401, sample("token.401")), OK, auth=tokens)
+    assert (await desk.fail(READ)).sends == 1
+
+
+class Suspended(Script):
+    """A machine that stands still so many seconds between signing and sending, once for each."""
+
+    def __init__(self, desk: Desk, stills: list[float], *endings: Ending) -> None:
+        super().__init__(list(endings))
+        self.desk = desk
+        self.stills = stills
+
+    async def send(
+        self, request: Request, headers: Mapping[str, str], *, within: float, departure: Departure
+    ) -> Response:
+        self.desk.ahead += self.stills.pop(0) if self.stills else 0.0
+        return await super().send(request, headers, within=within, departure=departure)
+
+
+EXPIRED: Ending = (
+    401,
+    b'{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information: signature expired"}',
+)
+
+
+@pytest.mark.parametrize("still", [3600.0, -3600.0])
+async def test_a_signature_that_grew_old_while_the_machine_stood_still_is_made_anew(
+    make: Make, still: float
+) -> None:
+    desk = make(OK)
+    desk.use(Suspended(desk, [still], EXPIRED, OK))
+    assert (await desk.caller.call(READ)).sends == 2
+    assert (await desk.caller.call(READ)).sends == 1
+
+
+async def test_a_write_whose_signature_grew_old_is_given_back_for_a_fresh_look(make: Make) -> None:
+    desk = make(OK)
+    desk.use(Suspended(desk, [3600.0], EXPIRED, OK))
+    error = await desk.fail(WRITE)
+    assert (error.meaning, error.in_doubt, error.sends) == (Meaning.SIGNATURE_EXPIRED, False, 1)
+    assert error.meaning in TRANSIENT
+    assert await desk.write() == 1
+
+
+@pytest.mark.parametrize(("still", "sends"), [(0.0, 1), (60.0, 1), (3600.0, 2)])
+async def test_a_fresh_signature_that_is_refused_as_expired_ends_it_for_all(
+    make: Make, still: float, sends: int
+) -> None:
+    desk = make(OK)
+    desk.use(Suspended(desk, [still], EXPIRED))
+    error = await desk.fail(READ)
+    assert error.meaning is Meaning.UNAUTHENTICATED
+    assert "set this machine's clock" in error.text
+    assert error.sends == sends
+    assert (await desk.fail(READ)).sends == 0

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -13,11 +14,15 @@ import pytest
 
 from fleet.client import connect
 from fleet.client.connect import lowest_rates
+from fleet.client.memory import LimitFile
 from fleet.core.errors import UsageError
+from fleet.core.events import Counted
 from fleet.core.pace import Rate
 from fleet.core.scope import AkSkKeys, PasswordLogin, ScopeSpec, TokenGiven
 from fleet.simulator.app import serve
 from fleet.simulator.cloud import Cloud
+from fleet.simulator.seed import make_cloud
+from fleet.simulator.throttle import Limit
 
 if TYPE_CHECKING:
     from fleet.client import ModelArts
@@ -137,3 +142,66 @@ async def test_a_scope_that_cannot_be_used_is_refused_in_one_line(
 async def test_every_spelling_of_an_address_can_be_used(spec_of: SpecOf, address: str) -> None:
     async with connect([spec_of(address, iam_endpoint=address)]) as scopes:
         assert set(scopes) == {"lab-a"}
+
+
+def test_scopes_without_a_rate_have_none_unless_one_of_their_key_has(spec_of: SpecOf) -> None:
+    spec = replace(spec_of("http://h:1"), rate=None)
+    other = replace(spec, endpoint="http://h:2")
+    assert lowest_rates([spec, replace(spec, rate=Rate(5, 1.0)), other]) == {spec.throttle: Rate(5, 1.0)}
+
+
+@pytest.mark.looptime
+async def test_no_scope_waits_for_the_crowd_of_another(cloud: Cloud, spec_of: SpecOf) -> None:
+    loop = asyncio.get_running_loop()
+    notebook = next(iter(cloud.world.notebooks.values()))
+    served: list[str] = []
+    async with serve(cloud, clock=lambda: NOW + loop.time()) as url:
+        spec = replace(spec_of(url), project_id=notebook.project, rate=Rate(60, 60.0))
+        specs = [replace(spec, name=name) for name in ("large", "small")]
+        async with connect(specs, monotonic=loop.time, wall=lambda: NOW + loop.time()) as scopes:
+            await scopes["large"].look(notebook.id)  # the credential is proven
+
+            async def look(name: str) -> None:
+                await scopes[name].look(notebook.id)
+                served.append(name)
+
+            async with anyio.create_task_group() as group:
+                for name in ["large"] * 30 + ["small"] * 3:
+                    group.start_soon(look, name)
+    assert served[:8].count("small") == 3
+
+
+@pytest.mark.looptime
+async def test_what_the_gateway_taught_is_remembered_and_what_left_is_told(
+    spec_of: SpecOf, tmp_path: Path
+) -> None:
+    loop = asyncio.get_running_loop()
+    cloud = make_cloud(notebooks=1, seed=11, now=NOW, throttle=[Limit(limit=30, seconds=60, calls="reads")])
+    (notebook,) = cloud.world.notebooks.values()
+    told: list[Counted] = []
+
+    def wall() -> float:
+        return NOW + loop.time()
+
+    async def look(specs: Sequence[ScopeSpec], times: int) -> int:
+        """How many refusals there are after so many looks by a new client."""
+        memory = LimitFile(tmp_path / "limits.json", wall)
+        async with connect(
+            specs, monotonic=loop.time, wall=wall, memory=memory, on_counted=told.append
+        ) as scopes:
+            for _ in range(times):
+                await scopes["lab-a"].look(notebook.id)
+        return sum(record.status == 429 for record in cloud.log)
+
+    async with serve(cloud, clock=wall) as url:
+        credential = AkSkKeys(cloud.identity.access_key, cloud.identity.secret_key)
+        spec = replace(spec_of(url), project_id=notebook.project, credential=credential, rate=None)
+        assert await look([spec], 40) == 1
+        await anyio.sleep(60.0)
+        assert await look([spec], 60) == 1
+        await anyio.sleep(86400.0)
+        assert await look([spec], 40) == 2
+    assert {(one.key, one.policy, one.count, one.window) for one in told} == {
+        (f"{spec.throttle}, reads", "user", 30, 60.0)
+    }
+    assert all(0 < one.most <= 30 for one in told)

@@ -1,4 +1,4 @@
-"""The session transport against sockets that do what servers do on bad days."""
+"""Every transport against sockets that do what servers do on bad days."""
 
 from __future__ import annotations
 
@@ -31,6 +31,20 @@ CHECK = "check region and endpoint of scope lab-a"
 async def settle() -> None:
     """Lets both ends of the loopback see what the other did."""
     for _ in range(20):
+        await asyncio.sleep(0)
+
+
+class Patient:
+    """A departure that wants to wait so often."""
+
+    def __init__(self, waits: int = 0) -> None:
+        self.waits = waits
+
+    def go(self) -> bool:
+        self.waits -= 1
+        return self.waits < 0
+
+    async def wait(self) -> None:
         await asyncio.sleep(0)
 
 
@@ -292,29 +306,32 @@ async def test_an_unknown_host_is_unreachable_and_says_what_to_check(client_of: 
     assert client.left == 0
 
 
-async def test_what_leaving_raises_stops_the_request(
+async def test_what_the_departure_raises_stops_the_request(
     raw_server: RawServe, reply: Reply, client_of: ClientOf
 ) -> None:
-    async def refuse() -> None:
-        raise CallError(Meaning.UNAUTHENTICATED, "no")
+    class Refusal(Patient):
+        def go(self) -> bool:
+            raise CallError(Meaning.UNAUTHENTICATED, "no")
 
     async with raw_server(reply()) as server, client_of(server.url) as client:
-        assert (await client.fail(PUT, leaving=refuse)).meaning is Meaning.UNAUTHENTICATED
+        assert (await client.fail(PUT, departure=Refusal())).meaning is Meaning.UNAUTHENTICATED
     assert server.requests == []
 
 
-async def test_leaving_is_awaited_with_a_connection_in_hand(
+async def test_the_departure_is_asked_with_a_connection_in_hand_and_again_after_a_wait(
     raw_server: RawServe, reply: Reply, client_of: ClientOf
 ) -> None:
     seen = []
 
-    async def note() -> None:
-        await settle()
-        seen.append((server.connections, len(server.requests)))
+    class Note(Patient):
+        async def wait(self) -> None:
+            await settle()
+            seen.append((server.connections, len(server.requests)))
 
     async with raw_server(reply()) as server, client_of(server.url) as client:
-        await client.send(PUT, leaving=note)
-    assert seen == [(1, 0)]
+        for _ in range(2):
+            await client.send(PUT, departure=Note(2))
+    assert seen == [(1, 0), (1, 0), (1, 1), (1, 1)]
 
 
 @pytest.mark.parametrize("spelling", ["http://LOCALHOST:{port}", "http://localhost:{port}/"])

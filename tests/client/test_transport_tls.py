@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from fleet.client.transport import open_session
+from fleet.client.transport.tls import verification
 from fleet.client.wire import Kind, Request
 from fleet.core.errors import Meaning, UsageError
 
@@ -113,4 +113,4 @@ def test_an_authority_file_that_cannot_be_used_is_named(tmp_path: Path, content:
     if content is not None:
         path.write_text(content)
     with pytest.raises(UsageError, match=r"ca_file: .*ca\.pem: "):
-        open_session(ca_file=str(path), trust_env=False)
+        verification(str(path))
