@@ -47,9 +47,16 @@ class Verdict:
     seed: int
     kills: int
     late: int = 0
+    spoilt: bool = False
     refused: bool = False
     broken: tuple[str, ...] = ()
     kept: Path | None = None
+
+    @property
+    def again(self) -> str:
+        """The command that repeats the cycle, as far as real time can be repeated."""
+        which = "--cycles 0 --spoilt 1" if self.spoilt else "--cycles 1 --spoilt 0"
+        return f"python -m tests.storms.kills {which} --seed {self.seed}"
 
 
 def cycle(seed: int) -> Verdict:
@@ -72,7 +79,7 @@ def spoilt_cycle(seed: int) -> Verdict:
     broken = aftermath.complaints
     if not aftermath.refused and not aftermath.said.out:
         broken = (f"exit code {aftermath.said.code}: {aftermath.said.err[-500:]}", *broken)
-    return Verdict(seed, kills=1, refused=aftermath.refused, broken=broken)
+    return Verdict(seed, kills=1, spoilt=True, refused=aftermath.refused, broken=broken)
 
 
 def _kill_and_resume(lab: Lab, draw: Random, length: float) -> tuple[int, int, Result]:
@@ -176,7 +183,8 @@ def main() -> int:
     for verdict in in_lanes(stories, chosen.lanes):
         verdicts.append(verdict)
         if verdict.broken:
-            _say("\n  ".join([f"seed {verdict.seed}: broken, see {verdict.kept}", *verdict.broken]))
+            where = f" in {verdict.kept}" if verdict.kept else ""
+            _say("\n  ".join([f"seed {verdict.seed}{where}; again: {verdict.again}", *verdict.broken]))
             return Exit.SOME_FAILED
         if len(verdicts) % 10 == 0:
             _say(f"{len(verdicts)} of {len(stories)} cycles in {time.monotonic() - began:.0f} s")

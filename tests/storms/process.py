@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from random import Random
 
-from fleet.client.transport import Leaving, Site
+from fleet.client.transport import Departure, Site
 from fleet.client.wire import Request, Response
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Event
@@ -73,11 +73,13 @@ class Wire:
         self._draw = draw
 
     async def send(
-        self, request: Request, headers: Mapping[str, str], *, within: float, leaving: Leaving
+        self, request: Request, headers: Mapping[str, str], *, within: float, departure: Departure
     ) -> Response:
         """As the transport over aiohttp does it."""
-        await leaving()
-        asked = messages.Request(request.method, request.path, request.query, headers, request.body)
+        while not departure.go():
+            await departure.wait()
+        said = {"host": self._site.host, **self._site.headers, **headers}
+        asked = messages.Request(request.method, request.path, request.query, said, request.body)
         try:
             await asyncio.sleep(self._draw.uniform(0.001, 0.04))
         except asyncio.CancelledError:  # what has left arrives, although nobody waits for the answer

@@ -12,9 +12,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from functools import partial
+from math import inf
 from typing import Any, TypeVar
 
 import looptime
@@ -30,6 +34,7 @@ from fleet.simulator import messages
 from fleet.simulator.audit import is_write, snapshot
 from fleet.simulator.world import Notebook
 from tests.storms.brew import CALM_AFTER, CLOCK, EPOCH, HOUR, Storm, brew, order, wall
+from tests.storms.commands import in_lanes
 from tests.storms.process import Death, Journal, Wire
 from tests.storms.promises import complaints
 
@@ -167,25 +172,47 @@ async def _judged(seed: int) -> tuple[Storm, list[str]]:
     return storm, list(complaints(storm))
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a seed. `broken` names the broken promises and what had happened."""
+
+    seed: int
+    deaths: int
+    writes: int
+    broken: tuple[str, ...]
+
+
+def judge(seed: int) -> Verdict:
+    """The verdict on one storm."""
+    storm, found = run_seed(seed)
+    told = (*found, *storm.acts) if found else ()
+    return Verdict(seed, storm.deaths, sum(is_write(record) for record in storm.cloud.log), told)
+
+
+def again(seed: int) -> str:
+    """The command that repeats a storm."""
+    return f"python -m tests.storms.storm --first {seed} --seeds 1"
+
+
 def main() -> int:
     """Runs many seeds and names the first that breaks a promise."""
     options = argparse.ArgumentParser(description="Storms over a simulated fleet.")
     options.add_argument("--seeds", type=int, default=1000, help="how many")
     options.add_argument("--first", type=int, default=0, help="the first seed")
+    options.add_argument("--seconds", type=float, default=inf, help="begin nothing new after that time")
     options.add_argument("--keep-going", action="store_true", help="do not stop at the first broken promise")
     chosen = options.parse_args()
-    began, broken, deaths, writes = time.monotonic(), 0, 0, 0
-    for seed in range(chosen.first, chosen.first + chosen.seeds):
-        storm, found = run_seed(seed)
-        deaths += storm.deaths
-        writes += sum(is_write(record) for record in storm.cloud.log)
-        if found:
-            broken += 1
-            print(f"seed {seed}:", *found, *storm.acts, sep="\n  ")
-            if not chosen.keep_going:
-                break
-    seconds = time.monotonic() - began
-    print(f"{chosen.seeds} seeds from {chosen.first} in {seconds:.0f} s: {broken} broken")
+    stories = [partial(judge, seed) for seed in range(chosen.first, chosen.first + chosen.seeds)]
+    began, verdicts = time.monotonic(), list[Verdict]()
+    for verdict in in_lanes(stories, os.cpu_count() or 1):
+        verdicts.append(verdict)
+        if verdict.broken:
+            print(f"seed {verdict.seed}; again: {again(verdict.seed)}", *verdict.broken, sep="\n  ")
+        if time.monotonic() - began > chosen.seconds or (verdict.broken and not chosen.keep_going):
+            break
+    seconds, broken = time.monotonic() - began, sum(bool(one.broken) for one in verdicts)
+    print(f"{len(verdicts)} seeds from {chosen.first} in {seconds:.0f} s: {broken} broken")
+    deaths, writes = (sum(getattr(one, name) for one in verdicts) for name in ("deaths", "writes"))
     print(f"{deaths} deaths of the process, {writes} writes at the cloud")
     return Exit.SOME_FAILED if broken else Exit.DONE
 

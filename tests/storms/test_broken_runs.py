@@ -9,7 +9,7 @@ import pytest
 from tests.storms.commands import in_lanes
 from tests.storms.damage import changed_plan, other_version, second_process
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.timeout(300), pytest.mark.processes]
 
 SEED = 1
 

@@ -96,7 +96,6 @@ def test_a_death_at_any_write_leaves_no_trace_after_resume(unbroken: Storm, surv
     assert not broken, "\n".join(broken)
 
 
-@pytest.mark.processes
 @pytest.mark.parametrize("survives", [True, False])
 def test_a_second_death_while_it_goes_on_leaves_no_trace_either(unbroken: Storm, survives: bool) -> None:
     draw = Random(f"pairs/{survives}")

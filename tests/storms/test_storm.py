@@ -1,7 +1,4 @@
-"""A fixed set of storms and some fresh ones. A seed that breaks a promise is named, to be run again:
-
-python -m tests.storms.storm --first SEED --seeds 1
-"""
+"""A fixed set of storms and some fresh ones. What breaks a promise is told with the command to repeat it."""
 
 from __future__ import annotations
 
@@ -9,12 +6,12 @@ import secrets
 
 import pytest
 
-from tests.storms.storm import run_seed
+from tests.storms.storm import again, run_seed
 
 
 def _weather_holds(seed: int) -> None:
     storm, broken = run_seed(seed)
-    assert not broken, "\n".join([f"seed {seed}", *broken, *storm.acts])
+    assert not broken, "\n".join([again(seed), *broken, *storm.acts])
 
 
 @pytest.mark.parametrize("seed", range(25))
