@@ -13,7 +13,9 @@ from pathlib import Path
 
 from benchmarks.harness import Result, as_json, as_table
 
-PROGRAMS = ("journal", "selector", "signing")
+PROGRAMS = (
+    "fleet_scale", "journal", "makespan", "pacing", "processes", "request_path", "selector", "signing",
+)  # fmt: skip
 
 
 def main() -> int:

@@ -26,12 +26,18 @@ SEED = 20_260_101
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one client needed for `count` pieces of work; seconds. `waits` are single latencies."""
+    """What one client needed for `count` pieces of work; seconds. `waits` are single latencies.
+
+    `rss_mb` is the peak of the client's own process, 0 when it ran in this one. `more` has figures
+    of its own.
+    """
 
     count: int
     cpu: float
     wall: float
     waits: Sequence[float] = ()
+    rss_mb: float = 0.0
+    more: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def cpu_us(self) -> float:
@@ -60,6 +66,7 @@ class Row:
 
     `ratios[other]` is the other's CPU divided by this one's, so above 1 this one is cheaper. `spread` has the
     quartiles of `cpu_us` and of each ratio. `rss_mb` is the peak of the process that the client ran in.
+    `more` has what only some programs know of a client, by name.
     """
 
     client: str
@@ -69,6 +76,7 @@ class Row:
     ratios: Mapping[str, float]
     spread: Mapping[str, tuple[float, float]]
     latency_ms: Mapping[str, float] = field(default_factory=dict)
+    more: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +102,20 @@ class Result:
 Client = Callable[[], Sample]
 
 
-def interleave(clients: Mapping[str, Client], rounds: int) -> dict[str, list[Sample]]:
-    """A sample of every client in each round, in an order drawn anew. A round before the first warms up."""
+def interleave(
+    clients: Mapping[str, Client], rounds: int, *, warm_up: bool = True
+) -> dict[str, list[Sample]]:
+    """A sample of every client in each round, in an order drawn anew.
+
+    A round before the first warms up, unless the clients do so themselves.
+    """
     draw = Random(SEED)
     samples: dict[str, list[Sample]] = {name: [] for name in clients}
-    for number in range(rounds + 1):
+    for number in range(rounds + warm_up):
         for name in draw.sample(list(clients), len(clients)):
             gc.collect()
             sample = clients[name]()
-            if number:
+            if number >= warm_up:
                 samples[name].append(sample)
     return samples
 
@@ -120,15 +133,24 @@ def summarize(client: str, samples: Mapping[str, Sequence[Sample]], rivals: Sequ
         client=client,
         req_s=round(median(sample.rate for sample in own), 1),
         cpu_us=round(median(costs), 3),
-        rss_mb=round(peak_rss_mb(), 1),
+        rss_mb=round(max(sample.rss_mb for sample in own) or peak_rss_mb(), 1),
         ratios={rival: round(median(values), 3) for rival, values in ratios.items()},
         spread={"cpu_us": quartiles(costs)} | {rival: quartiles(values) for rival, values in ratios.items()},
         latency_ms=percentiles_ms(waits) if waits else {},
+        more={name: round(median(sample.more[name] for sample in own), 4) for name in own[0].more},
     )
 
 
+def ratio(samples: Mapping[str, Sequence[Sample]], of: str, to: str, what: str = "cpu_us") -> float:
+    """The median over the rounds of one client's CPU (or `rate`) as a share of another's."""
+    pairs = zip(samples[of], samples[to], strict=True)
+    return float(median(getattr(one, what) / getattr(other, what) for one, other in pairs))
+
+
 def quartiles(values: Sequence[float]) -> tuple[float, float]:
-    """The first and the third quartile."""
+    """The first and the third quartile; twice the same for a single value."""
+    if len(values) == 1:
+        return round(values[0], 3), round(values[0], 3)
     low, _, high = quantiles(values, n=4, method="inclusive")
     return round(low, 3), round(high, 3)
 
@@ -205,7 +227,7 @@ def as_json(result: Result) -> str:
 
 def as_table(result: Result) -> str:
     """The result for a person."""
-    heads = ("client", "per s", "CPU us", "quartiles", "p50 / p99 ms", "RSS MB", "times cheaper than")
+    heads = ("client", "per s", "CPU us", "quartiles", "p50 / p99 ms", "RSS MB", "more", "times cheaper than")
     lines = [heads, *(_cells(row) for row in result.rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
@@ -226,5 +248,6 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{low:.1f} - {high:.1f}",
         " / ".join(f"{value:.2f}" for value in row.latency_ms.values()),
         f"{row.rss_mb:.0f}",
+        ", ".join(f"{name} {value:g}" for name, value in row.more.items()),
         ", ".join(f"{rival} {ratio:.2f}" for rival, ratio in row.ratios.items()),
     )

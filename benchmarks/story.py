@@ -1,7 +1,7 @@
 """What the engine records of one untroubled change: a running notebook gets another image and comes back.
 
-Thirteen events for six requests. The four that the engine waits for are the three intents and the end; all
-others it leaves for the next batch. Neighbour: `journal`, which writes them.
+Twelve events for seven requests. The engine waits for the three intents; all others it leaves for the next
+batch. Neighbour: `journal`, which writes them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from fleet.core.events import Answered, Began, ChangeEvent, Ended, Intended, Outcome, Saw, Step, Verdict
+from fleet.core.events import Answered, Began, ChangeEvent, Ended, Fate, Intended, Outcome, Saw, Step
 from fleet.core.notebook import Lease, LeaseType, Status
 from fleet.core.patch import When
 from fleet.core.plan import FORMAT, Change, Estimate, Phase, Plan, PlanScope, seal
@@ -21,13 +21,13 @@ OLD = {"image_id": "4c1832fa-c9e7-496d-af9c-bed944e52a93"}
 NEW = {"image_id": "aea35d44-9443-4048-a94e-f5fadc394935"}
 LEASE = Lease(True, LeaseType.IDLE, 1_767_220_000_000, 28_800_000, 1_767_220_000_000)
 LEFT = 23_200_000
-REQUESTS = 6
-EVENTS = 13
+REQUESTS = 7
+EVENTS = 12
 
 
 def waits(event: ChangeEvent) -> bool:
     """Whether the engine goes on only when the event is on disk."""
-    return isinstance(event, Intended | Ended)
+    return isinstance(event, Intended)
 
 
 @cache
@@ -75,27 +75,24 @@ def story(item: int) -> Sequence[ChangeEvent]:
     """The events of the change `item`, in their order."""
     return (
         Began(item, BEGAN),
-        _saw(item, 0.1, Status.RUNNING, OLD, polled=False),
+        _saw(item, 0.1, Status.RUNNING, OLD),
         Intended(item, BEGAN + 0.1, Step.STOP, 1),
         _accepted(item, 0.3, Step.STOP),
-        _saw(item, 60.0, Status.STOPPED, OLD, polled=True),
+        _saw(item, 60.0, Status.STOPPED, OLD),
         Intended(item, BEGAN + 60.0, Step.PUT, 1, NEW),
         _accepted(item, 60.2, Step.PUT),
-        _saw(item, 60.3, Status.STOPPED, NEW, polled=False),
+        _saw(item, 60.3, Status.STOPPED, NEW),
         Intended(item, BEGAN + 60.4, Step.START, 1, {"duration": LEFT, "type": "IDLE"}),
         _accepted(item, 60.6, Step.START),
-        _saw(item, 180.0, Status.RUNNING, NEW, polled=True),
-        _saw(item, 180.2, Status.RUNNING, NEW, polled=False),
+        _saw(item, 180.2, Status.RUNNING, NEW),
         Ended(item, BEGAN + 180.2, Outcome.CHANGED),
     )
 
 
 def _accepted(item: int, late: float, step: Step) -> Answered:
-    return Answered(item, BEGAN + late, step, Verdict.ACCEPTED, status=200, request_id=f"{step}{item:030x}")
+    return Answered(item, BEGAN + late, step, Fate.ACCEPTED, status=200, request_id=f"{step}{item:030x}")
 
 
-def _saw(item: int, late: float, status: Status, values: dict[str, str], *, polled: bool) -> Saw:
+def _saw(item: int, late: float, status: Status, values: dict[str, str]) -> Saw:
     sight = Sight(status, values, LEASE, LEFT, int(BEGAN * 1000), word=status.value)
-    if polled:
-        return Saw(item, BEGAN + late, sight, polled=True, sends=0)
     return Saw(item, BEGAN + late, sight, request_id=f"get{item:029x}")

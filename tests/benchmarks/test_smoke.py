@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.processes
+from benchmarks.request_path import CLIENTS
 
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]  # dozens of processes on a busy machine
+
+BACKOFF = "repeat with growing pauses; 200/s, not told"
 ROOT = Path(__file__).resolve().parents[2]
-ROW = {"client", "req_s", "cpu_us", "rss_mb", "ratios", "spread", "latency_ms"}
+ROW = {"client", "req_s", "cpu_us", "rss_mb", "ratios", "spread", "latency_ms", "more"}
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -42,11 +45,16 @@ def test_a_quick_run_gives_the_table_and_the_json_that_scripts_read(
     name: str, client: str, rival: str, tmp_path: Path
 ) -> None:
     result, table = measure(name, tmp_path / "result.json")
+    rows = checked(name, result, table)
+    assert rows[client]["ratios"][rival] > 0
+
+
+def checked(name: str, result: dict[str, Any], table: str) -> dict[str, dict[str, Any]]:
+    """The rows by client, in the shape that scripts read."""
     assert set(result) == {"name", "conditions", "rows", "checks"}
     assert result["name"] == name
     assert {"python", "build", "cpu", "versions", "seed", "rounds"} <= set(result["conditions"])
     rows = {row["client"]: row for row in result["rows"]}
-    assert rows[client]["ratios"][rival] > 0
     for row in rows.values():
         assert set(row) == ROW
         assert min(row["req_s"], row["cpu_us"]) > 0
@@ -57,6 +65,53 @@ def test_a_quick_run_gives_the_table_and_the_json_that_scripts_read(
         assert set(check) == {"what", "value", "goal", "ok"}
         assert check["what"] in table
     assert result["checks"]
+    return rows
+
+
+def test_every_client_sends_the_same_updates_and_those_not_installed_are_named(tmp_path: Path) -> None:
+    result, table = measure("request_path", tmp_path / "result.json")
+    rows = checked("request_path", result, table)
+    kinds = {client.partition(";")[0] for client in rows}
+    assert {"fleet engine", "fleet client", "aiohttp gather", "SDK async"} <= kinds
+    assert not kinds & set(result["conditions"]["left_out"])
+    assert len(kinds) + len(result["conditions"]["left_out"]) == len(CLIENTS)
+    for scene in ("plain, 0 ms, 8 at once", "TLS, 2 ms, 8 at once"):
+        engine = rows[f"fleet engine; {scene}"]
+        assert engine["ratios"]["aiohttp gather"] > 0
+        assert engine["more"]["requests a change"] >= 2
+        per_change = engine["cpu_us"] * engine["more"]["requests a change"]
+        assert engine["more"]["CPU us a change"] == pytest.approx(per_change, rel=0.01)
+
+
+def test_pacing_is_judged_at_the_server(tmp_path: Path) -> None:
+    result, table = measure("pacing", tmp_path / "result.json")
+    rows = checked("pacing", result, table)
+    own, floor = rows["fleet; 50/s"]["more"], rows["no_limiter; 50/s"]["more"]
+    assert own["fullest window"] <= 51 < floor["fullest window"]
+    assert rows["fleet; 200/s, not told"]["more"]["429s"] < rows[BACKOFF]["more"]["429s"]
+
+
+def test_makespan_beats_lock_step_in_virtual_time(tmp_path: Path) -> None:
+    result, table = measure("makespan", tmp_path / "result.json")
+    (row,) = checked("makespan", result, table).values()
+    assert row["more"]["over the lower bound"] >= 1
+    assert row["more"]["away over own time"] >= 1
+    assert row["more"]["lock-step over it"] > 1
+    assert row["more"]["writes a change"] >= 3
+
+
+def test_every_stage_of_every_size_comes_to_its_end(tmp_path: Path) -> None:
+    result, table = measure("fleet_scale", tmp_path / "result.json")
+    rows = checked("fleet_scale", result, table)
+    assert len(rows) == 9
+    assert 5_000 <= rows["resume, 10,000 notebooks"]["more"]["known changes"] < 10_000
+
+
+def test_two_processes_share_the_work(tmp_path: Path) -> None:
+    result, table = measure("processes", tmp_path / "result.json")
+    rows = checked("processes", result, table)
+    assert len(rows) == 4
+    assert any(row["ratios"] for row in rows.values())
 
 
 def test_selectors_answer_as_the_same_questions_by_hand(tmp_path: Path) -> None:
@@ -69,7 +124,8 @@ def test_an_unknown_program_is_refused_with_the_names_that_there_are() -> None:
     done = run("selectr")
     assert done.returncode == 2
     assert "'selectr'" in done.stderr
-    assert "journal, selector, signing" in done.stderr.replace("'", "")
+    for name in ("fleet_scale", "journal", "makespan", "pacing", "processes", "request_path", "signing"):
+        assert name in done.stderr
 
 
 def test_a_missing_folder_is_refused_before_anything_is_measured(tmp_path: Path) -> None:

@@ -1,0 +1,300 @@
+"""How long a run takes beside what no run can beat: 2,000 notebooks that stop and start, in virtual time.
+
+The cloud is a small one in memory, behind the engine's own port, with exact rates, one for writes and the
+same for reads. The lower bound is the largest of three: the writes at the rate, all notebooks' own times over
+the slots, the slowest notebook. Beside it stands a run in lock-step batches of the same width, which is
+granted its reads and every wait for free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from heapq import heapreplace
+from random import Random
+from statistics import mean
+from typing import Any
+
+import looptime
+
+from benchmarks.harness import (
+    SEED,
+    Check,
+    Result,
+    Row,
+    Sample,
+    Stopwatch,
+    at_least,
+    at_most,
+    conditions,
+    interleave,
+    summarize,
+)
+from benchmarks.story import BEGAN, LEASE, NEW, OLD, plan
+from fleet.client.clock import Clock
+from fleet.core.calls import Reading, Receipt, Turn
+from fleet.core.events import Ended, Event, Outcome
+from fleet.core.notebook import Image, Lease, LeaseType, Notebook, Status
+from fleet.core.plan import Plan, seal
+from fleet.core.rollout import Disruption, Rollout
+from fleet.engine.control import Control
+from fleet.engine.run import run_plan
+from fleet.engine.tape import Tape
+
+SCOPE = "lab-a"
+PAGE = 50
+CALL, COMMIT, POLL, LEAD = 0.2, 0.02, 10.0, 2.0  # s
+STOP, START = (40.0, 0.5), (90.0, 0.6)  # s in the median, sigma of the logarithm
+WRITES = 3  # stop, PUT, start
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """So many notebooks away at once, and so many writes (and as many reads) a second."""
+
+    width: int
+    rate: float
+
+    def __str__(self) -> str:
+        return f"{self.width} at once, {self.rate * 60:g}/min"
+
+
+SCENES = (Scene(20, 1.0), Scene(100, 5.0), Scene(400, 20.0), Scene(200, 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long one notebook takes to stop and to start."""
+
+    stop: float
+    start: float
+
+    @property
+    def own(self) -> float:
+        """The shortest time that it can be away."""
+        return self.stop + CALL + self.start
+
+
+def draw_times(count: int) -> Sequence[Times]:
+    """Lognormal, from the fixed seed."""
+    draw = Random(SEED)
+
+    def one(median: float, sigma: float) -> float:
+        return draw.lognormvariate(math.log(median), sigma)
+
+    return [Times(one(*STOP), one(*START)) for _ in range(count)]
+
+
+def lower_bound(times: Sequence[Times], scene: Scene) -> float:
+    """Seconds that no run can beat."""
+    by_rate = len(times) * WRITES / scene.rate
+    by_slots = sum(one.own for one in times) / scene.width
+    return max(by_rate, by_slots, max(one.own for one in times))
+
+
+def greedy(times: Sequence[Times], scene: Scene) -> float:
+    """Seconds when a free slot takes the next notebook of the plan at once, and nothing but that takes time.
+
+    What is above the lower bound here comes from not knowing which notebooks are slow.
+    """
+    free = [0.0] * scene.width
+    for one in times:
+        heapreplace(free, free[0] + one.own)
+    return max(*free, len(times) * WRITES / scene.rate)
+
+
+def lock_step(times: Sequence[Times], scene: Scene) -> float:
+    """Seconds in batches of that width, each as long as its slowest notebook or its writes take."""
+    batches = [times[at : at + scene.width] for at in range(0, len(times), scene.width)]
+    return sum(max(max(one.own for one in batch), len(batch) * WRITES / scene.rate) for batch in batches)
+
+
+class Line:
+    """Places in a queue, exactly one for each beat."""
+
+    def __init__(self, rate: float) -> None:
+        self._beat = 1 / rate
+        self._next = 0.0
+
+    def place(self) -> float:
+        """The next instant that is free."""
+        at = max(self._next, asyncio.get_running_loop().time())
+        self._next = at + self._beat
+        return at
+
+
+@dataclass(slots=True)
+class Machine:
+    """One notebook of the cloud, with when it was away."""
+
+    row: Notebook
+    times: Times
+    due: float = math.inf
+    then: Status = Status.RUNNING
+    left: float = 0.0
+    away: float = 0.0
+
+
+class MemoryCloud:
+    """One scope, by its shape the engine's `Cloud`. Counts calls."""
+
+    def __init__(self, machines: Mapping[str, Machine], scene: Scene) -> None:
+        self.machines = machines
+        self.calls: Counter[str] = Counter()
+        self._writes, self._reads = Line(scene.rate), Line(scene.rate)
+
+    async def turn(self) -> Turn:
+        at = self._writes.place()
+        await asyncio.sleep(at - LEAD - _now())
+        return Turn(at)
+
+    async def look(self, notebook_id: str) -> Reading:
+        await self._call("get", self._reads.place())
+        return Reading(self._settled(notebook_id).row, "")
+
+    async def poll(self, statuses: Collection[Status]) -> Collection[str]:
+        found: set[str] = set()
+        for status in statuses:
+            offset, listed = 0, PAGE
+            while listed == PAGE:
+                await self._call("list", self._reads.place())
+                passing = [key for key in self.machines if self._settled(key).row.status is status]
+                page = passing[offset : offset + PAGE]
+                found.update(page)
+                offset, listed = offset + PAGE, len(page)
+        return found
+
+    async def put(self, notebook_id: str, body: Mapping[str, Any], turn: Turn) -> Receipt:
+        await self._call("put", turn.at)
+        machine = self._settled(notebook_id)
+        machine.row = replace(machine.row, image=Image(body["image_id"]))
+        return Receipt(200, "")
+
+    async def stop(self, notebook_id: str, turn: Turn) -> Receipt:
+        await self._call("stop", turn.at)
+        machine = self._settled(notebook_id)
+        machine.left = _now()
+        self._pass(machine, Status.STOPPING, machine.times.stop, Status.STOPPED)
+        return Receipt(200, "")
+
+    async def start(self, notebook_id: str, query: Mapping[str, Any], turn: Turn) -> Receipt:
+        await self._call("start", turn.at)
+        machine = self._settled(notebook_id)
+        now = int((BEGAN + _now()) * 1000)
+        lease = Lease(True, LeaseType(query["type"]), now, query["duration"], now)
+        machine.row = replace(machine.row, lease=lease)
+        self._pass(machine, Status.STARTING, machine.times.start, Status.RUNNING)
+        return Receipt(200, "")
+
+    async def renew_lease(self, notebook_id: str, query: Mapping[str, Any], turn: Turn) -> Receipt:
+        await self._call("lease", turn.at)
+        return Receipt(200, "")
+
+    async def _call(self, kind: str, at: float) -> None:
+        self.calls[kind] += 1
+        await asyncio.sleep(max(0.0, at - _now()) + CALL)
+
+    def _pass(self, machine: Machine, passing: Status, seconds: float, then: Status) -> None:
+        machine.row = replace(machine.row, status=passing)
+        machine.due, machine.then = _now() + seconds, then
+
+    def _settled(self, key: str) -> Machine:
+        """The notebook as it is by now."""
+        machine = self.machines[key]
+        if machine.due <= _now():
+            machine.row = replace(machine.row, status=machine.then)
+            if machine.then is Status.RUNNING:
+                machine.away = machine.due - machine.left
+            machine.due = math.inf
+        return machine
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@dataclass(slots=True)
+class Recorder:
+    """A journal that only takes its time; knows how the changes ended."""
+
+    ended: Counter[Outcome] = field(default_factory=Counter)
+
+    async def commit(self, event: Event) -> None:
+        await asyncio.sleep(COMMIT)
+        self.note(event)
+
+    def note(self, event: Event) -> None:
+        if isinstance(event, Ended):
+            self.ended[event.outcome] += 1
+
+
+async def perform(plan: Plan, cloud: MemoryCloud) -> float:
+    """Applies the plan; returns the seconds it took. Raises unless every notebook was changed."""
+    clock = Clock(_now, lambda: BEGAN + _now())
+    control, recorder = Control(), Recorder()
+    tape = Tape(recorder, [control.observe])
+    await run_plan(plan, "20260101-000000-b0b0", {SCOPE: cloud}, tape, clock, control, {SCOPE: POLL})
+    if recorder.ended != {Outcome.CHANGED: len(plan.changes)}:
+        raise RuntimeError(f"{dict(recorder.ended)} {control.end}")
+    return _now()
+
+
+def play(count: int, scene: Scene) -> Sample:
+    """One run of the whole fleet. The sample's wall time is the virtual one."""
+    rollout = Rollout(concurrency=scene.width, disruption=Disruption.RESTART, change_deadline=36_000.0)
+    order = seal(replace(plan(count), rollout=rollout))
+    times = draw_times(count)
+    machines = {
+        change.id: Machine(
+            Notebook(change.id, Status.RUNNING, image=Image(OLD["image_id"]), lease=LEASE), one
+        )
+        for change, one in zip(order.changes, times, strict=True)
+    }
+    cloud = MemoryCloud(machines, scene)
+    loop = looptime.new_event_loop(noop_cycles=0)
+    try:
+        watch = Stopwatch()
+        took = loop.run_until_complete(perform(order, cloud))
+        sample = watch.stop(count)
+    finally:
+        loop.close()
+    if any(machine.row.image.id != NEW["image_id"] for machine in machines.values()):
+        raise RuntimeError("a notebook kept its image")
+    bound = lower_bound(times, scene)
+    more = {
+        "makespan s": took,
+        "over the lower bound": took / bound,
+        "over greedy slots": took / greedy(times, scene),
+        "lock-step over it": lock_step(times, scene) / took,
+        "away over own time": mean(machine.away / machine.times.own for machine in machines.values()),
+        "reads a change": (cloud.calls["get"] + cloud.calls["list"]) / count,
+        "writes a change": (cloud.calls.total() - cloud.calls["get"] - cloud.calls["list"]) / count,
+    }
+    return Sample(count, sample.cpu, took, more=more)
+
+
+def run(*, quick: bool) -> Result:
+    """Every scene once: virtual time has no spread, only its CPU has."""
+    count, scenes = (60, (Scene(10, 2.0),)) if quick else (2000, SCENES)
+    samples = interleave({str(scene): partial(play, count, scene) for scene in scenes}, 1, warm_up=False)
+    rows: list[Row] = [summarize(name, samples) for name in samples]
+    checks: list[Check] = []
+    for row in rows:
+        checks += [
+            at_most(f"{row.client}: makespan over the lower bound", row.more["over the lower bound"], 1.05),
+            at_most(f"{row.client}: time away over its own", row.more["away over own time"], 1.1),
+            at_most(f"{row.client}: reads a changed notebook", row.more["reads a change"], 6.0),
+            at_least(f"{row.client}: lock-step batches over ours", row.more["lock-step over it"], 1.0),
+        ]
+    facts = conditions(
+        ["notebook-fleet", "anyio", "looptime"],
+        rounds=1,
+        quick=quick,
+        notebooks=count,
+        seconds={"call": CALL, "commit": COMMIT, "poll": POLL, "stop": STOP, "start": START},
+    )
+    return Result("makespan", facts, rows, checks)
