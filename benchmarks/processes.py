@@ -1,8 +1,9 @@
 """What sharding over processes gives: the same updates by one process, by two, with enough cores by more.
 
-They start at the same moment; the rate is all updates over the time of the slowest. Each has a core of its
-own as long as there are enough beside the server's; with two cores the second process shares the server's.
-Limits are not the subject: processes with the same throttle key must split their rate.
+They start at the same moment, each with all its connections; the rate is all updates over the time of the
+slowest. Each has a core of its own as long as there are enough beside the server's; with two cores the second
+process shares the server's. Limits are not the subject: processes with the same throttle key must split their
+rate.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def run(*, quick: bool) -> Result:
         ["notebook-fleet", "uvloop", "aiohttp"],
         rounds=rounds,
         quick=quick,
-        concurrency=f"{concurrency} in all",
+        concurrency=f"{concurrency} for each process",
         cores_beside_the_server=len(FREE),
         **affinity(),
     )
@@ -67,7 +68,6 @@ def together(count: int, work: Work, server: Served) -> Sample:
             work,
             url=server.url,
             count=work.count // count,
-            concurrency=work.concurrency // count,
             core=core_of(number),
             first=number * (work.count + WARM * work.concurrency),
         )

@@ -66,7 +66,7 @@ def _tail(plan: Plan) -> Iterator[str]:
         yield f"approval: a person must release the waves after {', '.join(map(str, plan.rollout.approve))}"
     yield (
         f"estimate: {plan.estimate.writes} writes, {plan.estimate.reads} reads, "
-        f"{plan.estimate.lists} pages of lists, about "
+        f"about {plan.estimate.lists} pages of lists in about "
         f"{duration(plan.estimate.seconds)} (stops of {duration(ASSUMED_STOP)} and starts of "
         f"{duration(ASSUMED_START)} assumed)"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import anyio
 
@@ -25,7 +25,7 @@ WITHIN = 30.0  # s for one attempt, from the connection to the last byte
 STANDSTILL = 180.0
 
 # Before the first success a wrong address or a closed port is more likely than a bad moment: tell soon.
-UNPROVEN = Patience(attempts=3)
+UNPROVEN, PROVEN = Patience(attempts=3), Patience()
 
 
 @dataclass(slots=True)
@@ -107,7 +107,7 @@ class Caller:
         """The answer to `request`; a write comes with its turn. Raises CallError when it gives up."""
         write = request.kind is Kind.WRITE
         if patience is None:
-            patience = Patience() if self._canary.proven else UNPROVEN
+            patience = PROVEN if self._canary.proven else UNPROVEN
         course = _Course(Tries(write, patience), turn)
         while True:
             try:
@@ -158,7 +158,8 @@ class Caller:
                 raise CallError(Meaning.THROTTLED, "its turn passed while the cloud held us back", sends=0)
         departure = _Departure(self._canary, gate)
         try:
-            answer = decipher(request, await self._send(request, course, departure), self._clock.wall())
+            response = await self._send(request, course, departure)
+            answer = decipher(request, response, self._clock.wall(), course.sends)
         except CallError as error:
             gate.heard(departure.sent_at, error)
             raise
@@ -166,7 +167,7 @@ class Caller:
             gate.leave(departure.sent_at)
             raise
         gate.heard(departure.sent_at, None)
-        return replace(answer, sends=course.sends)
+        return answer
 
     async def _send(self, request: Request, course: _Course, departure: _Departure) -> Response:
         """Sends once, and counts it when it left: also when nobody waits for the answer any longer."""

@@ -61,10 +61,13 @@ class _Image(_Row):
     dev_services: Words = ()
 
     def value(self) -> Image:
-        fields = dict(self)
+        fields = dict(vars(self))
         shown = fields.pop("support_res_categories")  # the name that ShowImage uses
         fields["resource_categories"] = self.resource_categories or shown
         return Image(**fields)
+
+
+_LEASE_TYPES = {"": LeaseType.TIMING, **{kind.value: kind for kind in LeaseType}}
 
 
 class _Lease(_Row):
@@ -76,10 +79,10 @@ class _Lease(_Row):
 
     @property
     def strange(self) -> bool:
-        return self.type not in ("", *LeaseType)
+        return self.type not in _LEASE_TYPES
 
     def value(self) -> Lease:
-        known = LeaseType.TIMING if self.strange or not self.type else LeaseType(self.type)
+        known = _LEASE_TYPES.get(self.type, LeaseType.TIMING)
         return Lease(self.enable, known, self.create_at, self.duration, self.update_at)
 
 
@@ -157,7 +160,7 @@ class _Notebook(_Row):
             lease=None if self.lease is None else self.lease.value(),
             pool_id=self.pool.id,
             pool_name=self.pool.name,
-            volume=None if self.volume is None else Volume(**dict(self.volume)),
+            volume=None if self.volume is None else Volume(**vars(self.volume)),
             endpoints=tuple(endpoint.value() for endpoint in self.endpoints),
             workspace_id=self.workspace_id,
             owner=self.user.name,

@@ -81,8 +81,11 @@ def canonical_query(parameters: Mapping[str, str | int]) -> str:
     return "&".join(f"{name}={value}" for name, value in pairs)
 
 
-def decipher(request: Request, response: Response, now: float) -> Answer:
-    """The answer to `request`. Raises CallError for everything that is no success; `now` is wall time (s)."""
+def decipher(request: Request, response: Response, now: float, sends: int = 1) -> Answer:
+    """The answer to `request`, which took `sends` requests; `now` is wall time in seconds.
+
+    Raises CallError for everything that is no success.
+    """
     request_id = clean(response.headers.get("x-request-id", ""), 64)
     if not 200 <= response.status < 300:
         raise _failure(request, response, request_id, now)
@@ -91,7 +94,7 @@ def decipher(request: Request, response: Response, now: float) -> Answer:
         payload = _parse_object(response, request_id)
     if payload.get("error_code"):
         raise _odd(response, request_id, "success was announced together with an error code")
-    return Answer(payload, response.status, request_id, response.headers)
+    return Answer(payload, response.status, request_id, response.headers, sends)
 
 
 def parse_object(body: bytes) -> Mapping[str, Any]:

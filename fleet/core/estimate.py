@@ -1,58 +1,88 @@
-"""What a rollout will cost: calls, and seconds. The plan tells it, and the view of a run tells what is left.
+"""What a rollout costs: calls, and seconds. The plan tells it beforehand, the view of a run tells what is
+left of it, and the report holds against it what the run took.
 
-Both use one arithmetic, so that the time left at the start is the plan's own estimate. It is a lower bound:
+All use one arithmetic, so that the time left at the start is the plan's own estimate. It is a lower bound:
 the largest of what the rates, the slots, each budget for absent notebooks and one change's own way ask for.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fleet.core.pace import Rate, parse_rate
 from fleet.core.plan import Change, Estimate, PlanScope
 from fleet.core.rollout import Rollout, budgets_of, group_limits
 from fleet.core.scope import ASSUMED_RATE
+from fleet.core.waiting import READS
 
 # Seconds; no official figures exist.
 ASSUMED_STOP = 60.0
 ASSUMED_START = 120.0
 ASSUMED_CALL = 0.5
 
-PAGE = 50  # rows of a list poll's page
+WAITS = 2  # of a restart: for the stop, and for the start
 ENOUGH = 5  # so many of the longest changes, or as much in shorter ones, and the assumption is forgotten
 OVERDUE = 0.1  # what a change that takes longer than expected still needs, as a share of its age
 
 
+class Work(NamedTuple):
+    """What one change asks for: seconds in its slot, and calls of its own."""
+
+    seconds: float
+    reads: int
+    writes: int
+
+
+class Bound(NamedTuple):
+    """A least number of seconds, and for people what asks for it, or for the largest part of it."""
+
+    seconds: float
+    by: str
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What holds a rollout back. `seats` are the budgets for absent notebooks, by group and name.
+    """What holds a rollout back. `slots` changes go at once, and `at_once` says so for people.
 
-    `throttles` names for every scope its throttle key and the seconds between two calls of one class.
+    `seats` are the budgets for absent notebooks, by group and name. `throttles` names for every scope its
+    throttle key and the seconds between two calls of one class.
     """
 
     slots: int
+    at_once: str
     seats: Mapping[tuple[str, str], int]
     throttles: Mapping[str, tuple[str, float]]
 
     @classmethod
-    def of(cls, changes: Sequence[Change], scopes: Iterable[PlanScope], rollout: Rollout) -> Bounds:
-        """The bounds of a plan. Each change under way may fail, so the budget of failures counts as slots."""
-        slots = rollout.concurrency
-        if rollout.max_failures is not None:
-            slots = min(slots, rollout.max_failures.of(len(changes)))
+    def of(
+        cls,
+        changes: Sequence[Change],
+        scopes: Iterable[PlanScope],
+        rollout: Rollout,
+        unknown: Rate | None = ASSUMED_RATE,
+    ) -> Bounds:
+        """The bounds of a plan. Each change under way may fail, so the budget of failures counts as slots.
+
+        `unknown` is the rate of scopes without one; None leaves them without a bound.
+        """
+        slots, at_once = rollout.concurrency, f"{rollout.concurrency} at once"
+        if rollout.max_failures is not None and (most := rollout.max_failures.of(len(changes))) < slots:
+            slots = max(1, most)
+            at_once = f"{slots} at once, as each may fail"
         away = [change for change in changes if change.may_go_away]
         throttles = {}
         for scope in scopes:
-            rate = _rate(scope)
-            throttles[scope.name] = (scope.throttle, rate.window / rate.count)
-        return cls(max(1, slots), group_limits(rollout.max_unavailable, away), throttles)
+            rate = parse_rate(scope.rate) if scope.rate else unknown
+            if rate is not None:
+                throttles[scope.name] = (scope.throttle, rate.window / rate.count)
+        return cls(slots, at_once, group_limits(rollout.max_unavailable, away), throttles)
 
 
 class Load:
-    """What changes that have not begun ask for, kept as sums: one more or less costs little."""
+    """What changes of one wave ask for, kept as sums: one more or less costs little."""
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
@@ -60,19 +90,19 @@ class Load:
         self._seats: Counter[tuple[str, str]] = Counter()  # ms, so that sums stay exact
         self._calls: Counter[tuple[str, float, str]] = Counter()
 
-    def count(self, change: Change, by: int = 1) -> None:
-        """Adds a change, or takes one away (`by` = -1)."""
-        length = length_of(change)
-        self._lengths[length] += by
+    def count(self, change: Change, by: int = 1, work: Work | None = None) -> None:
+        """Adds a change with its `work`, by default the expected one, or takes one away (`by` = -1)."""
+        work = expected(change) if work is None else work
+        self._lengths[work.seconds] += by
         for key in self._seats_of(change):
-            self._seats[key] += by * round(1000 * length)
+            self._seats[key] += by * round(1000 * work.seconds)
         if change.scope in self._bounds.throttles:
             throttle = self._bounds.throttles[change.scope]
-            self._calls[*throttle, "reads"] += by * reads_of(change)
-            self._calls[*throttle, "writes"] += by * writes_of(change)
+            self._calls[*throttle, "reads"] += by * work.reads
+            self._calls[*throttle, "writes"] += by * work.writes
 
-    def seconds(self, pace: float = 1.0, under_way: Sequence[tuple[Change, float]] = ()) -> float:
-        """How long they take when each takes `pace` times the assumed time.
+    def bound(self, pace: float = 1.0, under_way: Sequence[tuple[Change, float]] = ()) -> Bound:
+        """How long they take at least when each takes `pace` times as long as was counted.
 
         `under_way` are changes that hold a slot already, with the seconds that each still needs.
         """
@@ -87,9 +117,28 @@ class Load:
             longest = max(longest, needs)
             for key in self._seats_of(change):
                 seats[key] = seats.get(key, 0.0) + needs
-        by_seats = max((total / self._bounds.seats[key] for key, total in seats.items()), default=0.0)
-        by_rate = max((number * spacing for (_, spacing, _), number in self._calls.items()), default=0.0)
-        return max(slots / self._bounds.slots, by_seats, by_rate, longest)
+        bounds = [
+            Bound(longest, "each wave's longest change"),
+            Bound(slots / self._bounds.slots, self._bounds.at_once),
+            *self._by_seats(seats),
+            *self._by_rate(),
+        ]
+        return max(bounds, key=lambda bound: bound.seconds)
+
+    def _by_seats(self, seats: Mapping[tuple[str, str], float]) -> Iterator[Bound]:
+        if not seats:
+            return
+        limits = self._bounds.seats
+        key = max(seats, key=lambda one: seats[one] / limits[one])
+        group, name = key
+        whose = "" if group == "fleet" else f" of {group} {name}"
+        yield Bound(seats[key] / limits[key], f"{limits[key]} away at once{whose}")
+
+    def _by_rate(self) -> Iterator[Bound]:
+        """So many calls have one gap less between them."""
+        for (key, spacing, kind), number in self._calls.items():
+            if number > 0:
+                yield Bound((number - 1) * spacing, f"the rate of {key}, {kind}")
 
     def _seats_of(self, change: Change) -> list[tuple[str, str]]:
         if not change.may_go_away:
@@ -97,50 +146,49 @@ class Load:
         return [key for key in budgets_of(change) if key in self._bounds.seats]
 
 
-def length_of(change: Change) -> float:
-    """Seconds that one change takes when nothing holds it up; stops and starts are assumed."""
-    away = ASSUMED_STOP + ASSUMED_START if change.needs_restart else 0.0
-    return away + ASSUMED_CALL * (writes_of(change) + 2)
-
-
-def writes_of(change: Change) -> int:
-    """Its PUTs, with a stop and a start around them when it needs a restart."""
-    return len(change.phases) + (2 if change.needs_restart else 0)
-
-
-def reads_of(change: Change) -> int:
-    """The fence, the look that proves the PUT, and after a restart the look that proves the end."""
-    return 3 if change.needs_restart else 2
+def bound_of(changes: Iterable[Change], bounds: Bounds, soak: float, work: Callable[[Change], Work]) -> Bound:
+    """The waves one after the other, and the soaks between them."""
+    loads: dict[int, Load] = {}
+    for change in changes:
+        loads.setdefault(change.wave, Load(bounds)).count(change, work=work(change))
+    parts: defaultdict[str, float] = defaultdict(float)
+    for load in loads.values():
+        seconds, by = load.bound()
+        parts[by] += seconds
+    parts["the soaks between waves"] = soak * max(0, len(loads) - 1)
+    return Bound(sum(parts.values()), max(parts, key=lambda by: parts[by]))
 
 
 def estimate(changes: Sequence[Change], scopes: Sequence[PlanScope], rollout: Rollout) -> Estimate:
-    """Calls, and seconds: the waves one after the other, and the soaks between them.
+    """Calls and seconds when every change takes its expected way.
 
-    A scope with restarts is listed all the time, one round after the other with its pause between them.
+    Polls cost each wait READS requests on average, so long as there are enough who wait.
     """
-    loads: dict[int, Load] = {}
+    works = [expected(change) for change in changes]
     bounds = Bounds.of(changes, scopes, rollout)
-    for change in changes:
-        loads.setdefault(change.wave, Load(bounds)).count(change)
-    seconds = sum(load.seconds() for load in loads.values())
-    waiting = {change.scope for change in changes if change.needs_restart}
     return Estimate(
-        reads=sum(reads_of(change) for change in changes),
-        writes=sum(writes_of(change) for change in changes),
-        seconds=round(seconds + rollout.soak * max(0, len(loads) - 1), 1),
-        lists=sum(_list_calls(scope, seconds) for scope in scopes if scope.name in waiting),
+        reads=sum(work.reads for work in works),
+        writes=sum(work.writes for work in works),
+        seconds=round(bound_of(changes, bounds, rollout.soak, expected).seconds, 1),
+        lists=round(READS * WAITS * sum(change.needs_restart for change in changes)),
     )
 
 
-def _rate(scope: PlanScope) -> Rate:
-    return parse_rate(scope.rate) if scope.rate else ASSUMED_RATE
+def expected(change: Change) -> Work:
+    """What a change asks for when nothing holds it up; stops and starts are assumed.
+
+    Its PUTs, with a stop and a start around them when it needs a restart. The look before the first write and
+    the one that proves the PUT; with a restart also the one that ends each wait.
+    """
+    away = ASSUMED_STOP + ASSUMED_START if change.needs_restart else 0.0
+    reads = 2 + (WAITS if change.needs_restart else 0)
+    writes = len(change.phases) + (2 if change.needs_restart else 0)
+    return Work(away + ASSUMED_CALL * (reads + writes), reads, writes)
 
 
-def _list_calls(scope: PlanScope, seconds: float) -> int:
-    pages = max(1, math.ceil(scope.listed / PAGE))
-    rate = _rate(scope)
-    a_round = scope.poll + pages * max(ASSUMED_CALL, rate.window / rate.count)
-    return pages * max(1, round(seconds / a_round))
+def length_of(change: Change) -> float:
+    """Seconds that one change is expected to take."""
+    return expected(change).seconds
 
 
 def measured_pace(took: float, assumed: float, longest: float) -> float:

@@ -32,6 +32,7 @@ from fleet.core.events import (
     Saw,
     Slowed,
     Spent,
+    Steered,
     Step,
 )
 from fleet.core.life import Life
@@ -218,8 +219,9 @@ class RunState:
     `started_at`, `finished_at` and `at`, the latest instant known, are wall seconds. `limits` holds the
     latest limit that the cloud named for each policy and window, by throttle key; `throttled` the last news
     of a key that named none. `spent` counts requests by operation, `peaks` the most that left in any
-    window of a limit; `broke_off` says that a process ended without telling its last ones. `gaps` is set by
-    whoever knows that events were lost: then nobody can tell what was not started.
+    window of a limit; `broke_off` says that a process ended without telling its last ones. `disturbed` says
+    that somebody steered the run or took it up again. `gaps` is set by whoever knows that events were lost:
+    then nobody can tell what was not started.
     """
 
     plan: Plan
@@ -234,6 +236,7 @@ class RunState:
     spent: Counter[str] = field(default_factory=Counter)
     peaks: dict[str, dict[Limit, int]] = field(default_factory=dict)
     broke_off: bool = False
+    disturbed: bool = False
     gaps: bool = False
     _tracks: dict[int, _Track] = field(init=False)
 
@@ -262,7 +265,10 @@ class RunState:
                 self._counted(event)
             case Spent():
                 self.spent.update(event.requests)
+            case Steered():
+                self.disturbed = True
             case RunResumed():
+                self.disturbed = True
                 self.broke_off |= self.end is None
                 self.finished_at, self.end, self.reason = None, None, ""
 

@@ -91,7 +91,7 @@ class Settled:
 class PlanScope:
     """Where a scope pointed at plan time; `apply` refuses when the configuration says otherwise.
 
-    `rate` is empty where it is yet to be learned. `poll` is the pause between two list polls in seconds.
+    `rate` is empty where it is yet to be learned.
     """
 
     name: str
@@ -101,14 +101,13 @@ class PlanScope:
     listed: int
     throttle: str
     rate: str
-    poll: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """What the run will cost: calls, and seconds from the slowest of rate, slots and critical path.
 
-    `lists` are the pages of list polls; `reads` those of single notebooks.
+    `reads` are those of single notebooks, `lists` about how many pages the list polls take.
     """
 
     reads: int

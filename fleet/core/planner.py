@@ -13,6 +13,7 @@ from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
 from fleet.core.errors import GuardError
+from fleet.core.estimate import length_of
 from fleet.core.events import Outcome
 from fleet.core.job import Context, JobSpec, Skip
 from fleet.core.notebook import Notebook, Status
@@ -62,8 +63,9 @@ def plan_changes(
     """Changes in the order of their release, and the rows that need or get no work.
 
     The first change of each kind leads, those with a restart before all, so that the first wave proves as
-    much as its size allows. All others follow by scope in turn and by id. Raises GuardError when more
-    notebooks would change than `max_targets` allows.
+    much as its size allows. All others follow by scope in turn and by id. Within its wave what is expected to
+    take longer goes first, or the slots would stand empty at the end for a restart that began last. Raises
+    GuardError when more notebooks would change than `max_targets` allows.
     """
     changes: dict[str, list[Change]] = defaultdict(list)
     settled: list[Settled] = []
@@ -74,30 +76,30 @@ def plan_changes(
         else:
             settled.append(row)
     in_turn = [one for one in chain.from_iterable(zip_longest(*changes.values())) if one is not None]
-    ordered = _canaries_first(in_turn)
-    if len(ordered) > max_targets:
+    if len(in_turn) > max_targets:
         raise GuardError(
-            f"{len(ordered)} notebooks would change, guards.max_targets is {max_targets}: "
+            f"{len(in_turn)} notebooks would change, guards.max_targets is {max_targets}: "
             "narrow the selector, or raise the limit in the job file"
         )
-    waves = chain.from_iterable(
-        [wave] * size for wave, size in enumerate(wave_sizes(len(ordered), rollout.waves), start=1)
-    )
     numbered = tuple(
-        replace(one, item=item, wave=wave)
-        for item, (one, wave) in enumerate(zip(ordered, waves, strict=True))
+        replace(one, item=item, wave=wave) for item, (wave, one) in enumerate(_released(in_turn, rollout))
     )
     kept = tuple(replace(row, item=len(numbered) + item) for item, row in enumerate(settled))
     return numbered, kept
 
 
-def _canaries_first(changes: Sequence[Change]) -> list[Change]:
+def _released(changes: Sequence[Change], rollout: Rollout) -> list[tuple[int, Change]]:
+    """The changes in the order of their release, each with its wave."""
     first: dict[Kind, int] = {}
     for at, change in enumerate(changes):
         first.setdefault(Kind.of(change), at)
     canaries = [first[kind] for kind in sorted(first)]
-    others = [change for at, change in enumerate(changes) if at not in canaries]
-    return [*(changes[at] for at in canaries), *others]
+    others = [at for at in range(len(changes)) if at not in canaries]
+    sizes = enumerate(wave_sizes(len(changes), rollout.waves), start=1)
+    waves = chain.from_iterable([wave] * size for wave, size in sizes)
+    released = [(wave, changes[at]) for wave, at in zip(waves, [*canaries, *others], strict=True)]
+    leading, following = released[: len(canaries)], released[len(canaries) :]
+    return leading + sorted(following, key=lambda one: (one[0], -length_of(one[1])))
 
 
 def wave_remarks(changes: Sequence[Change], rollout: Rollout) -> Iterator[str]:

@@ -278,7 +278,7 @@ class Admission(Generic[SeatT]):
         return self._most_failures is None or self.failures + self.in_flight < self._most_failures
 
     def _seats(self, change: SeatT) -> list[tuple[str, str]]:
-        if not self._away(change):
+        if not self._limits or not self._away(change):
             return []
         return [key for key in budgets_of(change) if key in self._limits]
 

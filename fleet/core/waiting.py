@@ -46,14 +46,16 @@ class Waits:
         quick = sorted(took)[len(took) // 10] if len(took) >= PROVEN else 0.0
         return max(EARLY * quick, self._least)
 
-    def pause(self, waiting: Mapping[Status, int]) -> float:
-        """The pause between two polls while so many, at least one in all, wait for the end of each status."""
+    def pause(self, waiting: Mapping[Status, int], requests: float) -> float:
+        """The pause between two polls of so many requests.
+
+        So many, at least one in all, wait for the end of each status.
+        """
         count = sum(waiting.values())
         mean = sum(self.mean(status) * number for status, number in waiting.items()) / count
-        paid = mean * min(lists(waiting), count) / (count * READS)
-        return max(min(paid, LATEST * mean), self._least)
+        return max(min(mean * requests / (count * READS), LATEST * mean), self._least)
 
 
 def lists(waiting: Mapping[Status, int]) -> int:
-    """The requests of one list poll: pages of those who are in each status."""
+    """The requests that one list poll takes at least: pages of those who are in each status."""
     return sum(ceil(number / PAGE) for number in waiting.values())

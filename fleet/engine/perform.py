@@ -7,7 +7,7 @@ intent on disk, the send.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import anyio
 
@@ -118,7 +118,7 @@ class Performance:
             return
         self._life = advance(self._life, intent)
         try:
-            receipt = await self._send(write, replace(turn, until=max(turn.at, self._looked_at) + LATEST))
+            receipt = await self._send(write, Turn(turn.at, max(turn.at, self._looked_at) + LATEST))
         except CallError as error:
             self._happened(self._refusal(write.step, error))
         else:

@@ -51,6 +51,7 @@ class Watch:
         self._waiters: dict[str, _Waiter] = {}
         self._wanted = anyio.Event()
         self._last = -least
+        self._times = 1.0  # as many requests as pages: a scope of many workspaces has a list for each
 
     async def worth_a_look(self, notebook_id: str, status: Status, since: float) -> None:
         """Returns when a look at the notebook may show that it left `status`, in which it is since `since`.
@@ -81,7 +82,7 @@ class Watch:
                 continue
             self._last = self._clock.monotonic()
             statuses = Counter(waiter.status for waiter in self._waiting())
-            if lists(statuses) >= sum(statuses.values()):
+            if self._times * lists(statuses) >= sum(statuses.values()):
                 self._wake_due(self._last)
             else:
                 await self._poll(statuses, self._last)
@@ -99,9 +100,11 @@ class Watch:
         statuses = Counter(waiter.status for waiter in waiting)
         soonest = {status: self._waits.soonest(status) for status in statuses}
         first = min(waiter.since + soonest[waiter.status] for waiter in waiting)
-        return max(first, self._last + self._waits.pause(statuses))
+        requests = min(self._times * lists(statuses), len(waiting))
+        return max(first, self._last + self._waits.pause(statuses, requests))
 
     async def _poll(self, statuses: Counter[Status], began: float) -> None:
+        sent = self._cloud.calls.get("list", 0)
         try:
             passing = await self._cloud.poll(statuses.keys())
         except CallError as error:
@@ -110,6 +113,7 @@ class Watch:
                 self._fail(error)
             return
         self._polled(None)
+        self._times = max(1.0, (self._cloud.calls.get("list", 0) - sent) / lists(statuses))
         for key, waiter in self._waiters.items():
             if key not in passing and waiter.asked <= began:
                 waiter.woken.set()

@@ -17,12 +17,8 @@ Record = tuple[Cell, ...]
 
 
 def checksum(cells: Sequence[Cell]) -> int:
-    """CRC-32 of the cells, by type and value."""
-    return crc32("\x1f".join(f"{type(cell).__name__}:{_text(cell)}" for cell in cells).encode("utf-8"))
-
-
-def _text(cell: Cell) -> str:
-    return cell.decode("latin-1") if isinstance(cell, bytes) else str(cell)
+    """CRC-32 of the cells as Python writes them, which shows type and value."""
+    return crc32(repr(tuple(cells)).encode())
 
 
 def sealed(cells: Record) -> Record:
@@ -32,10 +28,7 @@ def sealed(cells: Record) -> Record:
 
 def intact(record: Record) -> bool:
     """Whether the last cell is the checksum of the others."""
-    try:
-        return record[-1] == checksum(record[:-1])
-    except UnicodeError:
-        return False
+    return record[-1] == checksum(record[:-1])
 
 
 def meta_record(key: str, value: bytes) -> Record:

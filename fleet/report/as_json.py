@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fleet.core.fold import LeaseLeft, Row
-from fleet.report.summary import Report, next_steps, took
+from fleet.report.makespan import took
+from fleet.report.summary import Report, next_steps
 
 
 def json_text(report: Report) -> str:
@@ -36,6 +37,7 @@ def document(report: Report) -> dict[str, Any]:
         "started_at": instant(report.started_at),
         "finished_at": instant(report.finished_at),
         "duration_s": report.duration_s,
+        "makespan": None if report.makespan is None else asdict(report.makespan),
         "exit": int(report.exit),
         "counts": dict(report.counts),
         "calls": asdict(report.calls),

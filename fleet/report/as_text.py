@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from fleet.core.duration import duration
 from fleet.core.fold import Row
 from fleet.core.text import clean
-from fleet.report.summary import Report, next_steps, took
+from fleet.report.makespan import took
+from fleet.report.summary import Report, next_steps
 
 MOST_DEBTS = 50  # shown; all of them are rows of the report
 
@@ -22,6 +23,9 @@ def _lines(report: Report) -> Iterator[str]:
     took_all = duration(report.duration_s)
     yield f"run {report.run}, job {clean(report.job)}: {report.state} after {took_all}{reason}"
     yield tally(report.counts)
+    if (makespan := report.makespan) is not None:
+        least = f"at least {duration(makespan.bound_s)}: {clean(makespan.by)}"
+        yield f"took {duration(makespan.took_s)}, {least}"
     yield from _effort(report)
     for key, named in report.limits.items():
         yield f"limits learned for {clean(key)}: {clean(', '.join(named))}"

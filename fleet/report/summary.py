@@ -12,6 +12,7 @@ from fleet.core.errors import Exit
 from fleet.core.events import Outcome
 from fleet.core.fold import Calls, Debt, Row, RunState, count, debts, exit_code
 from fleet.core.pace import Limit
+from fleet.report.makespan import Makespan, makespan, took
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class Report:
     the run made, by operation, list polls and logins included: at least so many when they are not all
     `requests_known`, as a process was killed. `limits` are those that the cloud named, by throttle key,
     `throttled` the last news of one that named none. `peaks` tell by throttle key how many requests left at
-    most in any window of each limit that was kept; a process that was killed told none. `config` and
+    most in any window of each limit that was kept; a process that was killed told none. `makespan` is None
+    where a person, a budget or a crash had its part in how long the run took. `config` and
     `run_dir` are the options that commands named here need to find the same cloud and the same runs again.
     `damage` lists what of the journal is not to be trusted.
     """
@@ -44,6 +46,7 @@ class Report:
     started_at: float | None
     finished_at: float | None
     duration_s: float
+    makespan: Makespan | None
     rows: tuple[Row, ...]
     counts: Mapping[str, int]
     calls: Calls
@@ -78,6 +81,7 @@ def summarize(state: RunState, *, live: bool = False, damage: Iterable[object] =
     rows = state.rows(over=not live)
     started = state.at if state.started_at is None else state.started_at
     until = state.at if state.finished_at is None else state.finished_at
+    duration_s = round(max(0.0, until - started), 3)
     return Report(
         run=state.run,
         job=state.plan.job,
@@ -85,7 +89,8 @@ def summarize(state: RunState, *, live: bool = False, damage: Iterable[object] =
         reason=state.reason,
         started_at=state.started_at,
         finished_at=state.finished_at,
-        duration_s=round(max(0.0, until - started), 3),
+        duration_s=duration_s,
+        makespan=makespan(state, rows, duration_s),
         rows=rows,
         counts=count(rows),
         calls=_total(rows),
@@ -107,13 +112,6 @@ def is_complete(report: Report) -> bool:
     """Whether the run came to its end with nothing left to do or to find out."""
     open_ends = (Outcome.STRANDED, Outcome.UNKNOWN, Outcome.NOT_STARTED)
     return report.state == "finished" and not any(report.counts[outcome] for outcome in open_ends)
-
-
-def took(row: Row) -> float:
-    """Seconds from a change's beginning to its end; 0 when it has not had both."""
-    if row.started_at is None or row.finished_at is None:
-        return 0.0
-    return round(max(0.0, row.finished_at - row.started_at), 3)
 
 
 def next_steps(report: Report) -> tuple[str, ...]:

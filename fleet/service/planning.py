@@ -197,7 +197,6 @@ def _plan_scope(spec: ScopeSpec, found: Selection) -> PlanScope:
         listed=len(found.rows),
         throttle=spec.throttle,
         rate=str(spec.rate or ""),
-        poll=spec.poll,
     )
 
 

@@ -68,7 +68,7 @@ class Remaining:
         if halted:
             return max((seconds for _, seconds in needs), default=0.0)
         return sum(
-            load.seconds(pace, [one for one in needs if one[0].wave == wave])
+            load.bound(pace, [one for one in needs if one[0].wave == wave]).seconds
             for wave, load in self._loads.items()
         )
 

@@ -15,10 +15,10 @@ import pytest
 from fleet.client import connect
 from fleet.client.connect import lowest_rates
 from fleet.client.memory import LimitFile
-from fleet.core.errors import UsageError
+from fleet.core.errors import CallError, UsageError
 from fleet.core.events import Counted
 from fleet.core.pace import Rate
-from fleet.core.scope import AkSkKeys, PasswordLogin, ScopeSpec, TokenGiven
+from fleet.core.scope import AkSkKeys, PasswordLogin, ScopeSpec, TokenGiven, Way
 from fleet.simulator.app import serve
 from fleet.simulator.cloud import Cloud
 from fleet.simulator.seed import make_cloud
@@ -27,6 +27,7 @@ from fleet.simulator.throttle import Limit
 if TYPE_CHECKING:
     from fleet.client import ModelArts
     from fleet.engine.ports import Cloud as Port
+    from tests.client.conftest import Behavior, RawServe
 
 NOW = 1_764_000_000.0
 SpecOf = Callable[..., ScopeSpec]
@@ -205,3 +206,25 @@ async def test_what_the_gateway_taught_is_remembered_and_what_left_is_told(
         (f"{spec.throttle}, reads", "user", 30, 60.0)
     }
     assert all(0 < one.most <= 30 for one in told)
+
+
+@pytest.mark.parametrize("way", Way)
+async def test_headers_that_every_request_carries(
+    raw_server: RawServe, reply: Callable[..., Behavior], spec_of: SpecOf, way: Way
+) -> None:
+    async with raw_server(reply(404, b"{}")) as server:
+        spec = spec_of(server.url, credential=TokenGiven("t1"), transport=way)
+        async with connect([spec], user_agent="fleet-test") as scopes:
+            with pytest.raises(CallError):
+                await scopes["lab-a"].look("00000000-0000-4000-8000-000000000001")
+        host = server.url.removeprefix("http://")
+    lines = server.requests[0].decode().rstrip("\r\n").split("\r\n")[1:]
+    assert sorted(line.lower() for line in lines) == [
+        "accept-encoding: identity",
+        "accept: application/json",
+        "content-type: application/json",
+        f"host: {host}",
+        "user-agent: fleet-test",
+        "x-auth-token: t1",
+        "x-language: en-us",
+    ]

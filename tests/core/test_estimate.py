@@ -10,14 +10,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.core.estimate import Bounds, Load, estimate, length_of, measured_pace, still_needs
+from fleet.core.estimate import (
+    Bound,
+    Bounds,
+    Load,
+    Work,
+    bound_of,
+    estimate,
+    length_of,
+    measured_pace,
+    still_needs,
+)
 from fleet.core.patch import When
 from fleet.core.plan import Change, Estimate, Phase, PlanScope
 from fleet.core.rollout import Rollout, Share
+from fleet.core.waiting import READS
 from tests.plans import make_change
 
 RESTART, RENAME = Phase(When.STOPPED, {"image_id": "new"}), Phase(When.ANY, {"name": "new"})
-OWN_WAY = 182.5  # s: a stop, a start, three writes and two looks
+OWN_WAY = 183.5  # s: a stop, a start, three writes and four looks
 
 
 def change(
@@ -44,22 +55,21 @@ def seconds(changes: Sequence[Change], rollout: Rollout, *scopes: PlanScope) -> 
 
 def test_writes_and_reads_are_counted_by_phase_with_stop_and_start() -> None:
     cost = estimate(some(2), [FAST], Rollout())
-    assert (cost.writes, cost.reads) == (6, 6)
+    assert (cost.writes, cost.reads) == (6, 8)
     cost = estimate(some(2, RENAME), [FAST], Rollout())
     assert (cost.writes, cost.reads, cost.lists) == (2, 4, 0)
 
 
-def test_pages_of_lists_are_counted_while_somebody_is_waited_for() -> None:
-    one, five = (estimate(some(1), [replace(FAST, listed=listed)], Rollout()) for listed in (40, 230))
-    assert one.lists == round(OWN_WAY / 10.5)
-    assert five.lists == 5 * round(OWN_WAY / 12.5)
+def test_polls_cost_by_those_who_wait_however_many_are_listed() -> None:
+    for listed in (40, 230):
+        assert estimate(some(30), [replace(FAST, listed=listed)], Rollout()).lists == 30 * 2 * READS
 
 
 def test_the_rate_of_a_shared_key_bounds_the_time() -> None:
     both = [*some(200), *some(200, scope="b")]
     wide = Rollout(concurrency=1000)
-    assert seconds(both, wide, scope("a"), scope("b")) == 1200.0
-    assert seconds(both, wide, scope("a"), scope("b", key="two")) == 600.0
+    assert seconds(both, wide, scope("a"), scope("b")) == 400 * 4 - 1
+    assert seconds(both, wide, scope("a"), scope("b", key="two")) == 200 * 4 - 1
 
 
 def test_a_rate_that_is_yet_to_be_learned_is_assumed() -> None:
@@ -67,8 +77,10 @@ def test_a_rate_that_is_yet_to_be_learned_is_assumed() -> None:
     assert seconds(some(400), wide, scope(rate="")) == seconds(some(400), wide, scope(rate="60/min"))
 
 
-def test_reads_have_a_rate_too() -> None:
-    assert seconds(some(600, RENAME), Rollout(concurrency=1000), scope()) == 1200.0
+def test_reads_and_writes_have_a_rate_each() -> None:
+    assert seconds(some(600, RENAME), Rollout(concurrency=1000), scope()) == 600 * 2 - 1
+    many = [make_change(item, scope="a", phases=(RENAME, RENAME, RESTART)) for item in range(200)]
+    assert seconds(many, Rollout(concurrency=1000), scope()) == 200 * 5 - 1
 
 
 def test_slots_and_one_changes_own_way_bound_the_time() -> None:
@@ -96,6 +108,40 @@ def test_the_budget_that_binds_most_bounds_the_time(budgets: dict[str, Share], r
 def test_budgets_are_for_those_who_go_away() -> None:
     budget = Rollout(concurrency=100, max_unavailable={"fleet": Share(1)})
     assert seconds(some(50, RENAME), budget) < 10
+
+
+MEASURED = Work(30.0, 8, 6)  # as long, and as many calls, as somebody measured
+
+
+@pytest.mark.parametrize(
+    ("rollout", "count", "most", "by"),
+    [
+        (Rollout(concurrency=5), 20, 120.0, "5 at once"),
+        (Rollout(concurrency=5, max_failures=Share(2)), 20, 300.0, "2 at once, as each may fail"),
+        (Rollout(concurrency=5, max_failures=Share(9)), 20, 120.0, "5 at once"),
+        (Rollout(concurrency=20), 20, 79.5, "the rate of one, reads"),
+        (Rollout(concurrency=20), 1, 30.0, "each wave's longest change"),
+        (Rollout(max_unavailable={"fleet": Share(2)}), 20, 300.0, "2 away at once"),
+        (Rollout(max_unavailable={"owner": Share(3)}), 20, 200.0, "3 away at once of owner ada"),
+    ],
+)
+def test_a_bound_names_what_asks_for_it(rollout: Rollout, count: int, most: float, by: str) -> None:
+    changes = some(count)
+    bounds = Bounds.of(changes, [scope(rate="120/min")], rollout)
+    assert bound_of(changes, bounds, 0.0, lambda _: MEASURED) == Bound(most, by)
+
+
+def test_of_several_waves_the_largest_part_is_named() -> None:
+    changes = [change(item, wave=min(item, 1) + 1) for item in range(9)]
+    bounds = Bounds.of(changes, [FAST], Rollout(concurrency=2))
+    assert bound_of(changes, bounds, 60.0, lambda _: MEASURED) == Bound(30.0 + 60.0 + 120.0, "2 at once")
+    assert bound_of(changes, bounds, 600.0, lambda _: MEASURED).by == "the soaks between waves"
+
+
+def test_a_rate_that_nobody_knows_need_not_bound_the_time() -> None:
+    changes = some(1000)
+    free = Bounds.of(changes, [scope(rate="")], Rollout(concurrency=1000), unknown=None)
+    assert bound_of(changes, free, 0.0, lambda _: MEASURED) == Bound(30.0, "each wave's longest change")
 
 
 def test_waves_follow_each_other_with_a_soak_between_them() -> None:
@@ -139,9 +185,9 @@ def test_changes_under_way_hold_their_slots_and_seats() -> None:
     changes = some(3)
     load = Load(Bounds.of(changes, [FAST], Rollout(concurrency=2, max_unavailable={"fleet": Share(1)})))
     load.count(changes[0])
-    assert load.seconds(under_way=[(changes[1], 100.0)]) == OWN_WAY + 100.0
+    assert load.bound(under_way=[(changes[1], 100.0)]).seconds == OWN_WAY + 100.0
     renamed = some(1, RENAME)[0]
-    assert load.seconds(under_way=[(renamed, 100.0)]) == OWN_WAY
+    assert load.bound(under_way=[(renamed, 100.0)]).seconds == OWN_WAY
 
 
 SIZES = st.lists(
@@ -168,9 +214,9 @@ def test_what_is_left_is_what_was_not_begun(
         taken.count(one, -1)
     for one in changes[begun:]:
         rest.count(one)
-    assert taken.seconds(pace) == pytest.approx(rest.seconds(pace))
-    assert 0.0 <= taken.seconds(pace) <= whole.seconds(pace) < math.inf
-    assert whole.seconds(pace) >= pace * max(map(length_of, changes), default=0.0)
+    assert taken.bound(pace).seconds == pytest.approx(rest.bound(pace).seconds)
+    assert 0.0 <= taken.bound(pace).seconds <= whole.bound(pace).seconds < math.inf
+    assert whole.bound(pace).seconds >= pace * max(map(length_of, changes), default=0.0)
 
 
 def test_a_rate_that_is_yet_to_be_learned_is_assumed_to_be_one_a_second() -> None:

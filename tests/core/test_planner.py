@@ -294,7 +294,21 @@ def mixed(rollout: Rollout = RESTARTS) -> tuple[Change, ...]:
 
 
 def test_the_first_of_each_kind_leads_restarts_before_all() -> None:
-    assert [int(row.id[-2:]) for row in mixed()] == [4, 2, 0, 1, 3, 5]
+    assert [int(row.id[-2:]) for row in mixed()] == [4, 2, 0, 5, 1, 3]
+
+
+def test_within_a_wave_those_that_take_longer_go_first_and_none_changes_its_wave() -> None:
+    """Even ids restart, odd ones do not; the first of each kind leads wherever its wave ends."""
+    rows = [
+        notebook(number, Status.RUNNING, image=Image(NEW_IMAGE if number % 2 else OLD_IMAGE))
+        for number in range(10)
+    ]
+    rollout = replace(RESTARTS, waves=(Share(1), Share(6), Share(100, percent=True)))
+    proposal = NotebookPatch(image_id=NEW_IMAGE, name="new")
+    changes, _ = plan_changes([target(row) for row in rows], Job(proposal=proposal), rollout, 500)
+    assert [int(row.id[-2:]) for row in changes] == [0, 1, 2, 4, 3, 5, 6, 8, 7, 9]
+    assert [row.wave for row in changes] == [1] + [2] * 5 + [3] * 4
+    assert [row.item for row in changes] == list(range(10))
 
 
 def test_a_stopped_notebook_that_must_be_started_comes_before_one_without_a_restart() -> None:

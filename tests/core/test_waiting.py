@@ -52,10 +52,11 @@ def test_a_page_holds_fifty_and_each_status_needs_pages_of_its_own() -> None:
 
 def test_the_more_wait_the_more_often_it_pays_to_poll() -> None:
     waits = learned(STARTING=[100.0] * 5)
-    assert waits.pause({STARTING: 1}) == pytest.approx(15.0)
-    assert waits.pause({STARTING: 20}) == pytest.approx(5.0)
-    assert waits.pause({STARTING: 50}) == pytest.approx(2.0)
-    assert waits.pause({STARTING: 100, STOPPING: 50}) == pytest.approx(3 * (2 * 100 + ASSUMED) / 3 / 150)
+    assert waits.pause({STARTING: 1}, 1) == pytest.approx(15.0)
+    assert waits.pause({STARTING: 20}, 1) == pytest.approx(5.0)
+    assert waits.pause({STARTING: 50}, 1) == pytest.approx(2.0)
+    assert waits.pause({STARTING: 50}, 4) == pytest.approx(8.0)
+    assert waits.pause({STARTING: 100, STOPPING: 50}, 3) == pytest.approx((2 * 100 + ASSUMED) / 150)
 
 
 @given(
@@ -63,16 +64,18 @@ def test_the_more_wait_the_more_often_it_pays_to_poll() -> None:
     times=st.lists(st.floats(0.1, 3600.0), max_size=30),
     stopping=st.integers(0, 2000),
     starting=st.integers(1, 2000),
+    workspaces=st.integers(1, 9),
 )
 def test_polls_stay_cheap_and_their_news_fresh(
-    least: float, times: list[float], stopping: int, starting: int
+    least: float, times: list[float], stopping: int, starting: int, workspaces: int
 ) -> None:
     """Either polls cost a wait no more than promised, or they pause as long as freshness allows."""
     waits = learned(least, STARTING=times)
     waiting = {STOPPING: stopping, STARTING: starting}
     count = stopping + starting
     mean = (waits.mean(STOPPING) * stopping + waits.mean(STARTING) * starting) / count
-    pause = waits.pause(waiting)
+    requests = min(workspaces * lists(waiting), count)
+    pause = waits.pause(waiting, requests)
     assert least <= pause <= max(least, LATEST * mean)
-    cost = mean / pause * min(lists(waiting), count) / count
+    cost = mean / pause * requests / count
     assert cost <= READS * 1.000001 or pause >= LATEST * mean * 0.999999

@@ -94,6 +94,17 @@ async def test_after_learned_times_nobody_is_polled_for_too_soon(bench: Making) 
     assert made.log.count("poll") <= 3
 
 
+async def test_a_list_for_each_of_many_workspaces_is_asked_for_less_often(bench: Making) -> None:
+    """Thirty requests a poll for thirty who wait: after the first each may as well look for himself."""
+    made = bench(30)
+    made.cloud.lists = 30
+    stopping(made, 100.0)
+    async with watching(made) as waiting:
+        await waiting.all()
+    assert made.log.count("poll") == 1
+    assert len(waiting.told) == 30
+
+
 async def test_a_poll_that_began_before_the_wait_does_not_count(bench: Making) -> None:
     """The poll lists who is stopping, one more is stopped, and only then the answer comes in."""
     made = bench(3)

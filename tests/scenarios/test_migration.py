@@ -90,7 +90,7 @@ async def test_a_fleet_moves_within_the_rate_and_with_the_fewest_calls(world: Ma
     assert sorted(row.id for row in run.report.rows) == sorted(selected)
     assert set(run.outcomes) == {"changed"}
     in_vain = looks_in_vain(run)
-    (poll,) = {scope.poll for scope in plan.scopes}
+    (poll,) = {spec.poll for spec in lab.specs}
     for row in run.report.rows:
         notebook = lab.cloud.world.notebooks[row.id]
         ran = row.run_state_before == "RUNNING"
