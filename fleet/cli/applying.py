@@ -21,11 +21,12 @@ from fleet.cli.planview import plan_lines
 from fleet.cli.reporting import FormatOption, RunArgument, run_folder, show_report, told
 from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, limit_memory, runs_folder, settings_for
 from fleet.cli.steering import released
-from fleet.core.errors import Exit, GuardError
+from fleet.core.errors import CallError, Exit, FleetError, GuardError
 from fleet.core.events import Event, dump_event
 from fleet.core.life import Life
 from fleet.core.plan import Plan, load_plan
 from fleet.core.scope import ScopeSpec
+from fleet.core.text import clean
 from fleet.journal.reader import JournalReader, read_journal
 from fleet.journal.runs import JOURNAL, LOG, new_run_id
 from fleet.report.formats import Format
@@ -175,7 +176,15 @@ def watch_run(
         redactor = configure_logging(log, level)
         for spec in specs:
             redactor.add(*secret_values(spec.credential))
-        anyio.run(_apply, plan, folder, specs, view, past, backend_options=LOOP)
+        try:
+            anyio.run(_apply, plan, folder, specs, view, past, backend_options=LOOP)
+        except* (FleetError, CallError):
+            raise
+        except* Exception as errors:  # the journal knows what happened so far, and the report tells it
+            say_lines(
+                f"fleet: an error of our own, {type(error).__name__}: {clean(str(error))}"
+                for error in errors.exceptions
+            )
     for event in folder.journal.unsaved:
         say(f"{dump_event(event).decode()}\n")
 

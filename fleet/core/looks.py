@@ -239,7 +239,10 @@ def _meddled(life: Life, found: Values) -> Life:
     if found is Values.DESIRED and life.home and len(life.phases) == 1 and life.ending is None:
         return _phase_done(life)
     by = "stopped" if life.current is Status.STOPPED else "started"
-    return over(life, Outcome.DRIFTED, f"{so_far(life)}{by} by somebody meanwhile")
+    reason = f"{so_far(life)}{by} by somebody meanwhile"
+    if life.debt and life.current is Status.STOPPED:  # it was stopped before, by us: that is still owed
+        return homeward(life, Outcome.DRIFTED, reason)
+    return over(life, Outcome.DRIFTED, reason)
 
 
 def _looks(life: Life) -> int:

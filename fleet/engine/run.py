@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 
@@ -51,10 +50,15 @@ async def run_plan(
     """
     now = clock.wall()
     await tape.commit(RunStarted(now, run, plan.digest) if past is None else RunResumed(now))
-    if claimed:
-        for change in (change for change in plan.changes if change.item in claimed):
-            tape.note(_left_to_another(change, (past or {}).get(change.item), claimed[change.item], now))
-        plan = replace(plan, changes=tuple(change for change in plan.changes if change.item not in claimed))
+    past, claimed = past or {}, claimed or {}
+    for change in plan.changes:
+        if change.item in claimed:
+            tape.note(_left_to_another(change, past.get(change.item), claimed[change.item], now))
+
+    def trouble(error: Exception) -> None:
+        control.drain(RunEnd.HALTED, _own_error(error), broken=True)
+
+    tape.report_to(trouble)
     ledger = Ledger(clouds, tape, clock)
     try:
         async with anyio.create_task_group() as background:
@@ -71,7 +75,7 @@ async def run_plan(
             moved: dict[str, When] = {}
             surroundings = {}
             for name, cloud in clouds.items():
-                watch = Watch(cloud, clock, poll[name], partial(polled, name))
+                watch = Watch(cloud, clock, poll[name], partial(polled, name), trouble)
                 background.start_soon(watch.run)
                 surroundings[name] = Surroundings(
                     cloud,
@@ -84,7 +88,8 @@ async def run_plan(
                     lambda reason: control.drain(RunEnd.HALTED, reason, broken=True),
                     brakes,
                 )
-            await _Crew(plan, surroundings, tape, clock, control, past or {}, brakes, gate).work_through()
+            crew = _Crew(plan, surroundings, tape, clock, control, past, brakes, gate, claimed)
+            await crew.work_through()
             if claimed:
                 control.drain(RunEnd.HALTED, f"{len(claimed)} left to another run, which claims them")
             background.cancel_scope.cancel()
@@ -111,6 +116,10 @@ async def _close(control: Control, ledger: Ledger, tape: Tape, clock: Clock) -> 
     return end
 
 
+def _own_error(error: Exception) -> str:
+    return f"an error of our own: {type(error).__name__}: {error}"
+
+
 def _left_to_another(change: Change, life: Life | None, reason: str, now: float) -> Ended:
     """The end, for this time, of a change that another run keeps us from; what it owes, it goes on owing."""
     if life is None or not life.tries:
@@ -119,9 +128,17 @@ def _left_to_another(change: Change, life: Life | None, reason: str, now: float)
     return Ended(change.item, now, outcome, reason, life.debt, life.fix)
 
 
-def _has_begun(life: Life) -> bool:
+def _has_begun(life: Life | None) -> bool:
     """Whether anything was sent or decided: if not, the change takes its turn like one that is new."""
-    return bool(life.tries) or life.end is not None
+    return life is not None and (bool(life.tries) or life.end is not None)
+
+
+def _outcome(life: Life) -> Outcome:
+    return life.end[0] if life.end is not None else Outcome.UNKNOWN
+
+
+def _failed(life: Life) -> bool:
+    return _outcome(life) in FAILURES
 
 
 def _is_back(life: Life) -> bool:
@@ -156,6 +173,7 @@ class _Crew:
         past: Mapping[int, Life],
         brakes: Brakes,
         gate: WaveGate,
+        claimed: Collection[int],
     ) -> None:
         self._plan = plan
         self._surroundings = surroundings
@@ -172,15 +190,17 @@ class _Crew:
             admits=brakes.admits,
             barred=brakes.barred,
         )
-        self._outcomes: list[Outcome] = []
-        self._counts: Counter[Outcome] = Counter()  # of the whole run, an earlier part of it included
+        self._claimed = claimed
+        # Of the whole run, an earlier part of it included.
+        self._outcomes: defaultdict[int, list[Outcome]] = defaultdict(list)  # by wave
+        self._counts: Counter[Outcome] = Counter()
 
     async def work_through(self) -> None:
         await self._finish_the_past()
         fresh = [
             change
             for change in self._plan.changes
-            if change.item not in self._past or not _has_begun(self._past[change.item])
+            if change.item not in self._claimed and not _has_begun(self._past.get(change.item))
         ]
         waves = [(wave, list(part)) for wave, part in groupby(fresh, lambda one: one.wave)]
         behind = _wave_behind(self._plan.changes, fresh)
@@ -200,16 +220,19 @@ class _Crew:
 
     async def _finish_the_past(self) -> None:
         """Brings home what an earlier process left under way, debts first, before anything new is stopped."""
+        opened = []
         for change in self._plan.changes:
             life = self._past.get(change.item)
-            if life is not None and life.end is not None and not is_open(life):
-                self._count(life.end[0])
-                self._admission.count_past(change, failed=life.end[0] in FAILURES, back=_is_back(life))
-        opened = [
-            change
-            for change in self._plan.changes
-            if (life := self._past.get(change.item)) is not None and _has_begun(life) and is_open(life)
-        ]
+            if life is None or not _has_begun(life):
+                continue
+            if not is_open(life):
+                self._book(change, life)
+                self._admission.count_past(change, failed=_failed(life), back=_is_back(life))
+            elif change.item in self._claimed:  # somebody else's by now, but away and unproven all the same
+                self._admission.count_past(change, failed=True, back=False)
+                self._outcomes[change.wave].append(Outcome.UNKNOWN)
+            else:
+                opened.append(change)
         for owed in (True, False):
             part = [change for change in opened if self._past[change.item].debt is owed]
             if part:
@@ -218,7 +241,6 @@ class _Crew:
 
     async def _work_wave(self, wave: int, changes: Sequence[Change], *, last: bool) -> None:
         self._tape.note(WaveStarted(self._clock.wall(), wave, len(changes)))
-        self._outcomes.clear()
         self._admission.release(changes)
         await self._work_released()
         await self._judge(wave, last=last)
@@ -226,8 +248,8 @@ class _Crew:
     async def _judge(self, wave: int, *, last: bool) -> None:
         """Decides whether the run may go on after `wave`."""
         self._leave_out()
-        stopped = self._admission.exhausted or self._admission.stuck or self._cut_short(last=last)
-        no_go = verdict(self._outcomes, stopped)
+        stopped = self._admission.exhausted or self._admission.stuck or self._cut_short(wave, last=last)
+        no_go = verdict(self._outcomes[wave], stopped)
         decision = Decision(no_go is None, no_go or "")
         if decision.go and not last and self._control.end is None:
             decision = await self._gate.decision(wave, self._counts_by_name())
@@ -235,21 +257,23 @@ class _Crew:
             self._control.drain(RunEnd.HALTED, decision.reason)
         self._tape.note(WaveEnded(self._clock.wall(), wave, decision.go, decision.reason))
 
-    def _cut_short(self, *, last: bool) -> str | None:
+    def _cut_short(self, wave: int, *, last: bool) -> str | None:
         """Why the run was told to end before the wave had begun all its changes or the next one came."""
         if self._control.end is None:
             return None
-        whole = not self._admission.pending and Outcome.NOT_STARTED not in self._outcomes
+        whole = not self._admission.pending and Outcome.NOT_STARTED not in self._outcomes[wave]
         return None if whole and last else self._control.end[1]
 
     def _leave_out(self) -> None:
         """Tells of the changes that never start because their group was closed."""
         for change, reason in self._admission.shut_out():
-            self._count(Outcome.NOT_STARTED)
+            self._counts[Outcome.NOT_STARTED] += 1
             self._tape.note(Ended(change.item, self._clock.wall(), Outcome.NOT_STARTED, reason))
 
-    def _count(self, outcome: Outcome) -> None:
+    def _book(self, change: Change, life: Life) -> None:
+        outcome = _outcome(life)
         self._counts[outcome] += 1
+        self._outcomes[change.wave].append(outcome)
 
     def _counts_by_name(self) -> dict[str, int]:
         return {outcome.value: self._counts[outcome] for outcome in Outcome}
@@ -275,12 +299,9 @@ class _Crew:
             life = await performance.run()
         except Exception as error:  # whatever it is, it must not leave the others stopped
             life = performance.give_up(error)
-            trouble = f"an error of our own: {type(error).__name__}: {error}"
-            self._control.drain(RunEnd.HALTED, trouble, broken=True)
-        outcome = life.end[0] if life.end is not None else Outcome.UNKNOWN
-        self._outcomes.append(outcome)
-        self._count(outcome)
-        self._admission.ended(change, failed=outcome in FAILURES, back=_is_back(life))
+            self._control.drain(RunEnd.HALTED, _own_error(error), broken=True)
+        self._book(change, life)
+        self._admission.ended(change, failed=_failed(life), back=_is_back(life))
 
     async def _next(self) -> Change | None:
         """The next change to start; None when no further one will start in this wave.

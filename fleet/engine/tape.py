@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fleet.core.events import Event
 from fleet.engine.ports import Observer, Recorder
@@ -14,6 +14,11 @@ class Tape:
     def __init__(self, recorder: Recorder, observers: Sequence[Observer]) -> None:
         self._recorder = recorder
         self._observers = list(observers)
+        self._trouble: Callable[[Exception], None] | None = None
+
+    def report_to(self, trouble: Callable[[Exception], None]) -> None:
+        """Tells `trouble` when an observer fails, instead of the change whose event it was."""
+        self._trouble = trouble
 
     def show_to(self, observer: Observer) -> None:
         """Shows events from now on to one more observer, after all others."""
@@ -31,4 +36,9 @@ class Tape:
 
     def _show(self, event: Event) -> None:
         for observe in self._observers:
-            observe(event)
+            try:
+                observe(event)
+            except Exception as error:  # whoever watches must not keep a notebook from coming home
+                if self._trouble is None:
+                    raise
+                self._trouble(error)

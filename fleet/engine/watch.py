@@ -7,7 +7,7 @@ look is the proof: a row may be missing or old, a look is neither. When to poll 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import anyio
@@ -34,7 +34,7 @@ class _Waiter:
 class Watch:
     """The shared poll of one scope, at most every `least` seconds while anybody waits.
 
-    `polled` is told of every poll, with its error if it failed.
+    `polled` is told of every poll, with its error if it failed; `trouble` of errors of our own.
     """
 
     def __init__(
@@ -43,10 +43,13 @@ class Watch:
         clock: Clock,
         least: float,
         polled: Callable[[CallError | None], None] = lambda _: None,
+        trouble: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         self._cloud = cloud
         self._clock = clock
+        self._least = least
         self._polled = polled
+        self._trouble = trouble
         self._waits = Waits(least)
         self._waiters: dict[str, _Waiter] = {}
         self._wanted = anyio.Event()
@@ -76,18 +79,27 @@ class Watch:
         """Polls until cancelled."""
         while True:
             await self._wanted.wait()
-            wait = self._due() - self._clock.monotonic()
-            if wait > 0:
-                await anyio.sleep(max(wait, _SHORTEST_SLEEP))
-                continue
-            self._last = self._clock.monotonic()
-            statuses = Counter(waiter.status for waiter in self._waiting())
-            if self._times * lists(statuses) >= sum(statuses.values()):
-                self._wake_due(self._last)
-            else:
-                await self._poll(statuses, self._last)
-            if not self._waiting():
-                self._wanted = anyio.Event()
+            try:
+                await self._go_on()
+            except Exception as error:  # an error of our own must not keep anybody waiting for ever
+                self._trouble(error)
+                self._wake(self._waiting())
+                await anyio.sleep(self._least)
+
+    async def _go_on(self) -> None:
+        """Waits until a poll pays, or polls."""
+        wait = self._due() - self._clock.monotonic()
+        if wait > 0:
+            await anyio.sleep(max(wait, _SHORTEST_SLEEP))
+            return
+        now = self._last = self._clock.monotonic()
+        statuses = Counter(waiter.status for waiter in self._waiting())
+        if self._times * lists(statuses) < sum(statuses.values()):
+            await self._poll(statuses, now)
+        else:  # so few wait that each of them may as well look for himself
+            self._wake(one for one in self._waiting() if one.since + self._waits.soonest(one.status) <= now)
+        if not self._waiting():
+            self._wanted = anyio.Event()
 
     def _waiting(self) -> list[_Waiter]:
         return [waiter for waiter in self._waiters.values() if not waiter.woken.is_set()]
@@ -110,21 +122,15 @@ class Watch:
         except CallError as error:
             self._polled(error)
             if error.meaning in FATAL:
-                self._fail(error)
+                self._wake(self._waiters.values(), error)
             return
         self._polled(None)
         self._times = max(1.0, (self._cloud.calls.get("list", 0) - sent) / lists(statuses))
-        for key, waiter in self._waiters.items():
-            if key not in passing and waiter.asked <= began:
-                waiter.woken.set()
+        self._wake(
+            waiter for key, waiter in self._waiters.items() if key not in passing and waiter.asked <= began
+        )
 
-    def _wake_due(self, now: float) -> None:
-        """So few wait that each of them may as well look for himself."""
-        for waiter in self._waiters.values():
-            if waiter.since + self._waits.soonest(waiter.status) <= now:
-                waiter.woken.set()
-
-    def _fail(self, error: CallError) -> None:
-        for waiter in self._waiters.values():
+    def _wake(self, waiters: Iterable[_Waiter], error: CallError | None = None) -> None:
+        for waiter in waiters:
             waiter.error = error
             waiter.woken.set()

@@ -246,6 +246,17 @@ def test_what_the_run_learned_of_a_field_never_restarts_where_restarts_are_not_a
 # --- somebody else ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("passing", ["STOPPING", "STARTING"])
+def test_what_we_stopped_is_owed_whoever_passes_by_until_it_runs(
+    planned: Planned, walk: Walking, passing: str
+) -> None:
+    """Stopped again after a stale row or a start that fell back: no look showed it running since our stop."""
+    walked = walk(planned())("RUNNING", "stop ok", "STOPPED", "put ok", passing, "STOPPED")
+    assert (walked.move, walked.life.debt) == ("start", True)
+    walked("start ok", "RUNNING new", "RUNNING new")
+    assert (walked.end.outcome, walked.end.debt) == (Outcome.DRIFTED, False)
+
+
 @pytest.mark.row(38)
 @pytest.mark.parametrize("looks", [("RUNNING new",), ("STARTING new", "RUNNING new"), ("START_FAILED new",)])
 def test_a_person_who_starts_a_stopped_notebook_meanwhile_is_left_alone(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import signal
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
@@ -37,6 +38,7 @@ from fleet.report.summary import Report
 from fleet.service.jobs import job_type
 from fleet.service.planning import Order, plan_job
 from fleet.service.running import RunFolder, apply_plan, open_run
+from fleet.service.signals import SIGNALS
 from fleet.service.telling import read_report
 from fleet.simulator import life
 from fleet.simulator.app import serve
@@ -349,6 +351,15 @@ MakeLab = Callable[..., Awaitable[Lab]]
 
 # A journal is synced at every intent; how fast a disk does that is not what is tested here.
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a private folder in it
+
+
+@pytest.fixture(autouse=True)
+def same_signals() -> Iterator[None]:
+    """Two runs in one process restore the handlers in the wrong order: here is who puts them right."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Whatever fails from whichever moment on, no budget is ever broken: recomputed from the journal's file.
 
-The first half of this module is the judge. It reads the file with sqlite3 and json and shares no code with
-the program, nor words beyond those that the file holds.
+It is read with sqlite3 and json alone.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import random
 import sqlite3
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,6 +27,7 @@ from fleet.simulator.routing import Operation
 from fleet.simulator.rules import Rules
 from fleet.simulator.states import Status
 from fleet.simulator.world import Timer
+from tests.rollout_judge import Verdict, judge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.looptime, pytest.mark.long]
 
 
-# --- the judge: sqlite3 and json only ------------------------------------------------------------------
-
-
 def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The plan and the events, as they lie in the file."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as base:
@@ -50,82 +47,10 @@ def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return json.loads(plan), events
 
 
-def number(share: dict[str, Any], of: int) -> int:
-    if not share["percent"]:
-        return int(share["amount"])
-    return max(1, of * int(share["amount"]) // 100) if share["amount"] else 0
+def verdict(lab: Lab) -> Verdict:
+    (path,) = lab.base.glob(f"*/{JOURNAL}")
+    return judge(*read(path))
 
-
-def groups(change: dict[str, Any]) -> list[tuple[str, str]]:
-    named = [(group, change[group]) for group in ("scope", "owner", "pool", "flavor") if change[group]]
-    return [("fleet", ""), *named]
-
-
-def limits(plan: dict[str, Any]) -> dict[tuple[str, str], int]:
-    """The limit of each group; a percentage counts the group's notebooks that a change can take away."""
-    running = [change for change in plan["changes"] if change["run_state"] == "RUNNING"]
-    able = [change for change in running if change["may_restart"]]
-    sizes = Counter(group for change in able for group in groups(change))
-    shares = plan["rollout"]["max_unavailable"]
-    return {key: max(1, number(shares[key[0]], size)) for key, size in sizes.items() if key[0] in shares}
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the file proves: broken budgets in words, and how far each was used."""
-
-    broken: list[str]
-    failures: int
-    most_away: int
-    most_under_way: int
-
-
-def judge(path: Path) -> Verdict:
-    """Follows the events one by one. Away is who was told to stop and has not been seen running since, and
-    whoever was last seen in a state that is none of his."""
-    plan, events = read(path)
-    changes = {change["item"]: change for change in plan["changes"]}
-    limit, broken = limits(plan), []
-    away: set[int] = set()
-    stops: dict[int, bool] = {}  # by item whether it was away before the stop that is not answered
-    under_way: set[int] = set()
-    bad = most_away = most_under_way = 0
-    for event in events:
-        item = event.get("item", -1)  # of no change
-        match event["kind"], event.get("step"):
-            case "began", _:
-                under_way.add(item)
-            case "intended", "stop" if changes[item]["run_state"] == "RUNNING":
-                stops[item] = item in away
-                away.add(item)
-            case "answered", "stop" if event["fate"] == "refused" and not stops.get(item, True):
-                away.discard(item)
-            case "saw", _:
-                _see(event["sight"]["status"], changes[item], away, stopped=item in stops)
-            case "ended", _:
-                under_way.discard(item)
-                bad += event["outcome"] in ("failed", "stranded", "unknown")
-        taken = Counter(group for one in away for group in groups(changes[one]))
-        broken += [f"{key}: {taken[key]} of {most}" for key, most in limit.items() if taken[key] > most]
-        most_away, most_under_way = max(most_away, len(away)), max(most_under_way, len(under_way))
-    allowed = plan["rollout"]["max_failures"]
-    if allowed is not None and bad > number(allowed, len(changes)):
-        broken.append(f"{bad} failures of {allowed}")
-    if most_under_way > plan["rollout"]["concurrency"]:
-        broken.append(f"{most_under_way} under way of {plan['rollout']['concurrency']}")
-    return Verdict(broken, bad, most_away, most_under_way)
-
-
-def _see(status: str, change: dict[str, Any], away: set[int], *, stopped: bool) -> None:
-    if change["run_state"] != "RUNNING":
-        return
-    if status == "RUNNING":
-        away.discard(change["item"])
-    elif stopped or status in ("START_FAILED", "CREATE_FAILED", "DELETE_FAILED", "ERROR"):
-        away.add(change["item"])
-
-
-# --- the adversary -------------------------------------------------------------------------------------
 
 MIGRATION = """\
 job: image-migration
@@ -183,11 +108,6 @@ async def crowd(world: MakeLab, running: int, **options: Any) -> Lab:
     for notebook in lab.notebooks:
         notebook.timers.pop(Timer.STATUS, None)
     return lab
-
-
-def verdict(lab: Lab) -> Verdict:
-    (path,) = lab.base.glob(f"*/{JOURNAL}")
-    return judge(path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
