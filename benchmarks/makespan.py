@@ -1,7 +1,7 @@
 """How long a run takes beside what no run can beat: 2,000 notebooks that stop and start, in virtual time.
 
-The cloud is a small one in memory, behind the engine's own port, with exact rates, one for writes and the
-same for reads. The lower bound is the largest of three: the writes at the rate, all notebooks' own times over
+The cloud is a small one in memory, behind the engine's own port and the client's own gates: one rate for
+writes and the same for reads. The lower bound is the largest of three: the writes at the rate, all notebooks' own times over
 the slots, the slowest notebook. Beside it stands a run in lock-step batches of the same width, which is
 granted its reads and every wait for free.
 """
@@ -36,9 +36,11 @@ from benchmarks.harness import (
 )
 from benchmarks.story import BEGAN, LEASE, NEW, OLD, plan
 from fleet.client.clock import Clock
-from fleet.core.calls import Reading, Receipt, Turn
-from fleet.core.events import Ended, Event, Outcome
+from fleet.client.gate import Gate
+from fleet.core.calls import Rank, Reading, Receipt, Turn
+from fleet.core.events import Ended, Event, Outcome, Slowed
 from fleet.core.notebook import Image, Lease, LeaseType, Notebook, Status
+from fleet.core.pace import Pace, Rate
 from fleet.core.plan import Plan, seal
 from fleet.core.rollout import Disruption, Rollout
 from fleet.engine.control import Control
@@ -47,7 +49,7 @@ from fleet.engine.tape import Tape
 
 SCOPE = "lab-a"
 PAGE = 50
-CALL, COMMIT, POLL, LEAD = 0.2, 0.02, 10.0, 2.0  # s
+CALL, COMMIT, POLL = 0.2, 0.02, 10.0  # s
 STOP, START = (40.0, 0.5), (90.0, 0.6)  # s in the median, sigma of the logarithm
 WRITES = 3  # stop, PUT, start
 
@@ -58,6 +60,11 @@ class Scene:
 
     width: int
     rate: float
+
+    @property
+    def limit(self) -> Rate:
+        """The rate as one for the gates."""
+        return Rate(round(self.rate * 60), 60.0)
 
     def __str__(self) -> str:
         return f"{self.width} at once, {self.rate * 60:g}/min"
@@ -113,20 +120,6 @@ def lock_step(times: Sequence[Times], scene: Scene) -> float:
     return sum(max(max(one.own for one in batch), len(batch) * WRITES / scene.rate) for batch in batches)
 
 
-class Line:
-    """Places in a queue, exactly one for each beat."""
-
-    def __init__(self, rate: float) -> None:
-        self._beat = 1 / rate
-        self._next = 0.0
-
-    def place(self) -> float:
-        """The next instant that is free."""
-        at = max(self._next, asyncio.get_running_loop().time())
-        self._next = at + self._beat
-        return at
-
-
 @dataclass(slots=True)
 class Machine:
     """One notebook of the cloud, with when it was away."""
@@ -145,15 +138,14 @@ class MemoryCloud:
     def __init__(self, machines: Mapping[str, Machine], scene: Scene) -> None:
         self.machines = machines
         self.calls: Counter[str] = Counter()
-        self._writes, self._reads = Line(scene.rate), Line(scene.rate)
+        self._writes = Gate("writes", Pace(scene.limit), CLOCK, on_slowed=_slowed)
+        self._reads = Gate("reads", Pace(scene.limit), CLOCK, on_slowed=_slowed)
 
-    async def turn(self) -> Turn:
-        at = self._writes.place()
-        await asyncio.sleep(at - LEAD - _now())
-        return Turn(at)
+    async def turn(self, rank: Rank) -> Turn:
+        return await self._writes.turn(rank=rank)
 
-    async def look(self, notebook_id: str) -> Reading:
-        await self._call("get", self._reads.place())
+    async def look(self, notebook_id: str, rank: Rank) -> Reading:
+        await self._read("get", rank)
         return Reading(self._settled(notebook_id).row, "")
 
     async def poll(self, statuses: Collection[Status]) -> Collection[str]:
@@ -161,7 +153,7 @@ class MemoryCloud:
         for status in statuses:
             offset, listed = 0, PAGE
             while listed == PAGE:
-                await self._call("list", self._reads.place())
+                await self._read("list", Rank.AWAY)
                 passing = [key for key in self.machines if self._settled(key).row.status is status]
                 page = passing[offset : offset + PAGE]
                 found.update(page)
@@ -169,20 +161,20 @@ class MemoryCloud:
         return found
 
     async def put(self, notebook_id: str, body: Mapping[str, Any], turn: Turn) -> Receipt:
-        await self._call("put", turn.at)
+        await self._write("put", turn)
         machine = self._settled(notebook_id)
         machine.row = replace(machine.row, image=Image(body["image_id"]))
         return Receipt(200, "")
 
     async def stop(self, notebook_id: str, turn: Turn) -> Receipt:
-        await self._call("stop", turn.at)
+        await self._write("stop", turn)
         machine = self._settled(notebook_id)
         machine.left = _now()
         self._pass(machine, Status.STOPPING, machine.times.stop, Status.STOPPED)
         return Receipt(200, "")
 
     async def start(self, notebook_id: str, query: Mapping[str, Any], turn: Turn) -> Receipt:
-        await self._call("start", turn.at)
+        await self._write("start", turn)
         machine = self._settled(notebook_id)
         now = int((BEGAN + _now()) * 1000)
         lease = Lease(True, LeaseType(query["type"]), now, query["duration"], now)
@@ -191,12 +183,23 @@ class MemoryCloud:
         return Receipt(200, "")
 
     async def renew_lease(self, notebook_id: str, query: Mapping[str, Any], turn: Turn) -> Receipt:
-        await self._call("lease", turn.at)
+        await self._write("lease", turn)
         return Receipt(200, "")
 
-    async def _call(self, kind: str, at: float) -> None:
+    async def _read(self, kind: str, rank: Rank) -> None:
+        await self._reads.pass_(rank=rank)
+        await self._call(self._reads, kind)
+
+    async def _write(self, kind: str, turn: Turn) -> None:
+        await self._writes.pass_turn(turn)
+        await self._call(self._writes, kind)
+
+    async def _call(self, gate: Gate, kind: str) -> None:
+        while (sent_at := gate.go()) is None:
+            await gate.clear()
         self.calls[kind] += 1
-        await asyncio.sleep(max(0.0, at - _now()) + CALL)
+        await asyncio.sleep(CALL)
+        gate.heard(sent_at, None)
 
     def _pass(self, machine: Machine, passing: Status, seconds: float, then: Status) -> None:
         machine.row = replace(machine.row, status=passing)
@@ -217,6 +220,13 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
+def _slowed(event: Slowed) -> None:
+    raise RuntimeError(f"this cloud refuses nobody: {event.text}")
+
+
+CLOCK = Clock(_now, lambda: BEGAN + _now())
+
+
 @dataclass(slots=True)
 class Recorder:
     """A journal that only takes its time; knows how the changes ended."""
@@ -232,15 +242,15 @@ class Recorder:
             self.ended[event.outcome] += 1
 
 
-async def perform(plan: Plan, cloud: MemoryCloud) -> float:
-    """Applies the plan; returns the seconds it took. Raises unless every notebook was changed."""
-    clock = Clock(_now, lambda: BEGAN + _now())
+async def perform(plan: Plan, machines: Mapping[str, Machine], scene: Scene) -> tuple[float, Counter[str]]:
+    """Applies the plan; the seconds it took, and its calls. Raises unless every notebook was changed."""
+    cloud = MemoryCloud(machines, scene)
     control, recorder = Control(), Recorder()
     tape = Tape(recorder, [control.observe])
-    await run_plan(plan, "20260101-000000-b0b0", {SCOPE: cloud}, tape, clock, control, {SCOPE: POLL})
+    await run_plan(plan, "20260101-000000-b0b0", {SCOPE: cloud}, tape, CLOCK, control, {SCOPE: POLL})
     if recorder.ended != {Outcome.CHANGED: len(plan.changes)}:
         raise RuntimeError(f"{dict(recorder.ended)} {control.end}")
-    return _now()
+    return _now(), cloud.calls
 
 
 def play(count: int, scene: Scene) -> Sample:
@@ -254,11 +264,10 @@ def play(count: int, scene: Scene) -> Sample:
         )
         for change, one in zip(order.changes, times, strict=True)
     }
-    cloud = MemoryCloud(machines, scene)
     loop = looptime.new_event_loop(noop_cycles=0)
     try:
         watch = Stopwatch()
-        took = loop.run_until_complete(perform(order, cloud))
+        took, calls = loop.run_until_complete(perform(order, machines, scene))
         sample = watch.stop(count)
     finally:
         loop.close()
@@ -271,8 +280,8 @@ def play(count: int, scene: Scene) -> Sample:
         "over greedy slots": took / greedy(times, scene),
         "lock-step over it": lock_step(times, scene) / took,
         "away over own time": mean(machine.away / machine.times.own for machine in machines.values()),
-        "reads a change": (cloud.calls["get"] + cloud.calls["list"]) / count,
-        "writes a change": (cloud.calls.total() - cloud.calls["get"] - cloud.calls["list"]) / count,
+        "reads a change": (calls["get"] + calls["list"]) / count,
+        "writes a change": (calls.total() - calls["get"] - calls["list"]) / count,
     }
     return Sample(count, sample.cpu, took, more=more)
 

@@ -12,7 +12,7 @@ from fleet.client.caller import Caller
 from fleet.client.listing import Pass
 from fleet.client.operations import IMAGE_PAGE_SIZE, PAGE_SIZE, Operations
 from fleet.client.wire import Request
-from fleet.core.calls import Reading, Receipt, Turn
+from fleet.core.calls import Rank, Reading, Receipt, Turn
 from fleet.core.errors import CallError, Meaning
 from fleet.core.notebook import Flavor, Image, Notebook, Status
 from fleet.core.pace import Limit, Rate
@@ -43,13 +43,13 @@ class ModelArts:
         """Sets the rate of this scope's throttle key at once; other scopes may share it."""
         self._caller.set_rate(rate)
 
-    async def turn(self) -> Turn:
+    async def turn(self, rank: Rank = Rank.NEW) -> Turn:
         """Waits until shortly before the next write may leave."""
-        return await self._caller.turn()
+        return await self._caller.turn(rank)
 
-    async def look(self, notebook_id: str) -> Reading:
+    async def look(self, notebook_id: str, rank: Rank = Rank.NEW) -> Reading:
         """The notebook as it is now (ShowNotebook)."""
-        answer = await self._caller.call(self._operations.show(notebook_id))
+        answer = await self._caller.call(self._operations.show(notebook_id), rank=rank)
         return Reading(rows.notebook(answer.payload), answer.request_id, answer.sends)
 
     async def put(self, notebook_id: str, body: Mapping[str, Any], turn: Turn) -> Receipt:
@@ -74,7 +74,7 @@ class ModelArts:
             self._workspaces = await self._every_workspace()
         found: set[str] = set()
         for status in statuses:
-            listed = await self._list(self._workspaces, {"status": status.value})
+            listed = await self._list(self._workspaces, {"status": status.value}, rank=Rank.AWAY)
             found.update(row.id for row in listed if row.status is status)
         return frozenset(found)
 
@@ -136,21 +136,28 @@ class ModelArts:
             raise _unlisted(error, self.spec.name) from None
         return tuple(dict.fromkeys([DEFAULT_WORKSPACE, *(workspace.id for workspace in listed)]))
 
-    async def _list(self, workspaces: Sequence[str], filters: Mapping[str, str]) -> list[Notebook]:
+    async def _list(
+        self, workspaces: Sequence[str], filters: Mapping[str, str], rank: Rank = Rank.NEW
+    ) -> list[Notebook]:
         found: list[Any] = []
         for query in _queries(self.spec.features, workspaces, filters):
             pages = partial(self._operations.list_notebooks, self.spec.listing, query)
-            found += await self._rows("notebooks", PAGE_SIZE, pages, "data")
+            found += await self._rows("notebooks", PAGE_SIZE, pages, "data", rank)
         return rows.unique(found, rows.notebook, lambda notebook: notebook.id)
 
     async def _rows(
-        self, what: str, page_size: int, request_at: Callable[[int], Request], name: str
+        self,
+        what: str,
+        page_size: int,
+        request_at: Callable[[int], Request],
+        name: str,
+        rank: Rank = Rank.NEW,
     ) -> list[Any]:
         """The rows of one pass over a paged listing."""
         walk = Pass(f"{what} of scope {self.spec.name}", page_size)
         found: list[Any] = []
         while not walk.done:
-            answer = await self._caller.call(request_at(walk.offset))
+            answer = await self._caller.call(request_at(walk.offset), rank=rank)
             page = rows.page(answer.payload, name)
             walk.take(page)
             found += page.rows

@@ -14,7 +14,7 @@ from fleet.client.clock import Clock
 from fleet.client.gate import Gate
 from fleet.client.transport import Transport
 from fleet.client.wire import Answer, Kind, Request, Response, decipher
-from fleet.core.calls import Turn
+from fleet.core.calls import Rank, Turn
 from fleet.core.errors import NOT_SENT, CallError, Meaning
 from fleet.core.pace import Limit, Rate
 from fleet.core.retry import Patience, Tries
@@ -34,6 +34,7 @@ class _Course:
 
     tries: Tries
     turn: Turn | None
+    rank: Rank
     sends: int = 0
     renewed: bool = False
     signed_at: float = 0.0  # wall seconds
@@ -96,26 +97,34 @@ class Caller:
         for kind in (Kind.READ, Kind.WRITE):
             self._gates[kind].set_rate(rate)
 
-    async def turn(self) -> Turn:
+    async def turn(self, rank: Rank = Rank.NEW) -> Turn:
         """A place in the queue of writes."""
         self._canary.check()
-        return await self._gates[Kind.WRITE].turn(self._lane)
+        return await self._gates[Kind.WRITE].turn(self._lane, rank)
 
     async def call(
-        self, request: Request, turn: Turn | None = None, *, patience: Patience | None = None
+        self,
+        request: Request,
+        turn: Turn | None = None,
+        *,
+        rank: Rank = Rank.NEW,
+        patience: Patience | None = None,
     ) -> Answer:
-        """The answer to `request`; a write comes with its turn. Raises CallError when it gives up."""
+        """The answer to `request`; a write comes with its turn, which has a rank of its own.
+
+        Raises CallError when it gives up.
+        """
         write = request.kind is Kind.WRITE
         if patience is None:
             patience = PROVEN if self._canary.proven else UNPROVEN
-        course = _Course(Tries(write, patience), turn)
+        course = _Course(Tries(write, patience), turn, rank if turn is None else turn.rank)
         while True:
             try:
                 return await self._attempt(request, course)
             except CallError as error:
                 await self._recover(error, course)
             if write:
-                course.turn = await self._gates[Kind.WRITE].turn(self._lane)
+                course.turn = await self._gates[Kind.WRITE].turn(self._lane, course.rank)
 
     async def _recover(self, error: CallError, course: _Course) -> None:
         """Returns when the call may be sent again, raises `error` when it may not."""
@@ -150,7 +159,7 @@ class Caller:
         await self._auth.ready()
         gate = self._gates[request.kind]
         if course.turn is None:
-            await gate.pass_(self._lane)
+            await gate.pass_(self._lane, course.rank)
         else:
             await gate.pass_turn(course.turn, self._lane)
             if self._clock.monotonic() > course.turn.until:

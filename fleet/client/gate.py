@@ -1,9 +1,11 @@
 """What every request passes: a place under the rate, and a seat among the requests in flight.
 
 One gate a throttle key and class. The arithmetic is that of `Pace` and `InFlight`; here is only the waiting,
-by turns of the scopes that share the key. A request passes in two steps: it waits for its slot and its seat
-before a connection is taken, and asks to `go` at the moment when its bytes leave, because the connection may
-have been slow. A pass that has to wait for nothing costs arithmetic only.
+by turns of the scopes that share the key, those whose notebook is away before those that have sent nothing
+yet: the slot that is next belongs to whoever is first when it is due, not to who came first. A request passes
+in two steps: it waits for its slot and its seat before a connection is taken, and asks to `go` at the moment
+when its bytes leave, because the connection may have been slow. A pass that has to wait for nothing costs
+arithmetic only.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import anyio
 
 from fleet.client.clock import Clock
 from fleet.client.line import Line
-from fleet.core.calls import Turn
+from fleet.core.calls import Rank, Turn
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Counted, Slowed
 from fleet.core.in_flight import InFlight
@@ -86,31 +88,30 @@ class Gate:
             self._count_anew()
             self._stir()
 
-    async def pass_(self, lane: str = "") -> None:
+    async def pass_(self, lane: str = "", rank: Rank = Rank.NEW) -> None:
         """Waits for a slot and a seat, which `heard` or `leave` gives back. Lanes that wait take turns."""
         if self._door.free and self._aboard < self._in_flight.limit and self._pace.take(self._monotonic()):
             self._aboard += 1
             return
-        await self._door.enter(lane)
+        await self._next_slot(self._door, lane, rank)
         try:
-            await self._slot()
             await self._sit_down()
         finally:
             self._door.leave()
 
-    async def turn(self, lane: str = "") -> Turn:
+    async def turn(self, lane: str = "", rank: Rank = Rank.NEW) -> Turn:
         """Takes a slot and returns shortly before it, so that a last look is still fresh at the write."""
-        await self._queue.enter(lane)
-        try:
-            return Turn(await self._slot(early=LEAD))
-        finally:
-            self._queue.leave()
+        if self._queue.free and self._pace.take(now := self._monotonic()):
+            return Turn(now, rank=rank)
+        slot = await self._next_slot(self._queue, lane, rank, early=LEAD)
+        self._queue.leave()
+        return Turn(slot, rank=rank)
 
     async def pass_turn(self, turn: Turn, lane: str = "") -> None:
         """Waits for the slot of `turn` and a seat, which `heard` or `leave` gives back."""
         while (wait := turn.at - self._monotonic()) > 0:
             await self._stirred_within(wait)
-        await self._door.enter(lane)
+        await self._door.enter(lane, turn.rank)
         try:
             await self._sit_down()
         finally:
@@ -186,9 +187,27 @@ class Gate:
             counting.append(peak)
         self._counting = tuple(counting)
 
-    async def _slot(self, early: float = 0.0) -> float:
-        """Takes a slot, and another one when the rate is set anew; returns it `early` seconds before."""
-        slot = self._pace.reserve(self._monotonic())
+    async def _next_slot(self, line: Line, lane: str, rank: Rank, early: float = 0.0) -> float:
+        """Returns at the head of `line`, `early` seconds before the slot.
+
+        It is left to those of a higher rank who have come by then.
+        """
+        slot = await line.enter(lane, rank)
+        while True:
+            try:
+                slot = await self._slot(slot, early)
+            except BaseException:
+                line.leave()
+                raise
+            if not line.waits_before(rank):
+                return slot
+            line.leave(slot)
+            slot = await line.enter(lane, rank, again=True)
+
+    async def _slot(self, slot: float | None, early: float) -> float:
+        """Takes a slot unless there is one, and another one when the rate is set anew; returns it `early`."""
+        if slot is None:
+            slot = self._pace.reserve(self._monotonic())
         limits = self._pace.limits
         while (wait := slot - early - self._monotonic()) > 0:
             if await self._stirred_within(wait) and limits != (limits := self._pace.limits):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -21,6 +22,12 @@ from fleet.core.text import clean
 T = TypeVar("T")
 
 KIB_PER_MIB = 1024
+
+
+@lru_cache(maxsize=4096)
+def _once(value: T) -> T:
+    """The value, in the object of an equal one read before: a large fleet repeats a few images and words."""
+    return value
 
 
 def _or(default: Any) -> BeforeValidator:
@@ -100,7 +107,9 @@ class _Endpoint(_Row):
         keys = self.key_pair_names or self.ssh_keys
         if keys is None:
             keys = self.key_pair_names
-        return Endpoint(self.service or self.dev_service, keys, self.allowed_access_ips, self.uri)
+        return Endpoint(
+            _once(self.service or self.dev_service), _once(keys), _once(self.allowed_access_ips), self.uri
+        )
 
 
 class _Volume(_Row):
@@ -119,6 +128,9 @@ class _Named(_Row):
 class _Tag(_Row):
     key: str
     value: Text = ""
+
+
+_NO_TAGS: Mapping[str, str] = {}  # one for all: most notebooks have none
 
 
 class _Notebook(_Row):
@@ -154,18 +166,18 @@ class _Notebook(_Row):
             name=self.name,
             description=self.description,
             fail_reason=clean(self.fail_reason),
-            feature=self.feature,
-            flavor=self.flavor,
-            image=self.image.value(),
+            feature=_once(self.feature),
+            flavor=_once(self.flavor),
+            image=_once(self.image.value()),
             lease=None if self.lease is None else self.lease.value(),
-            pool_id=self.pool.id,
-            pool_name=self.pool.name,
-            volume=None if self.volume is None else Volume(**vars(self.volume)),
+            pool_id=_once(self.pool.id),
+            pool_name=_once(self.pool.name),
+            volume=None if self.volume is None else _once(Volume(**vars(self.volume))),
             endpoints=tuple(endpoint.value() for endpoint in self.endpoints),
-            workspace_id=self.workspace_id,
-            owner=self.user.name,
-            owner_id=self.user.id or self.user_id,
-            tags={tag.key: tag.value for tag in self.tags},
+            workspace_id=_once(self.workspace_id),
+            owner=_once(self.user.name),
+            owner_id=_once(self.user.id or self.user_id),
+            tags={tag.key: tag.value for tag in self.tags} if self.tags else _NO_TAGS,
             create_at=self.create_at,
             update_at=self.update_at,
             current_time=self.current_time,

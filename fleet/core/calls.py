@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import IntEnum
 
 from fleet.core.notebook import Notebook
+
+
+class Rank(IntEnum):
+    """Whose request goes first where requests have to wait: notebooks come home before others leave."""
+
+    AWAY = 0  # for a notebook that is stopped and not started yet
+    UNDER_WAY = 1  # for any other to which something was sent
+    NEW = 2  # for one to which nothing was sent: it would only add to what is to be brought home
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +44,4 @@ class Turn:
 
     at: float
     until: float = math.inf
+    rank: Rank = Rank.NEW

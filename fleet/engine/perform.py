@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from fleet.core.calls import Receipt, Turn
+from fleet.core.calls import Rank, Receipt, Turn
 from fleet.core.change import Await, End, Look, Write, advance, decide
 from fleet.core.errors import TRANSIENT, CallError, Meaning, RecordingFailed
 from fleet.core.events import (
@@ -118,7 +118,7 @@ class Performance:
             return
         self._life = advance(self._life, intent)
         try:
-            receipt = await self._send(write, Turn(turn.at, max(turn.at, self._looked_at) + LATEST))
+            receipt = await self._send(write, self._in_time(turn))
         except CallError as error:
             self._happened(self._refusal(write.step, error))
         else:
@@ -168,9 +168,13 @@ class Performance:
         if self._turn is not None:
             return self._turn
         try:
-            return await self._here.cloud.turn()
+            return await self._here.cloud.turn(self._rank)
         except CallError as error:
             return Blind(self._change.item, self._now(), error.meaning, error.text, sends=0)
+
+    def _in_time(self, turn: Turn) -> Turn:
+        """The turn, which ends when what was looked at before it is old."""
+        return Turn(turn.at, max(turn.at, self._looked_at) + LATEST, turn.rank)
 
     async def _committed(self, intent: Intended) -> bool:
         try:
@@ -235,7 +239,7 @@ class Performance:
     async def _single_look(self) -> Saw | Blind:
         item = self._change.item
         try:
-            look = await self._here.cloud.look(self._change.id)
+            look = await self._here.cloud.look(self._change.id, self._rank)
         except CallError as error:
             if error.meaning is Meaning.GONE:
                 return Saw(item, self._now(), GONE, request_id=error.request_id, sends=error.sends)
@@ -278,6 +282,14 @@ class Performance:
         return Late(self._change.item, self._now(), f"its time was up{trouble}")
 
     # --- what all share ---
+
+    @property
+    def _rank(self) -> Rank:
+        """How soon the next request must leave."""
+        life = self._life
+        if life.debt and life.stage is not Stage.STARTING:
+            return Rank.AWAY
+        return Rank.UNDER_WAY if life.tries else Rank.NEW
 
     def _happened(self, event: ChangeEvent) -> None:
         if isinstance(event, Saw):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
-from fleet.core.calls import Reading, Receipt, Turn
+from fleet.core.calls import Rank, Reading, Receipt, Turn
 from fleet.core.events import Event
 from fleet.core.notebook import Status
 from fleet.core.rollout import GateCommand
@@ -24,14 +24,17 @@ class Cloud(Protocol):
         """Requests sent so far, by operation: put, stop, start, lease, get, list and whatever else."""
         ...
 
-    async def turn(self) -> Turn:
+    async def turn(self, rank: Rank) -> Turn:
         """Waits until shortly before the next write may leave, so that a last look is still fresh."""
         ...
 
-    async def look(self, notebook_id: str) -> Reading: ...
+    async def look(self, notebook_id: str, rank: Rank) -> Reading: ...
 
     async def poll(self, statuses: Collection[Status]) -> Collection[str]:
-        """The ids of those in one of the statuses, read page by page; some may be missing or old news."""
+        """The ids of those in one of the statuses, read page by page; some may be missing or old news.
+
+        Of the highest rank: notebooks that are away wait for it.
+        """
         ...
 
     async def put(self, notebook_id: str, body: Mapping[str, Any], turn: Turn) -> Receipt: ...

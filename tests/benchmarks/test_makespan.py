@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.makespan import CALL, Scene, Times, draw_times, greedy, lock_step, lower_bound
+from benchmarks.makespan import CALL, Scene, Times, draw_times, greedy, lock_step, lower_bound, play
 
 SHORT, LONG = Times(10.0, 20.0 - CALL), Times(100.0, 200.0 - CALL)
 
@@ -35,3 +35,8 @@ def test_a_free_slot_takes_the_next_notebook_at_once() -> None:
 
 def test_times_are_the_same_in_every_run() -> None:
     assert draw_times(3) == draw_times(3)
+
+
+def test_however_many_wait_at_a_low_rate_notebooks_are_away_hardly_longer_than_they_need() -> None:
+    sample = play(120, Scene(100, 1.0))
+    assert sample.more["away over own time"] < 1.2

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import sqlite3
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 
-from fleet.core.errors import FleetError
+from fleet.core.errors import FleetError, UsageError
 from fleet.core.plan import Plan, dump_plan, load_plan
 from fleet.journal.errors import JournalError
 from fleet.journal.rows import meta_record
@@ -162,6 +166,40 @@ def test_a_run_whose_plan_is_not_the_one_it_began_with_is_not_taken_up(
     assert line.startswith(f"fleet: {broken_off / PLAN}: ")
     assert told in line
     assert lab.cloud.log == []
+
+
+def test_a_plan_file_with_other_blanks_is_still_the_one_that_the_run_began_with(broken_off: Path) -> None:
+    file = broken_off / PLAN
+    file.write_text(json.dumps(json.loads(file.read_bytes()), indent=4))
+    folder, _, _ = reopen_run(broken_off)
+    folder.close()
+
+
+@pytest.mark.row(55)
+@pytest.mark.parametrize("more", [b"x", b"{}"])
+def test_a_plan_file_with_more_behind_the_plan_is_refused(broken_off: Path, more: bytes) -> None:
+    file = broken_off / PLAN
+    file.write_bytes(file.read_bytes() + more)
+    with pytest.raises(UsageError, match="not a plan file"):
+        reopen_run(broken_off)
+
+
+def test_a_run_is_taken_up_with_one_look_at_its_plan_and_one_at_its_events(broken_off: Path) -> None:
+    """Each of them is large."""
+    calls: Counter[str] = Counter()
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            calls[frame.f_code.co_qualname] += 1
+
+    sys.setprofile(count)
+    try:
+        folder, _, _ = reopen_run(broken_off)
+    finally:
+        sys.setprofile(None)
+    folder.close()
+    for name in ("load_plan", "_unsealed", "JournalReader.fold", "RunState.__post_init__"):
+        assert calls[name] == 1
 
 
 def alter(journal: Path, key: str, value: str) -> None:

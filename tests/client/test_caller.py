@@ -14,9 +14,10 @@ from fleet.client.auth import Auth
 from fleet.client.caller import Caller
 from fleet.client.canary import Canary
 from fleet.client.clock import Clock
-from fleet.client.gate import Gate
+from fleet.client.gate import LEAD, Gate
 from fleet.client.transport import Departure
 from fleet.client.wire import Kind, Request, Response
+from fleet.core.calls import Rank
 from fleet.core.errors import TRANSIENT, CallError, Meaning
 from fleet.core.events import Slowed
 from fleet.core.pace import Pace, Rate
@@ -227,6 +228,28 @@ async def test_an_expired_token_is_renewed_once_and_the_call_replayed_once(
     desk = make((401, sample("token.401")), OK)
     assert await desk.write() == 2
     assert [headers["x-auth-token"] for headers in desk.script.headers] == ["t1", "t2"]
+
+
+@pytest.mark.parametrize("request_", [READ, WRITE], ids=lambda request: request.kind)
+async def test_a_call_that_is_replayed_keeps_its_rank(make: Make, sample: Sample, request_: Request) -> None:
+    desk = make(OK, (401, sample("token.401")), OK)
+    await desk.caller.call(READ)
+    desk.script.takes = 0.05
+    served: list[Rank] = []
+
+    async def call(rank: Rank) -> None:
+        if request_ is WRITE:
+            await desk.caller.call(WRITE, await desk.caller.turn(rank))
+        else:
+            await desk.caller.call(READ, rank=rank)
+        served.append(rank)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(call, Rank.AWAY)
+        await anyio.sleep(0.01)
+        for _ in range(1000):
+            group.start_soon(call, Rank.NEW)
+    assert served.index(Rank.AWAY) < 100 * (LEAD + 1.0)
 
 
 @pytest.mark.row(18)

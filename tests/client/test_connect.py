@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,8 +15,10 @@ import pytest
 from fleet.client import connect
 from fleet.client.connect import lowest_rates
 from fleet.client.memory import LimitFile
+from fleet.core.calls import Rank
 from fleet.core.errors import CallError, UsageError
 from fleet.core.events import Counted
+from fleet.core.notebook import Status
 from fleet.core.pace import Rate
 from fleet.core.scope import AkSkKeys, PasswordLogin, ScopeSpec, TokenGiven, Way
 from fleet.simulator.app import serve
@@ -51,7 +53,7 @@ async def instants(cloud: Cloud, spec_of: SpecOf, changes: Sequence[dict[str, An
 
             async def hurry(api: ModelArts) -> None:
                 for _ in range(10):
-                    await is_a_cloud(api).look(notebook)
+                    await is_a_cloud(api).look(notebook, Rank.NEW)
 
             for api in scopes.values():
                 group.start_soon(hurry, api)
@@ -170,6 +172,37 @@ async def test_no_scope_waits_for_the_crowd_of_another(cloud: Cloud, spec_of: Sp
                 for name in ["large"] * 30 + ["small"] * 3:
                     group.start_soon(look, name)
     assert served[:8].count("small") == 3
+
+
+@pytest.mark.looptime
+async def test_whatever_brings_notebooks_home_passes_before_looks_and_turns_of_new_changes(
+    cloud: Cloud, spec_of: SpecOf
+) -> None:
+    loop = asyncio.get_running_loop()
+    notebook = next(iter(cloud.world.notebooks.values()))
+    served: list[str] = []
+
+    async def finish(name: str, call: Awaitable[object]) -> None:
+        await call
+        served.append(name)
+
+    async with serve(cloud, clock=lambda: NOW + loop.time()) as url:
+        spec = replace(spec_of(url), project_id=notebook.project, rate=Rate(60, 60.0), workspaces=("0",))
+        async with connect([spec], monotonic=loop.time, wall=lambda: NOW + loop.time()) as scopes:
+            api = scopes["lab-a"]
+            await api.look(notebook.id)  # the credential is proven
+            async with anyio.create_task_group() as group:
+                for _ in range(10):
+                    group.start_soon(finish, "new look", api.look(notebook.id))
+                    group.start_soon(finish, "new turn", api.turn())
+                await anyio.sleep(0.1)
+                group.start_soon(finish, "poll", api.poll([Status.SNAPSHOTTING]))
+                group.start_soon(finish, "look", api.look(notebook.id, Rank.AWAY))
+                group.start_soon(finish, "turn", api.turn(Rank.AWAY))
+    looks = [name for name in served if name in ("new look", "look", "poll")]
+    turns = [name for name in served if name in ("new turn", "turn")]
+    assert set(looks[:3]) == {"poll", "look", "new look"}
+    assert turns.index("turn") < 5
 
 
 @pytest.mark.looptime

@@ -32,6 +32,14 @@ def test_a_recorded_list(sample: Callable[[str], bytes]) -> None:
     assert notebook.endpoints == (Endpoint("SSH", ("kp",), ("1.1.1.1",), "ssh://ma-user@host:30001"),)
 
 
+def test_what_many_notebooks_have_alike_is_kept_once(sample: Callable[[str], bytes]) -> None:
+    one, other = (rows.notebook(json.loads(sample("list.200"))["data"][0]) for _ in range(2))
+    for name in ("image", "volume", "flavor", "workspace_id"):
+        assert getattr(one, name)
+        assert getattr(one, name) is getattr(other, name)
+    assert one.endpoints[0].allowed_access_ips is other.endpoints[0].allowed_access_ips
+
+
 @pytest.mark.security("secrets")
 def test_the_login_token_of_a_notebook_goes_nowhere(sample: Callable[[str], bytes]) -> None:
     row = json.loads(sample("list.200"))["data"][0]

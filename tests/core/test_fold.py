@@ -109,6 +109,12 @@ def test_a_whole_change_tells_everything_about_the_notebook() -> None:
     assert (row.debt, row.fix) == (False, "")
 
 
+def test_only_changes_that_began_have_an_outcome_or_none_yet() -> None:
+    assert fold(PLAN, ()).outcomes() == {}
+    assert fold(PLAN, STOP_ACCEPTED).outcomes() == {0: None}
+    assert fold(PLAN, (*STOP_ACCEPTED, *HOME)).outcomes() == {0: Outcome.CHANGED}
+
+
 def test_every_selected_notebook_has_a_row_before_anything_happened() -> None:
     rows = fold(PLAN, ()).rows()
     assert [row.id for row in rows] == [RUNNING.id, STOPPED.id, "id-2"]

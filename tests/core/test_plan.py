@@ -6,7 +6,8 @@ import contextlib
 import hashlib
 import json
 import re
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from fleet.core.plan import (
     Settled,
     dump_plan,
     load_plan,
+    plan_digest,
     seal,
 )
 from fleet.core.rollout import Disruption, Rollout, Share
@@ -172,10 +174,10 @@ def test_an_altered_byte_is_refused_or_means_the_same(data: st.DataObject) -> No
 @pytest.mark.parametrize(
     ("word", "other"),
     [
-        ('"storage_new_size": 80', '"storage_new_size": 81'),
-        ('"may_restart": true', '"may_restart": false'),
+        ('"storage_new_size":80', '"storage_new_size":81'),
+        ('"may_restart":true', '"may_restart":false'),
         ("status FROZEN", "status frozen"),
-        ('"concurrency": 20', '"concurrency": 21'),
+        ('"concurrency":20', '"concurrency":21'),
         ('"select": "true"', '"select": "false"'),
         ("127.0.0.1", "127.0.0.2"),
     ],
@@ -207,7 +209,7 @@ def test_another_format_is_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value", "place"),
-    [("changes", None, "changes"), ("changes", [{}], "changes.0.item"), ("created_at", "soon", "created_at")],
+    [("changes", 7, "changes.0"), ("changes", [{}], "changes.0.item"), ("created_at", "soon", "created_at")],
 )
 def test_a_sealed_plan_of_another_shape_is_refused_at_its_place(field: str, value: Any, place: str) -> None:
     """A seal over nonsense: what another version, or a person with a calculator, may write."""
@@ -217,10 +219,68 @@ def test_a_sealed_plan_of_another_shape_is_refused_at_its_place(field: str, valu
 
 
 def digest_of(raw: dict[str, Any]) -> str:
-    text = json.dumps(
-        {key: raw[key] for key in raw if key != "digest"}, sort_keys=True, separators=(",", ":")
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
+    """A line for each member but the digest, and for each row."""
+    lines = ""
+    for key, value in raw.items():
+        rows = value if key in ("changes", "settled") and isinstance(value, list) else [value]
+        compact = [json.dumps(row, separators=(",", ":")) for row in rows if key != "digest"]
+        lines += "".join(f"{json.dumps(key)}: {row}\n" for row in compact)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_a_plan_with_other_blanks_is_the_same() -> None:
+    pretty = json.dumps(json.loads(dump_plan(SEALED)), indent=3, ensure_ascii=False)
+    assert load_plan(f" {pretty}\r\n".encode(), "plan.json") == SEALED
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda raw: {**raw, "changes": []},
+        lambda raw: {**raw, "changes": raw["changes"] * 2},
+        lambda raw: {**raw, "changes": [], "settled": raw["changes"]},
+        lambda raw: {**raw, "changes": [{**raw["changes"][0], "more": 1}]},
+        lambda raw: {**raw, "changes": [{**raw["changes"][0], "item": "0"}]},
+        lambda raw: {**raw, "more": 1},
+        lambda raw: {key: raw[key] for key in raw if key != "checks"},
+    ],
+)
+def test_what_is_added_removed_or_moved_is_noticed(alter: Callable[[dict[str, Any]], Any]) -> None:
+    raw = json.loads(dump_plan(SEALED))
+    with pytest.raises(UsageError, match="altered"):
+        load_plan(json.dumps(alter(raw)).encode(), "plan.json")
+
+
+def test_a_plan_has_a_line_for_each_notebook_and_each_other_member() -> None:
+    lines = dump_plan(SEALED).decode().splitlines()
+    assert [json.loads(line.removesuffix(",")) for line in lines if line.startswith('{"')] == [
+        json.loads(dump_plan(SEALED))["changes"][0],
+        json.loads(dump_plan(SEALED))["settled"][0],
+    ]
+    named = {line.partition(":")[0].strip('"') for line in lines if line.startswith('"')}
+    assert named == {member.name for member in fields(Plan)}
+
+
+def test_the_digest_is_read_without_the_plan_but_not_without_its_seal() -> None:
+    written = dump_plan(SEALED)
+    assert plan_digest(written, "plan.json") == SEALED.digest
+    with pytest.raises(UsageError, match="altered"):
+        plan_digest(written.replace(b'"small"', b'"large"'), "plan.json")
+
+
+def test_equal_ways_of_changes_are_kept_once() -> None:
+    """Also when they are read, and never for values that are only equal to Python, such as 1 and True."""
+
+    def change(size: object) -> Change:
+        before, after = {"storage_new_size": 0}, {"storage_new_size": size}
+        return replace(CHANGE, phases=(Phase(When.RUNNING, {**after}),), before=before, after=after)
+
+    one, other, true = change(1), change(1), change(True)
+    read = load_plan(dump_plan(seal(replace(SEALED, changes=(one,)))), "plan.json").changes[0]
+    for again in (other, read):
+        for name in ("phases", "before", "after"):
+            assert getattr(again, name) is getattr(one, name)
+    assert true.after["storage_new_size"] is True
 
 
 def test_waves_are_those_that_hold_changes() -> None:

@@ -99,3 +99,27 @@ def test_where_no_stop_arrived_one_more_is_sent_and_nothing_is_owed_when_it_is_r
 def test_a_throttled_stop_leaves_the_one_before_it_in_doubt(planned: Planned, walk: Walking) -> None:
     walked = walk(planned())("RUNNING", "stop lost", *RUNNING, "stop throttled", "RUNNING touched")
     assert (walked.end.outcome, walked.life.debt) == (Outcome.DRIFTED, False)
+
+
+# Where every answer came in and every look was clear, so that nothing was in doubt when the process died.
+CLEAR = {
+    "stopped": ("RUNNING", "stop ok", "STOPPED"),
+    "changed": ("RUNNING", "stop ok", "STOPPED", "put ok", "STOPPED new"),
+}
+
+
+@pytest.mark.row(48)
+def test_a_notebook_that_somebody_used_while_nobody_ran_is_theirs(
+    taken_up: Callable[..., Any],
+) -> None:
+    """The lease may not tell of it, as when auto stop is off: then any touch is somebody's."""
+    walked = taken_up(CLEAR["stopped"])("RUNNING touched")
+    assert (walked.end.outcome, walked.life.debt) == (Outcome.DRIFTED, False)
+
+
+def test_nobody_is_said_to_have_started_what_the_process_that_died_may_have_started(
+    taken_up: Callable[..., Any],
+) -> None:
+    """A journal that lost its end does not tell of our own start."""
+    walked = taken_up(CLEAR["changed"])("RUNNING new")
+    assert walked.life.notes == ()

@@ -263,6 +263,31 @@ def test_a_change_is_looked_at_a_few_times_however_many_wait_and_their_order_is_
     assert max(asked.values()) < 20
 
 
+# --- what another process left under way -----------------------------------------------------------------
+
+
+def test_what_is_overdue_goes_before_what_is_new_but_no_more_at_once_than_allowed() -> None:
+    seats = [Seat(item) for item in range(5)]
+    budget = admission(seats[3:], concurrency=2)
+    budget.release(seats[:3], overdue=True)
+    assert [budget.next(), budget.next(), budget.next()] == [seats[0], seats[1], None]
+    assert (budget.in_flight, budget.overdue, budget.pending) == (2, True, 3)
+    budget.ended(seats[0], failed=False, back=True)
+    assert [budget.next(), budget.next()] == [seats[2], None]
+    budget.ended(seats[1], failed=False, back=True)
+    assert budget.next() == seats[3]
+
+
+@pytest.mark.row(48)
+def test_no_other_budget_keeps_what_is_overdue_from_going_home() -> None:
+    seats = [Seat(item) for item in range(3)]
+    budget = admission(seats[2:], max_failures=Share(1), max_unavailable={"fleet": Share(1)})
+    budget.count_past(seats[2], failed=True, back=False)
+    budget.release(seats[:2], overdue=True)
+    assert [budget.next(), budget.next(), budget.next()] == [seats[0], seats[1], None]
+    assert budget.exhausted == "1 failed, max_failures is 1"
+
+
 # --- waves that are dropped ------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fleet.core.calls import Reading, Receipt, Turn
+from fleet.core.calls import Rank, Reading, Receipt, Turn
 from fleet.core.errors import CallError, Meaning, RecordingFailed
 from fleet.core.events import Ended, Event, Outcome, RunEnd
 from fleet.core.notebook import Image, Lease, LeaseType, Notebook, Status
@@ -64,6 +64,7 @@ class MemoryCloud:
         self.most_away = 0
         self.left_out: set[str] = set()
         self.calls: Counter[str] = Counter()
+        self.ranks: list[tuple[str, Rank]] = []  # of turns, looks and writes
         self.lists = 1  # requests that a poll takes
 
     def _now(self) -> float:
@@ -82,13 +83,15 @@ class MemoryCloud:
         if self.refuse[step]:
             raise self.refuse[step].pop(0)
 
-    async def turn(self) -> Turn:
+    async def turn(self, rank: Rank) -> Turn:
         self._raise("turn")
         self.log.add("turn")
-        return Turn(self._now())
+        self.ranks.append(("turn", rank))
+        return Turn(self._now(), rank=rank)
 
-    async def look(self, notebook_id: str) -> Reading:
+    async def look(self, notebook_id: str, rank: Rank) -> Reading:
         self.calls["get"] += 1
+        self.ranks.append(("look", rank))
         await asyncio.sleep(self.call_takes)
         self.log.add(f"look {notebook_id}")
         self._raise("look")
@@ -104,7 +107,7 @@ class MemoryCloud:
         return rows
 
     async def put(self, notebook_id: str, body: Mapping[str, Any], turn: Turn) -> Receipt:
-        await self._send("put", notebook_id)
+        await self._send("put", notebook_id, turn)
         row = self.read(notebook_id)
         if self.strict and row.status is not Status.STOPPED:
             raise CallError(Meaning.WRONG_STATE, "not in this state", code="ModelArts.6347")
@@ -113,14 +116,14 @@ class MemoryCloud:
         return Receipt(200, "request")
 
     async def stop(self, notebook_id: str, turn: Turn) -> Receipt:
-        await self._send("stop", notebook_id)
+        await self._send("stop", notebook_id, turn)
         self.away.add(notebook_id)
         self.most_away = max(self.most_away, len(self.away))
         self.move(notebook_id, Status.STOPPING, STOP_TAKES, Status.STOPPED)
         return Receipt(200, "request")
 
     async def start(self, notebook_id: str, query: Mapping[str, Any], turn: Turn) -> Receipt:
-        await self._send("start", notebook_id)
+        await self._send("start", notebook_id, turn)
         self.move(notebook_id, Status.STARTING, START_TAKES, Status.RUNNING)
         now = int((EPOCH + self._now()) * 1000)
         lease = Lease(True, LeaseType(query["type"]), now, query["duration"], now)
@@ -128,10 +131,11 @@ class MemoryCloud:
         return Receipt(200, "request")
 
     async def renew_lease(self, notebook_id: str, query: Mapping[str, Any], turn: Turn) -> Receipt:
-        await self._send("lease", notebook_id)
+        await self._send("lease", notebook_id, turn)
         return Receipt(200, "request")
 
-    async def _send(self, step: str, key: str) -> None:
+    async def _send(self, step: str, key: str, turn: Turn) -> None:
+        self.ranks.append((step, turn.rank))
         self.calls[step] += 1
         self.log.add(f"send {step} {key}")
         await asyncio.sleep(self.call_takes)

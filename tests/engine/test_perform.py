@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import pytest
 
+from fleet.core.calls import Rank
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Answered, Intended, Late, Outcome, Saw, Step
 from fleet.core.notebook import Image, Status
@@ -31,6 +33,39 @@ async def test_a_write_waits_for_its_turn_its_fence_look_and_its_intent_on_disk(
         "look nb-0",
         "committed intended stop",
         "send stop nb-0",
+    ]
+
+
+async def test_a_change_that_has_sent_nothing_goes_last_and_one_whose_notebook_is_stopped_first(
+    bench: Making,
+) -> None:
+    made = bench()
+    await made.run()
+    assert [rank for rank, _ in groupby(made.cloud.ranks)] == [
+        ("turn", Rank.NEW),
+        ("look", Rank.NEW),
+        ("stop", Rank.NEW),
+        ("look", Rank.AWAY),
+        ("turn", Rank.AWAY),
+        ("put", Rank.AWAY),
+        ("look", Rank.AWAY),
+        ("turn", Rank.AWAY),
+        ("start", Rank.AWAY),
+        ("look", Rank.UNDER_WAY),
+    ]
+
+
+async def test_what_was_begun_goes_before_what_is_new_also_where_nothing_is_stopped(bench: Making) -> None:
+    made = bench()
+    made.cloud.move("nb-0", Status.STOPPED, 0.0, Status.STOPPED)
+    made.plan = seal(replace(made.plan, changes=(replace(made.plan.changes[0], run_state=Status.STOPPED),)))
+    await made.run()
+    assert made.outcomes == [Outcome.CHANGED]
+    assert made.cloud.ranks == [
+        ("turn", Rank.NEW),
+        ("look", Rank.NEW),
+        ("put", Rank.NEW),
+        ("look", Rank.UNDER_WAY),
     ]
 
 

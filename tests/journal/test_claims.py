@@ -1,4 +1,4 @@
-"""Claims: each notebook has one run at most, and the dead hold nothing."""
+"""Claims: each notebook has one run at most, and the dead hold what they owe, nothing else."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
 from fleet.journal import claims as module
-from fleet.journal.claims import Claims, Key
+from fleet.journal.claims import Claims, Key, Owed
 from fleet.journal.errors import JournalBusy, JournalError
 from fleet.journal.lock import RunLock, is_locked
 
@@ -25,6 +25,11 @@ SCOPE = "https://modelarts.example.com 00000000000000000000000000000000"
 
 def keys(*numbers: int, scope: str = SCOPE) -> list[Key]:
     return [(scope, f"nb-{number:04}") for number in numbers]
+
+
+def nothing(folder: Path, keys: Collection[Key]) -> Collection[Key]:
+    """What a dead run owes that owes nothing."""
+    return ()
 
 
 class Owner:
@@ -37,8 +42,8 @@ class Owner:
         self.lock = RunLock(self.folder)
         self.claims = Claims(file)
 
-    def take(self, wanted: list[Key]) -> dict[Key, str]:
-        return self.claims.take(wanted, self.run, self.folder, 1000.0)
+    def take(self, wanted: list[Key], owed: Owed = nothing) -> dict[Key, str]:
+        return self.claims.take(wanted, self.run, self.folder, 1000.0, owed)
 
     def end(self) -> None:
         self.claims.release(self.folder)
@@ -120,6 +125,73 @@ def test_a_run_that_comes_back_finds_held_what_was_taken_over(owner: MakeOwner) 
     assert first.take(keys(1, 2)) == dict.fromkeys(keys(1), "second")
 
 
+def owing(*owed: Key) -> Owed:
+    """What a dead run owes that owes these."""
+    return lambda folder, keys: [key for key in keys if key in owed]
+
+
+def test_what_a_dead_run_owes_stays_its_own_and_the_rest_is_void(owner: MakeOwner) -> None:
+    first, second, third = owner("first"), owner("second"), owner("third")
+    first.take(keys(1, 2, 3))
+    first.die()
+    owed = owing(*keys(2, 3))
+    assert second.take(keys(1, 2), owed) == dict.fromkeys(keys(2), "first")
+    assert third.take(keys(1, 3), owed) == {
+        **dict.fromkeys(keys(1), "second"),
+        **dict.fromkeys(keys(3), "first"),
+    }
+
+
+def test_what_is_no_longer_owed_is_free_at_the_next_claim(owner: MakeOwner) -> None:
+    first, second = owner("first"), owner("second")
+    first.take(keys(1))
+    first.die()
+    assert second.take(keys(1), owing(*keys(1))) == dict.fromkeys(keys(1), "first")
+    assert second.take(keys(1)) == {}
+
+
+def test_only_the_dead_that_stand_in_the_way_are_asked_what_they_owe(owner: MakeOwner) -> None:
+    living, dead, far, asking = (owner(name) for name in ("living", "dead", "far", "asking"))
+    living.take(keys(1))
+    dead.take(keys(2, 3))
+    far.take(keys(4))
+    dead.die()
+    far.die()
+    asked: list[tuple[str, list[Key]]] = []
+
+    def owed(folder: Path, claimed: Collection[Key]) -> Collection[Key]:
+        asked.append((folder.name, sorted(claimed)))
+        return claimed
+
+    assert asking.take(keys(1, 2, 5), owed) == {keys(1)[0]: "living", keys(2)[0]: "dead"}
+    assert asked == [("dead", keys(2, 3))]
+
+
+def test_others_may_claim_while_a_dead_run_is_asked(owner: MakeOwner) -> None:
+    dead, slow, quick = owner("dead"), owner("slow"), owner("quick")
+    dead.take(keys(1, 2))
+    dead.die()
+
+    def owed(folder: Path, claimed: Collection[Key]) -> Collection[Key]:
+        assert quick.take(keys(2)) == {}
+        return ()
+
+    assert slow.take(keys(1, 2), owed) == dict.fromkeys(keys(2), "quick")
+
+
+def test_a_run_that_ends_owing_keeps_what_it_owes_until_it_has_paid(owner: MakeOwner) -> None:
+    first, second = owner("first"), owner("second")
+    first.take(keys(1, 2))
+    first.claims.release(first.folder, keys(2))
+    first.die()
+    everything = owing(*keys(1, 2))
+    assert second.take(keys(1, 2), everything) == dict.fromkeys(keys(2), "first")
+    first.lock = RunLock(first.folder)
+    assert first.take(keys(2)) == {}
+    first.end()
+    assert second.take(keys(2), everything) == {}
+
+
 def test_a_run_whose_folder_was_deleted_holds_nothing(owner: MakeOwner) -> None:
     first, second = owner("first"), owner("second")
     first.take(keys(1))
@@ -152,7 +224,7 @@ def test_of_a_thousand_races_each_has_one_winner_who_keeps_the_other_out(
             barrier.wait()
             for number in range(1000):
                 wanted = keys(number)
-                if runner_claims.take(wanted, runner.run, runner.folder, 1.0):
+                if runner_claims.take(wanted, runner.run, runner.folder, 1.0, nothing):
                     lost[runner.run] += wanted
 
     threads = [threading.Thread(target=race, args=(runner,)) for runner in runners]
@@ -177,7 +249,7 @@ file, folder = Path(sys.argv[1]), Path(sys.argv[2])
 folder.mkdir()
 lock = RunLock(folder)
 claims = Claims(file)
-claims.take([("s", f"nb-{number:04}") for number in range(500)], folder.name, folder, 1.0)
+claims.take([("s", f"nb-{number:04}") for number in range(500)], folder.name, folder, 1.0, None)
 if sys.argv[3] == "within":  # killed in the middle of a transaction
     claims._connection.execute("BEGIN IMMEDIATE")
     claims._connection.execute("DELETE FROM claim")

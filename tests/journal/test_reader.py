@@ -19,7 +19,7 @@ from fleet.core.fold import fold
 from fleet.core.plan import Plan, dump_plan, load_plan
 from fleet.journal.errors import JournalDamage, JournalError
 from fleet.journal.reader import JournalReader, read_journal
-from fleet.journal.rows import checksum, intact, sealed
+from fleet.journal.rows import checksum, intact, meta_record, sealed
 from fleet.journal.sqlite import JournalFile
 
 RUN = "20261130-081500-k3f9"
@@ -226,9 +226,9 @@ def test_a_damaged_journal_is_not_written_to(path: Path, plan: Plan, history: li
 def test_an_altered_plan_is_refused(path: Path, plan: Plan) -> None:
     fill(path, plan, []).close()
     other = dump_plan(plan).replace(b'"job": "torch"', b'"job": "touch"')
-    record = sealed(("plan", other))
+    _, *record = meta_record("plan", other)
     connection = sqlite3.connect(path)
-    connection.execute("UPDATE meta SET value = ?, crc = ? WHERE key = 'plan'", record[1:])
+    connection.execute("UPDATE meta SET value = ?, crc = ? WHERE key = 'plan'", record)
     connection.commit()
     connection.close()
     with pytest.raises(JournalError, match="altered"):
@@ -241,9 +241,9 @@ def test_another_plan_with_a_seal_of_its_own_is_refused(
     fill(path, plan, []).close()
     other = dump_plan(make_plan(1))
     load_plan(other, "other")  # sound in itself
-    record = sealed(("plan", other))
+    _, *record = meta_record("plan", other)
     connection = sqlite3.connect(path)
-    connection.execute("UPDATE meta SET value = ?, crc = ? WHERE key = 'plan'", record[1:])
+    connection.execute("UPDATE meta SET value = ?, crc = ? WHERE key = 'plan'", record)
     connection.commit()
     connection.close()
     with pytest.raises(JournalError, match="not the one that the run began with"):
@@ -253,9 +253,9 @@ def test_another_plan_with_a_seal_of_its_own_is_refused(
 @pytest.mark.row(55)
 def test_a_journal_of_another_format_is_refused(path: Path, plan: Plan) -> None:
     fill(path, plan, []).close()
-    record = sealed(("format", b"2"))
+    _, *record = meta_record("format", b"2")
     connection = sqlite3.connect(path)
-    connection.execute("UPDATE meta SET value = ?, crc = ? WHERE key = 'format'", record[1:])
+    connection.execute("UPDATE meta SET value = ?, crc = ? WHERE key = 'format'", record)
     connection.commit()
     connection.close()
     with pytest.raises(JournalError, match="is of format 2, this version reads journals of format 1"):

@@ -29,7 +29,7 @@ async def pay(lab: Lab, fix: str) -> None:
     scope, notebook = words[1], words[2]
     lease = dict(zip((word.removeprefix("--") for word in words[3::2]), words[4::2], strict=True))
     (spec,) = [spec for spec in lab.specs if spec.name == scope]
-    await bring_running(spec, notebook, lease, lab.clock)
+    await bring_running(spec, notebook, lease, lab.clock, lab.base / "claims.db", print)
 
 
 @pytest.mark.row(34)

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from fleet.core.calls import Reading, Receipt, Turn
+from fleet.core.calls import Rank, Reading, Receipt, Turn
 from fleet.core.events import Event, Outcome, RunEnd
 from fleet.core.fold import RunState, fold
 from fleet.core.life import Life
@@ -42,10 +42,10 @@ class SlowCloud:
         self.under_way = self.most_under_way = 0
         self.calls: Counter[str] = Counter()
 
-    async def turn(self) -> Turn:
+    async def turn(self, rank: Rank) -> Turn:
         return Turn(LoopClock().monotonic() + LEAD)
 
-    async def look(self, notebook_id: str) -> Reading:
+    async def look(self, notebook_id: str, rank: Rank) -> Reading:
         self.looks.append(notebook_id)
         return Reading(self.notebooks[notebook_id], "request")
 

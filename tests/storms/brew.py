@@ -59,6 +59,7 @@ class Storm:
     acts: list[str] = field(default_factory=list)
     touched: set[str] = field(default_factory=set)
     by_hand: set[str] = field(default_factory=set)  # request ids of what others sent
+    shown: dict[str, str] = field(default_factory=dict)  # by request id the status that a look showed us
 
     @property
     def runs(self) -> int:

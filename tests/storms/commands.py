@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from fleet.__main__ import main
-from tests.storms.request_log import Request, read_log, writes
+from fleet.simulator.records import Record
+from tests.storms.request_log import read_log, writes
 
 T = TypeVar("T")
 
@@ -134,12 +135,12 @@ class Lab:
         return newest.parent if newest is not None else None
 
     @property
-    def log(self) -> list[Request]:
+    def log(self) -> list[Record]:
         """Every request that the cloud has taken in so far."""
         return read_log(self.folder / "requests.jsonl")
 
     @property
-    def writes(self) -> list[Request]:
+    def writes(self) -> list[Record]:
         """Those that were to change something, whatever became of them."""
         return writes(self.log)
 

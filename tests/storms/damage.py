@@ -17,8 +17,9 @@ from fleet.core.plan import Plan, dump_plan, load_plan, seal
 from fleet.journal.runs import new_run_id
 from fleet.journal.writer import InlineJournal
 from fleet.service.running import open_run
+from fleet.simulator.records import Record
 from tests.storms.commands import Lab, Result, make_lab
-from tests.storms.request_log import Request, repeated_puts
+from tests.storms.request_log import repeats
 
 ONCE = ("StopNotebook", "StartNotebook")
 
@@ -28,7 +29,7 @@ class Aftermath:
     """What the resume left behind, what it sent that was to change something, and what is wrong with that."""
 
     said: Result
-    sent: tuple[Request, ...]
+    sent: tuple[Record, ...]
     complaints: tuple[str, ...] = ()
 
     @property
@@ -130,13 +131,11 @@ def _wrong(lab: Lab, result: Result) -> Iterator[str]:
     selected = [*(one.id for one in plan.changes), *(one.id for one in plan.settled)]
     if sorted(rows) != sorted(selected):
         yield f"rows for {sorted(rows)}"
-    yield from repeated_puts(log)
+    yield from repeats(log)
     for change in plan.changes:
         row, found = rows[change.id], fleet[change.id]
         for operation in ONCE:
-            times = sum(
-                (r["notebook"], r["operation"], r["applied"]) == (change.id, operation, True) for r in log
-            )
+            times = sum((r.notebook, r.operation, r.applied) == (change.id, operation, True) for r in log)
             if times > 1:
                 yield f"{change.id}: {operation} {times} times"
         done = found["image.id"] == change.after["image_id"] and found["status"] == change.run_state

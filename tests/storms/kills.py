@@ -26,9 +26,10 @@ from random import Random
 from typing import Any
 
 from fleet.core.errors import Exit
+from fleet.simulator.records import Record
 from tests.storms.commands import Command, Lab, Result, in_lanes, make_lab
 from tests.storms.damage import cut, flipped
-from tests.storms.request_log import WRITES, Request, repeated_puts
+from tests.storms.request_log import repeats, writes
 
 LANES = 8  # they mostly wait
 SHORTLY = 0.05  # s
@@ -122,7 +123,7 @@ def _broken(peace: Lab, unbroken: Result, war: Lab, result: Result) -> Iterator[
         return
     yield from _rows(unbroken, result)
     yield from _sent_otherwise(peace.log, war.log)
-    yield from repeated_puts(war.log)
+    yield from repeats(war.log)
     yield from _left_otherwise(peace.fleet(), war.fleet())
 
 
@@ -134,19 +135,19 @@ def _rows(unbroken: Result, result: Result) -> Iterator[str]:
         yield f"rows are {found}, not {wanted}"
 
 
-def _sent_otherwise(wanted: Sequence[Request], log: Sequence[Request]) -> Iterator[str]:
+def _sent_otherwise(wanted: Sequence[Record], log: Sequence[Record]) -> Iterator[str]:
     """No notebook got anything but the writes of the unbroken run, each once, in their order."""
-    for notebook in sorted({row["notebook"] for row in (*wanted, *log)}):
+    for notebook in sorted({record.notebook for record in (*wanted, *log)}):
         theirs, ours = _writes(wanted, notebook), _writes(log, notebook)
         if theirs != ours:
             yield f"{notebook}: got {ours}, not {theirs}"
 
 
-def _writes(log: Sequence[Request], notebook: str) -> list[tuple[str, Any, bool]]:
+def _writes(log: Sequence[Record], notebook: str) -> list[tuple[str, Any, bool]]:
     return [
-        (row["operation"], row["body"], row["applied"])
-        for row in log
-        if row["notebook"] == notebook and row["operation"] in WRITES
+        (record.operation, record.body, record.applied)
+        for record in writes(log)
+        if record.notebook == notebook
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from random import Random
 
@@ -65,12 +66,16 @@ class Journal:
 
 
 class Wire:
-    """The way to the cloud without sockets: latency, lost answers and deadlines, but no bytes."""
+    """The way to the cloud without sockets: latency, lost answers and deadlines, but no bytes.
 
-    def __init__(self, cloud: Cloud, site: Site, draw: Random) -> None:
+    `shown` is told the status in the answer to each look, by request id, when the answer has arrived.
+    """
+
+    def __init__(self, cloud: Cloud, site: Site, draw: Random, shown: dict[str, str]) -> None:
         self._cloud = cloud
         self._site = site
         self._draw = draw
+        self._shown = shown
 
     async def send(
         self, request: Request, headers: Mapping[str, str], *, within: float, departure: Departure
@@ -86,11 +91,14 @@ class Wire:
             self._cloud.handle(asked, wall())
             raise
         reply = self._cloud.handle(asked, wall())
+        record = self._cloud.log[-1]
         if reply.delay >= within:
             await asyncio.sleep(within)
             raise CallError(Meaning.LOST, "timed out")
         await asyncio.sleep(reply.delay + self._draw.uniform(0.001, 0.04))
         if not reply.answered:
             raise CallError(Meaning.LOST, "connection closed")
+        if record.operation == "ShowNotebook" and reply.status == 200:
+            self._shown[record.request_id] = json.loads(reply.body)["status"]
         named = {name.lower(): value for name, value in reply.headers.items()}
         return Response(reply.status, named, reply.body, self._site.host)

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from math import inf
 from typing import Any
 
 from fleet.core.errors import Exit
-from fleet.core.events import Outcome, RunEnd
+from fleet.core.events import Outcome, RunEnd, dump_event
 from fleet.core.fold import Row, exit_code
 from fleet.core.notebook import Status as SeenStatus
-from fleet.core.plan import Change
+from fleet.core.plan import Change, dump_plan
 from fleet.simulator.audit import audit, is_read, is_write, worst_window
 from fleet.simulator.records import Record
 from fleet.simulator.states import Status
-from tests.storms.brew import EPOCH, RATE, Storm
+from tests.rollout_judge import judge
+from tests.storms.brew import RATE, Storm
+from tests.storms.sends import wrong_sends
 
 
 def complaints(storm: Storm) -> Iterator[str]:
     """Every promise that was broken, judged on the cloud's own log and state."""
     yield from _rows(storm)
-    yield from _sends(storm)
-    yield from _first_looks(storm)
+    yield from wrong_sends(storm)
+    yield from _released(storm)
     yield from _ends(storm)
+    yield from _left_stopped(storm)
     yield from _whitelists(storm)
     yield from _pace(storm)
 
@@ -68,7 +72,7 @@ def writes(storm: Storm, notebook_id: str) -> list[tuple[str, Any]]:
     return [
         (record.operation, record.body)
         for record in storm.cloud.log
-        if record.notebook == notebook_id and _is_ours(storm, record)
+        if record.notebook == notebook_id and is_write(record) and not _is_theirs(storm, record)
     ]
 
 
@@ -114,57 +118,45 @@ def _rows(storm: Storm) -> Iterator[str]:
 _STUCK = frozenset({Status.START_FAILED, Status.ERROR, Status.FROZEN})
 
 
-def _sends(storm: Storm) -> Iterator[str]:
-    """No write outside the plan, and none a second time before somebody has looked."""
+def _released(storm: Storm) -> Iterator[str]:
+    """Budgets and waves, recomputed from what the journals kept, through deaths and resumes."""
     assert storm.plan is not None
-    planned = {change.id for change in storm.plan.changes}
-    by_notebook: dict[str, list[Record]] = {}
+    plan = json.loads(dump_plan(storm.plan))
+    yield from judge(plan, [json.loads(dump_event(event)) for event in storm.events]).broken
+
+
+def _left_stopped(storm: Storm) -> Iterator[str]:
+    """Whoever was stopped by us, and since then not touched by anybody else, runs again or is a debt."""
+    assert storm.plan is not None
+    assert storm.after is not None
+    running = {change.id for change in storm.plan.changes if change.run_state is SeenStatus.RUNNING}
+    for row in storm.state.rows(over=True):
+        found = storm.after.notebooks.get(row.id)
+        if row.id not in running or row.debt or found is None or found.status is Status.RUNNING:
+            continue
+        since = _since_our_stop(storm, row.id)
+        ran_out = "StartNotebook" in since and (found.lease_end or inf) <= storm.after.at
+        if since and not ran_out:
+            yield f"{row.id} ({row.outcome}: {row.reason}): left {found.status} by us, and no debt"
+
+
+def _since_our_stop(storm: Storm, notebook_id: str) -> list[str]:
+    """What was done to the notebook from our last stop on; nothing, if anybody else did something since."""
+    done: list[str] = []
     for record in storm.cloud.log:
-        if record.operation == "ListAllNotebooks":
-            for records in by_notebook.values():
-                records.append(record)
-        elif record.notebook and record.notebook not in storm.touched:
-            by_notebook.setdefault(record.notebook, []).append(record)
-    for notebook_id, records in by_notebook.items():
-        if notebook_id not in planned and any(is_write(record) for record in records):
-            yield f"{notebook_id}: written to, but not in the plan"
-        yield from (f"{notebook_id}: {what}" for what in _resends(records))
+        if record.notebook != notebook_id or not record.applied:
+            continue
+        if _is_theirs(storm, record):
+            done = []
+        elif record.operation == "StopNotebook":
+            done = [record.operation]
+        elif done:
+            done.append(record.operation)
+    return done
 
 
-def _resends(records: Sequence[Record]) -> Iterator[str]:
-    """A write that may have been applied, followed by the same one without an answered read between."""
-    sent: Record | None = None
-    for record in records:
-        if is_read(record) and record.answered and record.status == 200:
-            sent = None
-        elif is_write(record):
-            if sent is not None and sent.operation == record.operation:
-                when = f"{record.at - EPOCH:.1f} s repeats one of {sent.at - EPOCH:.1f} s"
-                yield f"{record.operation} at {when}"
-            sent = None if record.answered and 400 <= record.status < 500 else record
-
-
-def _first_looks(storm: Storm) -> Iterator[str]:
-    """No process writes to a notebook that it has not seen."""
-    assert storm.before is not None
-    for number, log in enumerate(_logs(storm), start=1):
-        seen: set[str] = set()
-        for record in log:
-            if is_read(record) and record.answered and record.status == 200:
-                listed = record.operation == "ListAllNotebooks"
-                seen |= set(storm.before.notebooks) if listed else {record.notebook}
-            elif _is_ours(storm, record) and record.notebook not in seen:
-                yield f"{record.notebook}: {record.operation} by process {number} without a look"
-
-
-def _logs(storm: Storm) -> Iterator[Sequence[Record]]:
-    """The cloud's log, process by process."""
-    for since, until in pairwise([*storm.began, len(storm.cloud.log)]):
-        yield storm.cloud.log[since:until]
-
-
-def _is_ours(storm: Storm, record: Record) -> bool:
-    return is_write(record) and record.request_id not in storm.by_hand
+def _is_theirs(storm: Storm, record: Record) -> bool:
+    return record.request_id in storm.by_hand
 
 
 def _ends(storm: Storm) -> Iterator[str]:

@@ -73,7 +73,7 @@ def _connected(storm: Storm) -> Any:
         monotonic=CLOCK.monotonic,
         wall=wall,
         jitter=storm.draw.random,
-        transport=lambda site: Wire(storm.cloud, site, storm.draw),
+        transport=lambda site: Wire(storm.cloud, site, storm.draw, storm.shown),
     )
 
 

@@ -6,7 +6,8 @@ Whatever moment it was, the fleet must end as after a run that nothing disturbed
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -21,7 +22,7 @@ from tests.storms.brew import Storm, wall
 from tests.storms.process import Journal
 from tests.storms.promises import broken_by_death, complaints, writes
 from tests.storms.storm import in_virtual_time, interfere, plan, process
-from tests.storms.trio import OTHER, image_id, order, trio
+from tests.storms.trio import OTHER, image_id, one_goes_first, order, trio
 
 pytestmark = pytest.mark.long
 
@@ -49,6 +50,13 @@ async def ready() -> Storm:
     return storm
 
 
+async def ready_to_fail() -> Storm:
+    """No PUT will be applied, and one notebook goes first."""
+    storm = trio("- {kind: server-error, match: {operation: UpdateNotebook}, applied: false}")
+    await plan(storm, one_goes_first(storm))
+    return storm
+
+
 async def die(storm: Storm, cut: Cut) -> bool:
     """Lets one process die so; returns False when it came to its end before."""
     return not await process(storm, Journal(storm.events, cut.at, cut.survives))
@@ -62,7 +70,7 @@ async def finish(storm: Storm) -> int:
     return journal.writes
 
 
-async def story(cuts: Sequence[Cut]) -> tuple[Storm, int]:
+async def story(cuts: Sequence[Cut], ready: Callable[[], Awaitable[Storm]] = ready) -> tuple[Storm, int]:
     """As many processes as there are cuts, and one more that lives; with that one's writes to its journal."""
     storm = await ready()
     for cut in cuts:
@@ -81,9 +89,9 @@ def told(storm: Storm, unbroken: Storm, *cuts: Cut) -> Iterator[str]:
         yield f"{'; '.join(map(str, cuts))}: {complaint}"
 
 
-def first_cuts(survives: bool) -> list[Cut]:
+def first_cuts(survives: bool, ready: Callable[[], Awaitable[Storm]] = ready) -> list[Cut]:
     """One for every write of the unbroken run."""
-    writes_to_journal = in_virtual_time(story([]))[1]
+    writes_to_journal = in_virtual_time(story([], ready))[1]
     return [Cut(at, survives) for at in range(1, writes_to_journal + 1)]
 
 
@@ -123,6 +131,18 @@ def test_a_write_that_never_left_is_sent_however_often_we_died_before_it(unbroke
             cuts.append(Cut(place(storm.events[-last:], step, item), survives=True))
         storm, _ = in_virtual_time(story(cuts))
         broken += told(storm, unbroken, *cuts)
+    assert not broken, "\n".join(broken)
+
+
+@pytest.mark.parametrize("survives", [True, False])
+def test_a_first_wave_that_failed_holds_back_the_rest_wherever_we_died(survives: bool) -> None:
+    broken: list[str] = []
+    for cut in first_cuts(survives, ready_to_fail):
+        storm, _ = in_virtual_time(story([cut], ready_to_fail))
+        broken += [f"{cut}: {complaint}" for complaint in complaints(storm)]
+        ends = Counter(row.outcome for row in storm.state.rows())
+        if ends != {Outcome.FAILED: 1, Outcome.NOT_STARTED: 2}:
+            broken.append(f"{cut}: ended {dict(ends)}")
     assert not broken, "\n".join(broken)
 
 

@@ -12,9 +12,10 @@ from random import Random
 from fleet.core.job import Context, JobSpec
 from fleet.core.notebook import Notebook
 from fleet.core.patch import NotebookPatch, from_body
-from fleet.core.rollout import Disruption, Rollout
+from fleet.core.rollout import EVERYTHING, Disruption, Rollout, Share
 from fleet.core.selector import Selector
 from fleet.service.planning import Order
+from fleet.simulator.faults import load_faults
 from fleet.simulator.rules import Rules
 from fleet.simulator.seed import make_cloud
 from fleet.simulator.states import Status
@@ -27,10 +28,10 @@ OTHER = "tensorflow2.1-cuda10.1-cudnn7-ubuntu18.04"
 
 
 class Move(JobSpec):
-    """Another image for all, and a larger disk for one."""
+    """Another image for all, and perhaps a larger disk for one."""
 
     image: str
-    grows: str
+    grows: str = ""
 
     def propose(self, notebook: Notebook, context: Context) -> NotebookPatch:
         patch = from_body({"image_id": self.image})
@@ -39,10 +40,10 @@ class Move(JobSpec):
         return replace(patch, storage_new_size=notebook.volume.capacity + 10)
 
 
-def trio() -> Storm:
-    """The three notebooks, with every way of asking the cloud told by the same seed."""
+def trio(faults: str = "[]") -> Storm:
+    """The three notebooks, with every way of asking the cloud told by the same seed; `faults` as YAML."""
     rules = Rules(rules="observed")
-    cloud = make_cloud(notebooks=3, seed=SEED, now=EPOCH, projects=1, rules=rules)
+    cloud = make_cloud(notebooks=3, seed=SEED, now=EPOCH, projects=1, rules=rules, faults=load_faults(faults))
     two_phases, stopped, leased = sorted(cloud.world.notebooks.values(), key=lambda row: row.id)
     assert (two_phases.status, two_phases.lease.enable) == (Status.RUNNING, False)
     assert stopped.status is Status.STOPPED
@@ -57,6 +58,14 @@ def image_id(storm: Storm, name: str) -> str:
 
 def order(storm: Storm) -> Order:
     """All three at once, with a restart."""
-    job = Move(image=image_id(storm, MOVED), grows=min(storm.cloud.world.notebooks))
-    rollout = Rollout(disruption=Disruption.RESTART, concurrency=3)
+    return _ordered(Move(image=image_id(storm, MOVED), grows=min(storm.cloud.world.notebooks)), EVERYTHING)
+
+
+def one_goes_first(storm: Storm) -> Order:
+    """All three get one PUT, with a restart, and two of them wait for the first."""
+    return _ordered(Move(image=image_id(storm, MOVED)), Share(1), EVERYTHING)
+
+
+def _ordered(job: Move, *waves: Share) -> Order:
+    rollout = Rollout(waves, disruption=Disruption.RESTART, concurrency=3)
     return Order("trio", "move", Selector.parse("true"), job, rollout, max_targets=3)
