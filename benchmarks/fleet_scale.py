@@ -40,13 +40,15 @@ from benchmarks.harness import (
     summarize,
 )
 from benchmarks.story import BEGAN, LEASE, NEW, OLD
+from fleet.client import rows
 from fleet.client.clock import Clock
-from fleet.core.calls import Reading, Receipt, Turn
+from fleet.client.listing import OnPage, unwatched
+from fleet.core.calls import Rank, Reading, Receipt, Turn
 from fleet.core.events import Ended, Event, RunEnd
 from fleet.core.job import Context, JobSpec
-from fleet.core.notebook import Endpoint, Flavor, Image, Notebook, Status, Volume
+from fleet.core.notebook import Flavor, Image, Notebook, Status
 from fleet.core.patch import NotebookPatch
-from fleet.core.plan import dump_plan, load_plan
+from fleet.core.plan import load_plan, plan_pieces
 from fleet.core.rollout import Rollout
 from fleet.core.scope import ScopeSpec, TokenGiven
 from fleet.core.selector import Selector
@@ -66,6 +68,16 @@ SPEC = ScopeSpec(
     SCOPE, "cn-north-4", "0" * 32, "http://127.0.0.1:9", "http://127.0.0.1:9", TokenGiven("token")
 )
 CLOCK = Clock(time.monotonic, lambda: BEGAN)
+ROW = f"""{{
+    "id": "f9937afa-4451-42db-a76b-%012d", "name": "vision-train-%07d", "status": "STOPPED",
+    "feature": "NOTEBOOK", "flavor": "modelarts.vm.cpu.2u", "workspace_id": "0",
+    "user": {{"name": "user-%d"}}, "image": {{"id": "%s", "name": "pytorch1.8"}},
+    "lease": {json.dumps(asdict(LEASE))},
+    "volume": {{"category": "EVS", "capacity": 50, "ownership": "MANAGED",
+        "mount_path": "/home/ma-user/work/", "status": "IN_USE"}},
+    "endpoints": [{{"service": "SSH", "key_pair_names": ["kp-ana"], "allowed_access_ips": ["203.0.113.1"]}}],
+    "create_at": 1638841744515, "update_at": 1638841744515
+}}"""
 
 
 class Move(JobSpec):
@@ -76,22 +88,8 @@ class Move(JobSpec):
 
 
 def notebook(number: int, image: str = OLD["image_id"]) -> Notebook:
-    """A stopped notebook as a listing shows it."""
-    return Notebook(
-        id=f"f9937afa-4451-42db-a76b-{number:012d}",
-        status=Status.STOPPED,
-        name=f"vision-train-{number:07d}",
-        feature="NOTEBOOK",
-        flavor="modelarts.vm.cpu.2u",
-        image=Image(image, name="pytorch1.8"),
-        lease=LEASE,
-        volume=Volume("EVS", 50, "MANAGED", "/home/ma-user/work/", "IN_USE"),
-        endpoints=(Endpoint("SSH", ("kp-ana",), ("203.0.113.1",)),),
-        workspace_id="0",
-        owner=f"user-{number % 997}",
-        create_at=1_638_841_744_515,
-        update_at=1_638_841_744_515,
-    )
+    """A stopped notebook as a listing shows it, read from its JSON as the client does."""
+    return rows.notebook(json.loads(ROW % (number, number, number % 997, image)))
 
 
 class MadeUpCloud:
@@ -108,13 +106,13 @@ class MadeUpCloud:
     async def flavors(self) -> Sequence[Flavor]:
         return [Flavor("modelarts.vm.cpu.2u")]
 
-    async def list_pass(self, filters: Mapping[str, str]) -> Sequence[Notebook]:
+    async def list_pass(self, filters: Mapping[str, str], on_page: OnPage = unwatched) -> Sequence[Notebook]:
         return [notebook(number) for number in range(self._size)]
 
-    async def turn(self) -> Turn:
+    async def turn(self, rank: Rank) -> Turn:
         return Turn(0.0)
 
-    async def look(self, notebook_id: str) -> Reading:
+    async def look(self, notebook_id: str, rank: Rank) -> Reading:
         await asyncio.sleep(0)
         number = int(notebook_id[-12:])
         return Reading(notebook(number, (NEW if self._moved[number] else OLD)["image_id"]), "")
@@ -143,7 +141,8 @@ def stage_plan(size: int, folder: Path) -> Sample:
     watch = Stopwatch()
     plan = asyncio.run(make_plan(order, [SPEC], {SCOPE: MadeUpCloud(size)}, BEGAN))
     made = watch.stop(size)
-    (folder / PLAN).write_bytes(dump_plan(plan))
+    with (folder / PLAN).open("wb") as file:
+        file.writelines(plan_pieces(plan))
     sample = watch.stop(size)
     megabytes = (folder / PLAN).stat().st_size / MB
     return replace(sample, more={"plan MB": megabytes, "without the file s": made.wall})

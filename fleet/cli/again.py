@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,11 +11,11 @@ import typer
 from fleet.cli.output import say_lines
 from fleet.cli.planning import AllOption, PlanOption, carry_out, present
 from fleet.cli.reporting import RunArgument, run_folder, told
-from fleet.cli.session import ConfigOption, RunDirOption
+from fleet.cli.session import ConfigOption, RunDirOption, config_option
 from fleet.core.events import Outcome
 from fleet.core.fold import Row
 from fleet.report.summary import Report
-from fleet.service.again import past_run, retry_order, undo_order
+from fleet.service.again import PastRun, past_run, retry_order, undo_order
 
 MOST = 5  # commands to show
 
@@ -32,11 +33,11 @@ def undo(
     Reads only, writes nothing to the cloud; with -o the sealed plan is written to a file. Looks at every
     notebook that the run changed or may have changed, also where it failed or was cut short. Only those that
     still hold what the run gave them are planned; others are listed, as unchanged when they are as before, as
-    drifted when somebody changed them. One that the run left stranded must be brought back first: the plan
-    names the command. What cannot be undone is said in the plan.
+    drifted when somebody changed them. Those that the run left stranded must be brought back first: they are
+    counted, with the commands that do it. What cannot be undone is said in the plan.
     """
-    order, scopes = undo_order(past_run(run_folder(context, config, run_dir, run)))
-    present(carry_out(context, config, order, scopes), output, every)
+    order, scopes = undo_order(_past(context, config, run_dir, run))
+    present(carry_out(context, config, order, scopes), output, every, config_option(context, config))
 
 
 def retry(
@@ -58,12 +59,17 @@ def retry(
     """
     asked = {Outcome.FAILED: failed, Outcome.NOT_STARTED: not_started, Outcome.DRIFTED: drifted}
     outcomes = [outcome for outcome, wanted in asked.items() if wanted or not any(asked.values())]
+    order, scopes = retry_order(_past(context, config, run_dir, run), outcomes)
+    present(carry_out(context, config, order, scopes), output, every, config_option(context, config))
+
+
+def _past(context: typer.Context, config: Path | None, run_dir: Path | None, run: str) -> PastRun:
+    """The run that was named; says first what it left stranded."""
     folder = run_folder(context, config, run_dir, run)
     past = past_run(folder)
     if past.stranded:
-        say_lines(_stranded(past.stranded, told(context, config, run_dir, folder)))
-    order, scopes = retry_order(past, outcomes)
-    present(carry_out(context, config, order, scopes), output, every)
+        say_lines(_stranded(past.stranded, told(context, config, folder)))
+    return past
 
 
 def _stranded(rows: Sequence[Row], report: Report) -> Iterator[str]:

@@ -82,7 +82,8 @@ def run(
     The same guards and the same question as with a plan file, and the same writes: to the cloud what the
     plan says, and to a new run folder the plan, a journal and a log.
     """
-    made = make(context, job, config, accept_churn=accept_churn)
+    quiet = not sys.stderr.isatty()  # programs take the first line for the one that names the run
+    made = make(context, job, config, accept_churn=accept_churn, quiet=quiet)
     return _perform(context, made, yes, output, log_file, debug, run_dir, config)
 
 
@@ -109,7 +110,7 @@ def _perform(
     folder = claim(folder, plan, specs, claims_file(os.environ), CLOCK.wall())
     say(f"run {folder.run}\n")
     watch_run(plan, folder, specs, log_file, "debug" if debug else "info")
-    report = told(context, config, run_dir, folder.path)
+    report = told(context, config, folder.path)
     show_report(report, output, brief=True)
     return report.exit
 
@@ -132,7 +133,7 @@ def resume(
     path = run_folder(context, config, run_dir, run)
     if released(path):
         return Exit.DONE
-    before = told(context, config, run_dir, path)
+    before = told(context, config, path)
     if is_complete(before):
         say(f"run {path.name} is finished; there is nothing to resume\n")
         show_report(before, output, brief=True)
@@ -147,7 +148,7 @@ def resume(
     folder = claim(folder, plan, specs, claims_file(os.environ), CLOCK.wall(), past)
     say(f"run {folder.run}\n")
     watch_run(plan, folder, specs, log_file, "debug" if debug else "info", past)
-    report = told(context, config, run_dir, path)
+    report = told(context, config, path)
     show_report(report, output, brief=True)
     return report.exit
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import anyio
 import typer
 
-from fleet.cli.output import write
+from fleet.cli.output import say_lines, write
 from fleet.cli.session import CLOCK, ConfigOption, settings_for
 from fleet.core.errors import Exit, FleetError, UsageError
 from fleet.core.life import LEASE_MAX_MS, LEASE_MIN_MS
 from fleet.core.notebook import LeaseType, Notebook
 from fleet.core.text import clean
 from fleet.service.bringing import bring_running, bring_stopped
+from fleet.settings import claims_file
 
 
 class BroughtHalfway(FleetError):
@@ -39,8 +41,8 @@ def start(
 ) -> None:
     """Start one notebook with the lease it should have.
 
-    Sends the start unless it runs already, and waits until it does; writes nothing else. Reports name this
-    command, filled in, for each notebook that could not be brought back.
+    Sends the start unless it runs already, and waits until it does; writes nothing else. Refused while a run
+    works on the notebook. Reports name this command, filled in, for each one that could not be brought back.
     """
     if duration != -1 and not LEASE_MIN_MS <= duration <= LEASE_MAX_MS:
         raise UsageError(f"--duration: {duration} is neither -1 nor from {LEASE_MIN_MS} to {LEASE_MAX_MS} ms")
@@ -48,7 +50,7 @@ def start(
     (spec,) = settings_for(context, config).scopes([scope])
 
     async def bring() -> Notebook:
-        return await bring_running(spec, notebook, lease, CLOCK)
+        return await bring_running(spec, notebook, lease, CLOCK, claims_file(os.environ), _say)
 
     _tell(bring, notebook)
 
@@ -58,14 +60,19 @@ def stop(
 ) -> None:
     """Stop one notebook and leave it stopped.
 
-    Sends the stop unless it is stopped already, and waits until it is; writes nothing else.
+    Sends the stop unless it is stopped already, and waits until it is; writes nothing else. Refused while a
+    run works on the notebook.
     """
     (spec,) = settings_for(context, config).scopes([scope])
 
     async def bring() -> Notebook:
-        return await bring_stopped(spec, notebook, CLOCK)
+        return await bring_stopped(spec, notebook, CLOCK, claims_file(os.environ), _say)
 
     _tell(bring, notebook)
+
+
+def _say(text: str) -> None:
+    say_lines([text])
 
 
 def _tell(bring: Callable[[], Awaitable[Notebook]], notebook: str) -> None:

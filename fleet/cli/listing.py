@@ -14,6 +14,7 @@ import anyio
 import typer
 
 from fleet.cli.output import cleaned, folded, say, table, write, write_lines
+from fleet.cli.pages import PageProgress
 from fleet.cli.session import CLOCK, ConfigOption, ScopesOption, settings_for
 from fleet.core.duration import duration
 from fleet.core.errors import UsageError
@@ -65,10 +66,11 @@ def ls(
     specs = settings_for(context, config).scopes(scope or None)
     now = int(CLOCK.wall() * 1000)
 
-    async def survey() -> list[Selection]:
-        return await survey_scopes(specs, selector, CLOCK, accept_churn=accept_churn)
+    async def survey(pages: PageProgress) -> list[Selection]:
+        return await survey_scopes(specs, selector, CLOCK, accept_churn=accept_churn, on_read=pages)
 
-    selections = anyio.run(survey)
+    with PageProgress(CLOCK.monotonic) as pages:
+        selections = anyio.run(survey, pages)
     if count:
         write(f"{sum(len(found.matched) for found in selections)}\n")
         return

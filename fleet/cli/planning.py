@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -14,14 +15,18 @@ import typer
 
 from fleet.cli.files import read_file, read_text, write_file
 from fleet.cli.output import folded, say, write, write_lines
+from fleet.cli.pages import PageProgress
 from fleet.cli.planview import plan_lines
-from fleet.cli.session import CLOCK, ConfigOption, limit_memory, settings_for
+from fleet.cli.session import CLOCK, ConfigOption, config_option, limit_memory, settings_for
 from fleet.core.errors import Exit, UsageError
 from fleet.core.jobfile import bind, parse_job
 from fleet.core.jobfile import schema as job_schema
 from fleet.core.plan import Plan, dump_plan, load_plan
 from fleet.service.jobs import job_type, job_types
+from fleet.service.owing import with_debts
 from fleet.service.planning import Order, plan_job
+from fleet.service.survey import unwatched
+from fleet.settings import claims_file
 
 JobArgument = Annotated[Path, typer.Argument(metavar="JOB", help="A job file (YAML).")]
 PlanArgument = Annotated[Path, typer.Argument(metavar="PLAN", help="A file that `fleet plan -o` wrote.")]
@@ -52,7 +57,7 @@ def plan(
     `fleet show`, perform it with `fleet apply`.
     """
     made = make(context, job, config, accept_churn=accept_churn)
-    present(made, output, every)
+    present(made, output, every, config_option(context, config))
     return Exit.CHANGES_PENDING if detailed_exitcode and made.changes else Exit.DONE
 
 
@@ -87,19 +92,22 @@ def schema() -> None:
     write(json.dumps(job_schema(job_types()), indent=2) + "\n")
 
 
-def present(plan: Plan, output: Path | None, every: bool) -> None:
-    """Shows a new plan, and writes it to `output` if that is given."""
+def present(plan: Plan, output: Path | None, every: bool, options: str) -> None:
+    """Shows a new plan, and writes it to `output` if that is given; applying it takes the `options`."""
     if output is not None:
         write_file(output, dump_plan(plan), "plan")
     write_lines(folded(plan_lines(plan, every=every), sys.stdout))
     if output is not None:
-        say(f"plan written; next: fleet apply {shlex.quote(str(output))}\n")
+        file = shlex.quote(os.path.abspath(output))
+        say(f"plan written; next: fleet apply {file}{options}\n" if plan.changes else "plan written\n")
 
 
-def make(context: typer.Context, job: Path, config: Path | None, *, accept_churn: bool) -> Plan:
+def make(
+    context: typer.Context, job: Path, config: Path | None, *, accept_churn: bool, quiet: bool = False
+) -> Plan:
     """The plan for a job file. Everything about the file is checked before anything is sent."""
     order, scopes = _read(job)
-    return carry_out(context, config, order, scopes, accept_churn=accept_churn)
+    return carry_out(context, config, order, scopes, accept_churn=accept_churn, quiet=quiet)
 
 
 def carry_out(
@@ -109,14 +117,20 @@ def carry_out(
     scopes: Sequence[str] | None,
     *,
     accept_churn: bool = False,
+    quiet: bool = False,
 ) -> Plan:
-    """The plan for an order."""
+    """The plan for an order. Says on stderr how far it is, unless it must be `quiet`."""
     specs = settings_for(context, config).scopes(scopes)
 
-    async def ask() -> Plan:
-        return await plan_job(order, specs, CLOCK, accept_churn=accept_churn, memory=limit_memory())
+    async def ask(pages: PageProgress) -> Plan:
+        on_read = unwatched if quiet else pages
+        return await plan_job(
+            order, specs, CLOCK, accept_churn=accept_churn, memory=limit_memory(), on_read=on_read
+        )
 
-    return anyio.run(ask)
+    with PageProgress(CLOCK.monotonic) as pages:
+        made = anyio.run(ask, pages)
+    return with_debts(made, claims_file(os.environ))
 
 
 def _read(job: Path) -> tuple[Order, tuple[str, ...] | None]:

@@ -56,7 +56,7 @@ def _tail(plan: Plan) -> Iterator[str]:
         return
     sizes = Counter(change.wave for change in plan.changes)
     soak = f", with {duration(plan.rollout.soak)} of soak between them" if plan.rollout.soak else ""
-    yield f"waves: {', '.join(str(sizes[wave]) for wave in sorted(sizes))}{soak}"
+    yield f"notebooks a wave: {', '.join(str(sizes[wave]) for wave in sorted(sizes))}{soak}"
     yield f"limits: {'; '.join(_limits(plan.rollout))}"
     gate = plan.rollout.gate
     if gate is not None:

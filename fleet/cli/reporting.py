@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from typing import Annotated
 import typer
 
 from fleet.cli.output import folded, table, write, write_lines
-from fleet.cli.session import ConfigOption, RunDirOption, runs_folder
+from fleet.cli.session import ConfigOption, RunDirOption, config_option, run_dir_option, runs_folder
 from fleet.core.errors import UsageError
 from fleet.journal.runs import JOURNAL, RunSummary, find_run, list_runs
 from fleet.report.as_json import instant
@@ -41,7 +40,7 @@ def report(
     One row for each selected notebook, from the run's journal alone: sends nothing, writes nothing but the
     report to stdout, and works while the run still goes on.
     """
-    show_report(told(context, config, run_dir, run_folder(context, config, run_dir, run)), output)
+    show_report(told(context, config, run_folder(context, config, run_dir, run)), output)
 
 
 def run_folder(context: typer.Context, config: Path | None, run_dir: Path | None, run: str) -> Path:
@@ -51,18 +50,17 @@ def run_folder(context: typer.Context, config: Path | None, run_dir: Path | None
     return find_run(runs_folder(context, config, run_dir), run)
 
 
-def told(context: typer.Context, config: Path | None, run_dir: Path | None, folder: Path) -> Report:
-    """The report of the run in `folder`; the commands that it names get the options that were given here."""
-    return with_options(read_report(folder), context, config, run_dir)
+def told(context: typer.Context, config: Path | None, folder: Path) -> Report:
+    """The report of the run in `folder`, with commands that can be typed in any working folder."""
+    return with_options(read_report(folder), context, config, folder)
 
 
-def with_options(report: Report, context: typer.Context, config: Path | None, run_dir: Path | None) -> Report:
-    """The report, whose commands find the same cloud and the same runs again."""
-    given = config or context.obj
+def with_options(report: Report, context: typer.Context, config: Path | None, folder: Path) -> Report:
+    """The report of the run in `folder`, whose commands find the same cloud and the same run again."""
     return replace(
         report,
-        config="" if given is None else f" --config {shlex.quote(str(given))}",
-        run_dir="" if run_dir is None else f" --run-dir {shlex.quote(str(run_dir))}",
+        config=config_option(context, config),
+        run_dir=run_dir_option(context, config, folder),
     )
 
 

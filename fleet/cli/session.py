@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,7 @@ import typer
 
 from fleet.client.clock import Clock
 from fleet.client.memory import LimitFile
+from fleet.core.errors import UsageError
 from fleet.settings import Settings, find_config, limits_file, load_settings, state_dir
 
 ConfigOption = Annotated[
@@ -26,6 +29,8 @@ ScopesOption = Annotated[
 RunDirOption = Annotated[
     Path | None, typer.Option("--run-dir", metavar="FOLDER", help="Folder that holds the run folders.")
 ]
+
+NOWHERE = Path(os.devnull)  # a working folder that holds nothing
 
 CLOCK = Clock(time.monotonic, time.time)
 
@@ -48,3 +53,27 @@ def runs_folder(context: typer.Context, config: Path | None, run_dir: Path | Non
     given = config or context.obj
     found = find_config(given, environ=os.environ, home=Path.home(), cwd=Path.cwd())
     return state_dir(settings_for(context, config) if found else None, os.environ)
+
+
+def config_option(context: typer.Context, config: Path | None) -> str:
+    """What a printed command must end with to find this configuration from any working folder."""
+    given, home = config or context.obj, Path.home()
+    found = find_config(given, environ=os.environ, home=home, cwd=Path.cwd())
+    own = find_config(None, environ=os.environ, home=home, cwd=NOWHERE)
+    if found is None or (given is None and found == own):
+        return ""
+    return f" --config {shlex.quote(os.path.abspath(found))}"
+
+
+def run_dir_option(context: typer.Context, config: Path | None, folder: Path) -> str:
+    """What a printed command must end with, besides the configuration, to find the run in `folder` again."""
+    base = os.path.dirname(os.path.abspath(folder))
+    with suppress(UsageError):  # a report needs no configuration that is right
+        if base == os.path.abspath(runs_folder(context, config, None)):
+            return ""
+    return f" --run-dir {shlex.quote(base)}"
+
+
+def run_options(context: typer.Context, config: Path | None, folder: Path) -> str:
+    """What a printed command about the run in `folder` must end with."""
+    return config_option(context, config) + run_dir_option(context, config, folder)

@@ -35,6 +35,7 @@ def screen(standing: Standing, answer: Answer | None, now: float) -> Iterator[st
         yield from (f"rate of {key}: {', '.join(limits)}" for key, limits in answer.limits.items())
     elif report.live:
         yield "goes on, but does not answer"
+    yield from (f"no answer: {clean(trouble)}" for trouble in snapshot.out_of_reach)
     yield from (f"held: {held}" for held in snapshot.held)
     if snapshot.slowed:
         yield f"throttled: {clean(snapshot.slowed)}"
@@ -69,13 +70,14 @@ def as_object(standing: Standing, answer: Answer | None) -> dict[str, object]:
         "counts": dict(report.counts),
         "under_way": snapshot.under_way,
         "away": snapshot.away,
-        "debts": snapshot.debts if report.live else len(report.debts),
+        "debts": len(report.debts),
         "calls_per_second": snapshot.calls_per_second,
         "concurrency": None if answer is None else answer.concurrency,
         "limits": {} if answer is None else {key: list(limits) for key, limits in answer.limits.items()},
         "steered": snapshot.steered,
         "slowed": snapshot.slowed,
         "held": list(snapshot.held),
+        "out_of_reach": list(snapshot.out_of_reach),
         "changes": [_change(one) for one in standing.under_way],
         "owed": [_debt(debt) for debt in report.debts],
     }
@@ -98,7 +100,8 @@ def _under_way(standing: Standing, now: float) -> Iterator[str]:
         [_row(one, now) for one in shown],
     )
     if len(shown) < len(changes):
-        yield f"  and {len(changes) - len(shown)} more: fleet status {standing.report.run} -o json"
+        report, more = standing.report, len(changes) - len(shown)
+        yield f"  and {more} more: fleet status {report.run} -o json{report.options}"
 
 
 def _row(one: UnderWay, now: float) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import typer
 
 from fleet.cli.output import folded, say, say_lines, write, write_lines
 from fleet.cli.reporting import FormatOption, RunArgument, run_folder, show_report, told, with_options
-from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, ScopesOption
+from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, ScopesOption, run_options
 from fleet.cli.standing import as_object, screen
 from fleet.core.errors import FleetError, UsageError
 from fleet.core.pace import parse_rate
@@ -22,6 +22,7 @@ from fleet.journal.lock import is_locked
 from fleet.journal.reader import JournalReader
 from fleet.journal.runs import JOURNAL
 from fleet.report.formats import Format
+from fleet.report.summary import Report
 from fleet.service.following import follow, look_at
 from fleet.service.helm import MOST_UNDER_WAY, Answer, Ask, Verb
 from fleet.service.steering import ask, clear_away
@@ -51,7 +52,7 @@ def status(
     if output == "json":
         write(json.dumps(as_object(standing, answer), indent=1) + "\n")
     else:
-        named = with_options(standing.report, context, config, run_dir)
+        named = with_options(standing.report, context, config, path)
         write_lines(folded(screen(replace(standing, report=named), answer, now), sys.stdout))
 
 
@@ -72,8 +73,11 @@ def watch(
     try:
         _show(path)
     except KeyboardInterrupt:
-        raise FleetError(f"no longer watched; the run goes on, see: fleet status {path.name}") from None
-    report = told(context, config, run_dir, path)
+        options = run_options(context, config, path)
+        raise FleetError(
+            f"no longer watched; the run goes on, see: fleet status {path.name}{options}"
+        ) from None
+    report = told(context, config, path)
     show_report(report, output)
     return report.exit
 
@@ -86,7 +90,7 @@ def pause(
     What is under way comes home, so some more writes are sent. "fleet resume" lets the run go on. The pause
     ends with the process: a run that is killed and resumed is not paused.
     """
-    _steer(run_folder(context, config, run_dir, run), Ask(do=Verb.PAUSE))
+    _steer(context, config, run_folder(context, config, run_dir, run), Ask(do=Verb.PAUSE))
 
 
 def approve(
@@ -96,7 +100,7 @@ def approve(
 
     The run then sends what the changes of that wave need. "fleet status" tells what it waits for.
     """
-    _steer(run_folder(context, config, run_dir, run), Ask(do=Verb.APPROVE))
+    _steer(context, config, run_folder(context, config, run_dir, run), Ask(do=Verb.APPROVE))
 
 
 def cancel(
@@ -107,7 +111,7 @@ def cancel(
     As Ctrl-C where it runs: no further change starts, what is under way comes home, so some more writes are
     sent. The run ends as interrupted (exit 6) and can be resumed.
     """
-    _steer(run_folder(context, config, run_dir, run), Ask(do=Verb.CANCEL))
+    _steer(context, config, run_folder(context, config, run_dir, run), Ask(do=Verb.CANCEL))
 
 
 def set(
@@ -131,7 +135,7 @@ def set(
         raise UsageError("nothing to set; give --rate or --concurrency, --scope goes with a rate")
     wanted = str(parse_rate(rate)) if rate else ""
     asked = Ask(do=Verb.SET, rate=wanted, concurrency=concurrency, scopes=tuple(scope or ()))
-    _steer(run_folder(context, config, run_dir, run), asked)
+    _steer(context, config, run_folder(context, config, run_dir, run), asked)
 
 
 def released(folder: Path) -> bool:
@@ -143,8 +147,20 @@ def released(folder: Path) -> bool:
     return True
 
 
-def _steer(folder: Path, asked: Ask) -> None:
+def _steer(context: typer.Context, config: Path | None, folder: Path, asked: Ask) -> None:
+    if not is_locked(folder):
+        clear_away(folder)
+        raise FleetError(_over(told(context, config, folder)))
     write_lines([f"{folder.name}: {ask(folder, asked).text}"])
+
+
+def _over(report: Report) -> str:
+    """Why nobody can steer the run any more, and what to do instead."""
+    command = f"{report.run}{report.options}"
+    if report.debts and report.state != "finished":
+        owed = f"{len(report.debts)} notebook{'s' * (len(report.debts) > 1)}"
+        return f"{report.run}: is not going on and owes {owed}; go on with: fleet resume {command}"
+    return f"{report.run}: is not going on; see: fleet report {command}"
 
 
 def _answer(folder: Path) -> Answer | None:

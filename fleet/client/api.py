@@ -9,7 +9,7 @@ from typing import Any
 
 from fleet.client import operations, rows
 from fleet.client.caller import Caller
-from fleet.client.listing import Pass
+from fleet.client.listing import OnPage, Pass, unwatched
 from fleet.client.operations import IMAGE_PAGE_SIZE, PAGE_SIZE, Operations
 from fleet.client.wire import Request
 from fleet.core.calls import Rank, Reading, Receipt, Turn
@@ -78,16 +78,17 @@ class ModelArts:
             found.update(row.id for row in listed if row.status is status)
         return frozenset(found)
 
-    async def list_pass(self, filters: Mapping[str, str]) -> list[Notebook]:
+    async def list_pass(self, filters: Mapping[str, str], on_page: OnPage = unwatched) -> list[Notebook]:
         """One full pass over the notebooks that the server's `filters` let through, each of them once.
 
+        `on_page` is told of every page of the list of a workspace.
         Raises CallError (ODD) when the listing ends early or never; ValueError for an unknown filter.
         """
         if "workspace_id" in filters:
-            return await self._list((filters["workspace_id"],), filters)
+            return await self._list((filters["workspace_id"],), filters, on_page=on_page)
         workspaces = self.spec.workspaces or await self._every_workspace()
         self._workspaces = workspaces
-        return await self._list(workspaces, filters)
+        return await self._list(workspaces, filters, on_page=on_page)
 
     async def images(self) -> list[Image]:
         """Every image on offer, built-in and own."""
@@ -137,12 +138,16 @@ class ModelArts:
         return tuple(dict.fromkeys([DEFAULT_WORKSPACE, *(workspace.id for workspace in listed)]))
 
     async def _list(
-        self, workspaces: Sequence[str], filters: Mapping[str, str], rank: Rank = Rank.NEW
+        self,
+        workspaces: Sequence[str],
+        filters: Mapping[str, str],
+        rank: Rank = Rank.NEW,
+        on_page: OnPage = unwatched,
     ) -> list[Notebook]:
         found: list[Any] = []
         for query in _queries(self.spec.features, workspaces, filters):
             pages = partial(self._operations.list_notebooks, self.spec.listing, query)
-            found += await self._rows("notebooks", PAGE_SIZE, pages, "data", rank)
+            found += await self._rows("notebooks", PAGE_SIZE, pages, "data", rank, on_page)
         return rows.unique(found, rows.notebook, lambda notebook: notebook.id)
 
     async def _rows(
@@ -152,9 +157,10 @@ class ModelArts:
         request_at: Callable[[int], Request],
         name: str,
         rank: Rank = Rank.NEW,
+        on_page: OnPage = unwatched,
     ) -> list[Any]:
         """The rows of one pass over a paged listing."""
-        walk = Pass(f"{what} of scope {self.spec.name}", page_size)
+        walk = Pass(f"{what} of scope {self.spec.name}", page_size, on_page)
         found: list[Any] = []
         while not walk.done:
             answer = await self._caller.call(request_at(walk.offset), rank=rank)

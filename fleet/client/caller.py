@@ -12,6 +12,7 @@ from fleet.client.auth import Auth
 from fleet.client.canary import Canary
 from fleet.client.clock import Clock
 from fleet.client.gate import Gate
+from fleet.client.reach import Reach
 from fleet.client.transport import Transport
 from fleet.client.wire import Answer, Kind, Request, Response, decipher
 from fleet.core.calls import Rank, Turn
@@ -61,7 +62,7 @@ class _Departure:
 class Caller:
     """Calls to one host with one credential, of one `lane` at its gates.
 
-    `calls` is told what was sent, by operation.
+    `calls` is told what was sent, by operation, `reach` how every attempt ended.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Caller:
         clock: Clock,
         jitter: Callable[[], float],
         calls: Counter[str],
+        reach: Reach,
         lane: str = "",
         within: float = WITHIN,
     ) -> None:
@@ -85,6 +87,7 @@ class Caller:
         self._jitter = jitter
         self._within = within
         self._calls = calls
+        self._reach = reach
         self._lane = lane
 
     @property
@@ -171,11 +174,13 @@ class Caller:
             answer = decipher(request, response, self._clock.wall(), course.sends)
         except CallError as error:
             gate.heard(departure.sent_at, error)
+            self._reach.failed(error)
             raise
         except BaseException:
             gate.leave(departure.sent_at)
             raise
         gate.heard(departure.sent_at, None)
+        self._reach.answered()
         return answer
 
     async def _send(self, request: Request, course: _Course, departure: _Departure) -> Response:

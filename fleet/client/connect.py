@@ -19,6 +19,7 @@ from fleet.client.clock import Clock
 from fleet.client.gate import IN_FLIGHT, Gate, OnSlowed
 from fleet.client.memory import LimitFile
 from fleet.client.operations import Operations
+from fleet.client.reach import OnReach, Reach
 from fleet.client.transport import Site, Transport, open_transports
 from fleet.client.wire import CONTENT_TYPE, Kind
 from fleet.core.errors import UsageError
@@ -38,6 +39,7 @@ async def connect(
     *,
     on_slowed: OnSlowed = lambda _: None,
     on_counted: OnCounted = lambda _: None,
+    on_reach: OnReach = lambda _: None,
     memory: LimitFile | None = None,
     user_agent: str = USER_AGENT,
     in_flight: int = IN_FLIGHT,
@@ -48,7 +50,8 @@ async def connect(
 ) -> AsyncIterator[dict[str, ModelArts]]:
     """The scopes by name, connected lazily; nothing is sent before the first call.
 
-    `on_counted` is told in the end what left under each limit. `memory` remembers limits across runs.
+    `on_counted` is told in the end what left under each limit, `on_reach` when a host answers nothing any
+    more and when it does again. `memory` remembers limits across runs.
     `in_flight` bounds the requests under way of one throttle key and class. `transport` makes another way to
     a site than the scope names. Raises UsageError for a scope that cannot be used.
     """
@@ -62,7 +65,7 @@ async def connect(
                 ways[way, ca_file, proxy] = await stack.enter_async_context(opened)
             else:
                 ways[way, ca_file, proxy] = transport
-        fixed = _Fixed(Clock(monotonic, wall), jitter, on_slowed, memory, user_agent, in_flight)
+        fixed = _Fixed(Clock(monotonic, wall), jitter, on_slowed, on_reach, memory, user_agent, in_flight)
         builder = _Builder(ways, fixed, lowest_rates(specs), memory.recall() if memory else {})
         try:
             yield {spec.name: builder.scope(spec) for spec in specs}
@@ -78,6 +81,7 @@ class _Fixed:
     clock: Clock
     jitter: Callable[[], float]
     on_slowed: OnSlowed
+    on_reach: OnReach
     memory: LimitFile | None
     user_agent: str
     in_flight: int
@@ -117,6 +121,7 @@ class _Builder:
         self._taught = taught
         self._gates: dict[str, Gate] = {}
         self._canaries: dict[tuple[Credential, str], Canary] = {}
+        self._reaches: dict[str, Reach] = {}
 
     def counts(self) -> list[Counted]:
         """What left at most in any window of every limit, at all gates."""
@@ -174,8 +179,14 @@ class _Builder:
             clock=self._fixed.clock,
             jitter=self._fixed.jitter,
             calls=calls,
+            reach=self._reach(site.host),
             lane=spec.name,
         )
+
+    def _reach(self, host: str) -> Reach:
+        if host not in self._reaches:
+            self._reaches[host] = Reach(host, self._fixed.clock, self._fixed.on_reach)
+        return self._reaches[host]
 
     def _gate(self, key: str, kind: Kind, rate: Rate | None) -> Gate:
         name = f"{key}, {kind.value}"

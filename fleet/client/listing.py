@@ -7,6 +7,7 @@ two passes agree is for the planner to judge.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fleet.client.rows import Page
@@ -23,12 +24,20 @@ class BrokenPass(CallError):
         super().__init__(Meaning.ODD, text)
 
 
+OnPage = Callable[[int, int | None], None]  # which page was read, and of how many, if the cloud says so
+
+
+def unwatched(_page: int, _pages: int | None) -> None:
+    """For listings whose progress nobody watches."""
+
+
 @dataclass(slots=True)
 class Pass:
-    """The state of one pass. `what` names the listing for a person."""
+    """The state of one pass. `what` names the listing for a person, `on_page` is told of every page."""
 
     what: str
     page_size: int
+    on_page: OnPage = unwatched
     offset: int = 0
     pages: int = 0
     done: bool = False
@@ -48,6 +57,7 @@ class Pass:
             self.done = self.offset >= page.total
         if not self.done:
             self._check_end(page)
+        self.on_page(self.pages, None if page.total is None else max(1, -(-page.total // self.page_size)))
 
     def _check_new(self, page: Page) -> None:
         known = len(self.seen)

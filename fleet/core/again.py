@@ -117,6 +117,7 @@ def undo(
 ) -> dict[Key, Recall]:
     """What takes a run back: for every row that a PUT changed or may have changed, the values from before.
 
+    A stranded notebook is among them even if nothing was written to it: where it was is part of before.
     `planned` holds what the run's plan wanted of each notebook, in the form of the PUT body. With `gaps` in
     the journal any PUT may be missing from it.
     """
@@ -125,7 +126,7 @@ def undo(
         after = planned.get((row.scope, row.id), {})
         known = writes.fields(row.item) if row.outcome is not Outcome.CHANGED else after.keys()
         names = after.keys() if gaps and row.outcome not in _NEVER_WRITTEN else known
-        if names:
+        if names or row.outcome is Outcome.STRANDED:
             found[row.scope, row.id] = _back(row, {name: after[name] for name in after if name in names})
     return found
 

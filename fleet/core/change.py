@@ -287,7 +287,7 @@ def _late(life: Life, event: Late) -> Life:
         return over(life, Outcome.SKIPPED, f"{event.reason} before anything was sent")
     if life.late:
         outcome = Outcome.STRANDED if life.debt else Outcome.UNKNOWN
-        return over(life, outcome, f"{so_far(life)}still in stage: {life.stage}")
+        return over(life, outcome, f"{so_far(life)}{event.reason}, still in stage: {life.stage}")
     ending = life.ending or (Outcome.FAILED, f"{event.reason} in stage: {life.stage}")
     life = life._replace(late=True, ending=ending)
     return onward(life) if life.stage is Stage.READY else life

@@ -233,6 +233,18 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class OutOfReach:
+    """No request to `host` has been answered since `since` (wall seconds), for the reason in `text`; empty:
+    it answers again."""
+
+    at: float
+    host: str
+    text: str
+    since: float
+    kind: Literal["out-of-reach"] = "out-of-reach"
+
+
+@dataclass(frozen=True, slots=True)
 class Steered:
     """Somebody steered the run from outside: paused, resumed, set or cancelled it. `what` says how."""
 
@@ -264,7 +276,17 @@ class RunEnded:
 
 ChangeEvent = Began | Intended | Answered | Saw | Blind | Late | Ended | Reopened
 RunEvent = (
-    RunStarted | RunResumed | WaveStarted | WaveEnded | Slowed | Counted | Held | Steered | Spent | RunEnded
+    RunStarted
+    | RunResumed
+    | WaveStarted
+    | WaveEnded
+    | Slowed
+    | Counted
+    | Held
+    | OutOfReach
+    | Steered
+    | Spent
+    | RunEnded
 )
 Event = ChangeEvent | RunEvent
 

@@ -23,6 +23,7 @@ from fleet.core.events import (
     Event,
     Fate,
     Intended,
+    Late,
     Outcome,
     Reopened,
     RunEnd,
@@ -67,7 +68,8 @@ class Row:
     """What became of one selected notebook.
 
     `outcome` is None while the change is open. Instants are wall seconds; `away_s` counts from our stop to
-    the look that showed RUNNING again, or to the end when there was none. `fix` pays the `debt`.
+    the look that showed RUNNING again, or to the end when there was none. `written` says that a PUT was
+    accepted or may have been. `fix` pays the `debt`.
     """
 
     item: int
@@ -89,6 +91,7 @@ class Row:
     away_s: float = 0.0
     calls: Calls = Calls()
     request_ids: tuple[str, ...] = ()
+    written: bool = False
     debt: bool = False
     fix: str = ""
 
@@ -122,6 +125,7 @@ class _Track:
     calls: Counter[Step] = field(default_factory=Counter)
     request_ids: dict[str, None] = field(default_factory=dict)
     intent: Intended | None = None  # not answered yet
+    written: bool = False
     owed_since: float | None = None
     away_s: float = 0.0
 
@@ -130,8 +134,10 @@ class _Track:
             self.started_at = event.at
         match event:
             case Began() | Reopened():
+                self._unanswered()
                 self.outcome, self.finished_at, self.reason = None, None, ""
             case Intended():
+                self._unanswered()
                 self.intent = event
                 self.calls[event.step] += 1
             case Answered():
@@ -140,7 +146,11 @@ class _Track:
                 self._saw(event)
             case Blind():
                 self.calls[Step.LOOK] += event.sends
+            case Late():
+                self._unsent()
             case Ended():
+                if event.outcome is Outcome.NOT_STARTED:
+                    self._unsent()
                 self.outcome, self.reason, self.finished_at = event.outcome, event.reason, event.at
         self.life = advance(self.life, event)
         if isinstance(event, Ended):
@@ -157,7 +167,21 @@ class _Track:
                 self.away_s += max(0.0, event.at - self.owed_since)
             self.owed_since = None
 
+    def _unanswered(self) -> None:
+        """Nothing more will be heard of the last intent: it may have been applied."""
+        self.written, self.intent = self._may_have_written(), None
+
+    def _may_have_written(self) -> bool:
+        return self.written or (self.intent is not None and self.intent.step is Step.PUT)
+
+    def _unsent(self) -> None:
+        """The last intent got no further than the journal: whatever is sent is answered before this."""
+        if self.intent is not None:
+            self.calls[self.intent.step] -= 1
+            self.intent = None
+
     def _answered(self, event: Answered) -> None:
+        self.written |= event.step is Step.PUT and event.fate is not Fate.REFUSED
         self._note_request(event.request_id)
         self.calls[event.step] += event.sends
         intent, self.intent = self.intent, None
@@ -207,6 +231,7 @@ class _Track:
             away_s=round(self.away_s + owed, 3),
             calls=Calls(**{step.value: count for step, count in self.calls.items()}),
             request_ids=tuple(self.request_ids),
+            written=self._may_have_written(),
             debt=self.life.debt,
             fix=self.life.fix,
         )
@@ -238,18 +263,20 @@ class RunState:
     broke_off: bool = False
     disturbed: bool = False
     gaps: bool = False
-    _tracks: dict[int, _Track] = field(init=False)
+    _changes: dict[int, Change] = field(init=False, repr=False, compare=False)
+    _tracks: dict[int, _Track] = field(default_factory=dict, init=False)  # of changes that have begun
 
     def __post_init__(self) -> None:
-        self._tracks = {change.item: _track(change, self.plan.created_at) for change in self.plan.changes}
+        self._changes = {change.item: change for change in self.plan.changes}
 
     def apply(self, event: Event) -> None:
         """Takes in the next event. Raises ValueError when it is about no change of the plan."""
         self.at = max(self.at, event.at)
         if isinstance(event, ChangeEvent):
-            track = self._tracks.get(event.item)
-            if track is None:
+            change = self._changes.get(event.item)
+            if change is None:
                 raise ValueError(f"an event is about item {event.item}, which is no change of the plan")
+            track = self._tracks[event.item] = self._track(change)
             track.apply(event)
             return
         match event:
@@ -272,6 +299,10 @@ class RunState:
                 self.broke_off |= self.end is None
                 self.finished_at, self.end, self.reason = None, None, ""
 
+    def _track(self, change: Change) -> _Track:
+        """What is known of the change. Its track is kept only once it began: each takes a kilobyte."""
+        return self._tracks.get(change.item) or _track(change, self.plan.created_at)
+
     def _counted(self, event: Counted) -> None:
         limits = self.peaks.setdefault(event.key, {})
         limit = Limit(event.policy, event.count, event.window)
@@ -285,7 +316,11 @@ class RunState:
 
     def lives(self) -> dict[int, Life]:
         """Where every change that began stands, by item."""
-        return {item: track.life for item, track in self._tracks.items() if track.started_at is not None}
+        return {item: track.life for item, track in self._tracks.items()}
+
+    def outcomes(self) -> dict[int, Outcome | None]:
+        """How every change that began has ended, by item; None while it is open."""
+        return {item: track.outcome for item, track in self._tracks.items()}
 
     def rows(self, *, over: bool = False) -> tuple[Row, ...]:
         """One row for every selected notebook, in the order of the plan.
@@ -293,7 +328,7 @@ class RunState:
         When the run is over, which its recorded end says or the caller (`over`), rows that are still open
         get the outcome that an operator must assume.
         """
-        rows = [track.row(self.at) for track in self._tracks.values()]
+        rows = [self._track(change).row(self.at) for change in self.plan.changes]
         if over or self.end is not None:
             rows = [row if row.outcome is not None else self._closed(row) for row in rows]
         rows += [_settled_row(settled, self.plan.created_at) for settled in self.plan.settled]
@@ -332,8 +367,8 @@ def debts(state: RunState) -> tuple[Debt, ...]:
     """What is owed, in the order of the plan, with the command that pays each debt."""
     return tuple(
         Debt(one.item, one.scope, one.id, one.name, track.owed_since or 0.0, track.life.fix)
-        for one, track in ((track.change, track) for track in state._tracks.values())
-        if track.life.debt
+        for one in state.plan.changes
+        if (track := state._tracks.get(one.item)) is not None and track.life.debt
     )
 
 

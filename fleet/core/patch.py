@@ -157,7 +157,7 @@ class NotebookPatch:
 
     def fields(self) -> tuple[str, ...]:
         """Names of the fields that this patch changes."""
-        return tuple(f.name for f in fields(self) if getattr(self, f.name) is not None)
+        return tuple(name for name in _FIELDS if getattr(self, name) is not None)
 
     def only(self, names: Iterable[str]) -> NotebookPatch:
         """The part of this patch that concerns `names`."""
@@ -166,6 +166,9 @@ class NotebookPatch:
 
     def __bool__(self) -> bool:
         return bool(self.fields())
+
+
+_FIELDS = tuple(field.name for field in fields(NotebookPatch))
 
 
 def _check_name(name: str) -> None:
@@ -227,11 +230,10 @@ def to_body(patch: NotebookPatch) -> dict[str, Any]:
 
 def from_body(body: Mapping[str, Any]) -> NotebookPatch:
     """The patch that `to_body` wrote. Raises InvalidField for an unknown field or a broken constraint."""
-    known = {f.name for f in fields(NotebookPatch)}
     values = dict(body)
     for name, value in body.items():
-        if name not in known:
-            raise InvalidField(name, f"is not a field of the update; known are {', '.join(sorted(known))}")
+        if name not in _FIELDS:
+            raise InvalidField(name, f"is not a field of the update; known are {', '.join(sorted(_FIELDS))}")
         try:
             values[name] = _FROM_BODY[name](value)
         except (TypeError, KeyError, ValueError, AttributeError):

@@ -1,21 +1,25 @@
 """The sealed list of changes that a person reviews and the engine then performs, and nothing else.
 
 A plan is a file. Its digest covers everything in it, so that a changed byte is noticed; the values `before`
-are the fence: a notebook that no longer holds them is left alone.
+are the fence: a notebook that no longer holds them is left alone. It may hold a million notebooks: equal
+values are kept once, and the file is written and read row by row.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from fleet.core.errors import UsageError
 from fleet.core.events import Outcome
+from fleet.core.members import members
 from fleet.core.notebook import Lease, Status
 from fleet.core.patch import InvalidField, When, endpoints_of, from_body, opens_to_world
 from fleet.core.rollout import Rollout
@@ -29,6 +33,20 @@ class Phase:
 
     when: When
     body: Mapping[str, Any]
+
+
+_Way = tuple[tuple[Phase, ...], Mapping[str, Any], Mapping[str, Any]]
+
+_WAY = ("phases", "before", "after")
+_WAYS: dict[str, _Way] = {}
+_MOST_WAYS = 1024
+
+
+def _shared(*way: *_Way) -> _Way:
+    """The same values, in the very objects of an equal change met before: most of a plan are alike."""
+    if len(_WAYS) >= _MOST_WAYS:
+        _WAYS.clear()
+    return _WAYS.setdefault(repr(way), way)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +74,10 @@ class Change:
     after: Mapping[str, Any]
     lease: Lease | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, value in zip(_WAY, _shared(self.phases, self.before, self.after), strict=True):
+            object.__setattr__(self, name, value)
 
     @property
     def needs_restart(self) -> bool:
@@ -120,7 +142,8 @@ class Estimate:
 class Plan:
     """Everything `apply` needs, and the seal. `names` says what the image ids in it are called.
 
-    `protect` is the selector of what must not be touched, kept for plans that come from this one's run.
+    Its rows do not show in its repr, which asyncio makes of whatever its main task returns. `protect` is the
+    selector of what must not be touched, kept for plans that come from this one's run.
     """
 
     format: int
@@ -131,8 +154,8 @@ class Plan:
     engine: str
     scopes: tuple[PlanScope, ...]
     rollout: Rollout
-    changes: tuple[Change, ...]
-    settled: tuple[Settled, ...]
+    changes: tuple[Change, ...] = field(repr=False)
+    settled: tuple[Settled, ...] = field(repr=False)
     checks: tuple[str, ...]
     estimate: Estimate
     names: Mapping[str, str] = field(default_factory=dict)
@@ -146,32 +169,56 @@ class Plan:
 
 
 _PLANS: TypeAdapter[Plan] = TypeAdapter(Plan)
+_ROWS: Mapping[str, TypeAdapter[Any]] = {"changes": TypeAdapter(Change), "settled": TypeAdapter(Settled)}
 
 
 def seal(plan: Plan) -> Plan:
     """The same plan with its digest."""
-    return replace(plan, digest=_digest(_PLANS.dump_python(plan, mode="json")))
+    seal = _Seal()
+    for key, value in _head(plan).items():
+        seal.cover(key, _json(value))
+    for key in _ROWS:
+        for row in _rows(plan, key):
+            seal.cover(key, row)
+    return replace(plan, digest=seal.digest)
 
 
 def dump_plan(plan: Plan) -> bytes:
-    """The plan as JSON a person can read."""
-    return json.dumps(_PLANS.dump_python(plan, mode="json"), indent=1).encode() + b"\n"
+    """The plan's file as one piece."""
+    whole = BytesIO()  # joining would hold every piece beside the whole
+    whole.writelines(plan_pieces(plan))
+    return whole.getvalue()
+
+
+def plan_pieces(plan: Plan) -> Iterator[bytes]:
+    """The plan's file piece by piece: JSON that a person can read, with a line for each notebook."""
+    mark = b"{\n"
+    for key, value in _head(plan).items():
+        yield b'%s"%s": %s' % (mark, key.encode(), _json(value))
+        mark = b",\n"
+    for key in _ROWS:
+        yield b'%s"%s": [' % (mark, key.encode())
+        mark = b"\n"
+        for row in _rows(plan, key):
+            yield mark + row
+            mark = b",\n"
+        yield b"\n]"
+        mark = b",\n"
+    yield b"\n}\n"
 
 
 def load_plan(data: bytes, where: str) -> Plan:
     """The plan in `data`. Raises UsageError when it is no plan, of another format, or was altered."""
+    rows: dict[str, list[Any]] = {key: [] for key in _ROWS}
+
+    def keep(key: str, row: Any) -> None:
+        with suppress(ValidationError):  # told below, after the seal
+            row = _ROWS[key].validate_python(row)
+        rows[key].append(row)
+
+    head = _unsealed(data, where, keep)
     try:
-        raw = json.loads(data)
-    except (ValueError, RecursionError):
-        raise UsageError(
-            f"{where}: not a plan file (no JSON); make one with: fleet plan JOB -o FILE"
-        ) from None
-    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-        raise UsageError(f"{where}: not a plan of format {FORMAT}; make one with: fleet plan JOB -o FILE")
-    if raw.get("digest") != _digest(raw):
-        raise UsageError(f"{where}: the plan was altered after it was sealed; plan again")
-    try:
-        plan = _PLANS.validate_python(raw)
+        plan = _PLANS.validate_python({**head, **rows})
         for change in plan.changes:
             _check_change(change)
         return plan
@@ -181,6 +228,33 @@ def load_plan(data: bytes, where: str) -> Plan:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{where}: {place}: {first['msg']}; plan again") from None
+
+
+def plan_digest(data: bytes, where: str) -> str:
+    """The digest of the plan in `data`; raises as `load_plan`, but looks at nothing beyond the seal."""
+    return str(_unsealed(data, where, lambda key, row: None)["digest"])
+
+
+def _unsealed(data: bytes, where: str, take: Callable[[str, Any], None]) -> dict[str, Any]:
+    """The members of the plan in `data` but for its rows, which `take` gets before the seal is checked."""
+    head: dict[str, Any] = {}
+    seal = _Seal()
+    try:
+        for key, value in members(data.decode(), _ROWS):
+            seal.cover(key, _json(value))
+            if key in _ROWS:
+                take(key, value)
+            else:
+                head[key] = value
+    except (ValueError, RecursionError):
+        raise UsageError(
+            f"{where}: not a plan file (no JSON); make one with: fleet plan JOB -o FILE"
+        ) from None
+    if head.get("format") != FORMAT:
+        raise UsageError(f"{where}: not a plan of format {FORMAT}; make one with: fleet plan JOB -o FILE")
+    if head.get("digest") != seal.digest:
+        raise UsageError(f"{where}: the plan was altered after it was sealed; plan again")
+    return head
 
 
 def _check_change(change: Change) -> None:
@@ -193,7 +267,30 @@ def _check_change(change: Change) -> None:
                 raise InvalidField("endpoints", opened)
 
 
-def _digest(raw: Mapping[str, Any]) -> str:
-    sealed = {key: value for key, value in raw.items() if key != "digest"}
-    text = json.dumps(sealed, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+class _Seal:
+    """What the digest is made of: every member in its order but the digest itself, each row as a member."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def cover(self, key: str, value: bytes) -> None:
+        if key != "digest":
+            self._hash.update(b"%s: %s\n" % (_json(key), value))
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _head(plan: Plan) -> dict[str, Any]:
+    """The members of the plan but for its rows."""
+    head: dict[str, Any] = _PLANS.dump_python(plan, mode="json", exclude=set(_ROWS))
+    return head
+
+
+def _rows(plan: Plan, key: str) -> Iterator[bytes]:
+    return (_ROWS[key].dump_json(row, ensure_ascii=True) for row in getattr(plan, key))
+
+
+def _json(value: Any) -> bytes:
+    return to_json(value, ensure_ascii=True)

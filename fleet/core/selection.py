@@ -50,15 +50,15 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """One scope's matches, in order of id; `rows` are all that the last pass read.
+    """One scope's matches, in order of id; `rows` are all that the last pass read. The repr shows neither.
 
     `unstable` ones matched in one of the last two passes but did not hold still; they are left out.
     """
 
     scope: str
-    rows: tuple[Notebook, ...]
-    matched: tuple[Notebook, ...]
-    unstable: tuple[Notebook, ...] = ()
+    rows: tuple[Notebook, ...] = field(repr=False)
+    matched: tuple[Notebook, ...] = field(repr=False)
+    unstable: tuple[Notebook, ...] = field(default=(), repr=False)
 
 
 def select(rows: Iterable[Notebook], picker: Picker, scope: str, now: int) -> dict[str, Notebook]:
@@ -72,10 +72,8 @@ def moved(first: Mapping[str, Notebook], second: Mapping[str, Notebook]) -> tupl
 
     A status on its way (STOPPING, then STOPPED) is no disagreement: both mean the same resting state.
     """
-    ids = sorted(first.keys() | second.keys())
-    return tuple(
-        key for key in ids if key not in first or key not in second or _face(first[key]) != _face(second[key])
-    )
+    differ = [key for key, row in second.items() if key not in first or _face(first[key]) != _face(row)]
+    return tuple(sorted([*differ, *(key for key in first if key not in second)]))
 
 
 @dataclass(slots=True)
@@ -90,8 +88,8 @@ class Passes:
 
     def take(self, rows: Iterable[Notebook], selected: Mapping[str, Notebook]) -> None:
         """Takes in one more pass: all that it read, and what of it was selected."""
-        seen = {**self._selected, **selected}
-        self.restless = {key: seen[key] for key in moved(self._selected, selected)}
+        ids = moved(self._selected, selected)
+        self.restless = {key: selected[key] if key in selected else self._selected[key] for key in ids}
         self._rows, self._selected, self.taken = tuple(rows), selected, self.taken + 1
 
     @property

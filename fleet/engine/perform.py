@@ -234,7 +234,7 @@ class Performance:
                 event = await self._single_look()
                 if not _to_repeat(event):
                     return event
-        return self._late(f" ({event.text})" if isinstance(event, Blind) else "")
+        return self._late(event.text if isinstance(event, Blind) else "")
 
     async def _single_look(self) -> Saw | Blind:
         item = self._change.item
@@ -269,7 +269,7 @@ class Performance:
                     watch.took(status, clock.monotonic() - self._since)
                 self._waits_for = None
             return event
-        return self._late("")
+        return self._late(watch.failing)
 
     def _sight(self, notebook: Notebook) -> Sight:
         return sight_of(notebook, self._change.after, int(self._now() * 1000))
@@ -279,7 +279,8 @@ class Performance:
 
     def _late(self, trouble: str) -> Late:
         self._time_up = self._here.clock.monotonic() + self._here.deadline
-        return Late(self._change.item, self._now(), f"its time was up{trouble}")
+        why = f" ({trouble})" if trouble else ""
+        return Late(self._change.item, self._now(), f"its time was up{why}")
 
     # --- what all share ---
 

@@ -53,6 +53,7 @@ class Watch:
         self._waits = Waits(least)
         self._waiters: dict[str, _Waiter] = {}
         self._wanted = anyio.Event()
+        self.failing = ""  # why the last poll failed
         self._last = -least
         self._times = 1.0  # as many requests as pages: a scope of many workspaces has a list for each
 
@@ -121,10 +122,12 @@ class Watch:
             passing = await self._cloud.poll(statuses.keys())
         except CallError as error:
             self._polled(error)
+            self.failing = error.text
             if error.meaning in FATAL:
                 self._wake(self._waiters.values(), error)
             return
         self._polled(None)
+        self.failing = ""
         self._times = max(1.0, (self._cloud.calls.get("list", 0) - sent) / lists(statuses))
         self._wake(
             waiter for key, waiter in self._waiters.items() if key not in passing and waiter.asked <= began

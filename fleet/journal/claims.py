@@ -1,9 +1,9 @@
 """Claims: no two runs of one user on one machine work on the same notebook.
 
-One small file for all runs, wherever their folders are. A claim is worth as much as the process behind it:
-its run holds the lock of its folder (see `lock`), and whoever finds that lock free knows without any clock or
-timeout that the owner is dead. Claims of dead runs are void at once, also those for notebooks that they
-left stopped: a run that is resumed claims anew what it still has to do.
+One small file for all runs, wherever their folders are. The run behind a claim holds the lock of its folder
+(see `lock`), and whoever finds that lock free knows without any clock or timeout that nobody works on it. Of
+such a run only the claims on notebooks that it owes still count, until it is resumed or somebody has brought
+them back; the others are void.
 
 Several processes write here, therefore no WAL (see `sqlite`) but a rollback journal.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from fleet.journal.errors import JournalError
@@ -24,12 +24,17 @@ PATIENCE = 10.0  # s to wait for another run that is just claiming
 
 Key = tuple[str, str]  # scope key (endpoint and project id) and notebook id
 
+# Which of these notebooks the run in that folder owes, as nobody works on it.
+Owed = Callable[[Path, Collection[Key]], Collection[Key]]
+
 _TABLE = """
 CREATE TABLE IF NOT EXISTS claim (
     scope TEXT NOT NULL, notebook TEXT NOT NULL, run TEXT NOT NULL, folder TEXT NOT NULL, since REAL NOT NULL,
     PRIMARY KEY (scope, notebook)
 ) WITHOUT ROWID
 """
+
+_CLAIM = "SELECT scope, notebook, run, folder FROM claim"
 
 
 class Claims:
@@ -66,42 +71,63 @@ class Claims:
             self._connection.close()
             raise self._unusable(error) from None
 
-    def take(self, keys: Iterable[Key], run: str, folder: Path, since: float) -> dict[Key, str]:
-        """Claims each of `keys` that no other living run holds; returns the others with the run that does.
+    def take(self, keys: Iterable[Key], run: str, folder: Path, since: float, owed: Owed) -> dict[Key, str]:
+        """Claims each of `keys` that no other run holds; returns the others with the run that does.
 
-        `folder` is the run's own, whose lock the caller holds. `since` is wall time in seconds.
+        A run holds what it claims as long as it lives, and then what it owes, which `owed` tells. `folder` is
+        the run's own, whose lock the caller holds. `since` is wall time in seconds.
         """
         place, wanted = _place(folder), sorted(set(keys))
+        kept: dict[str, Collection[Key]] = {}  # by folder, of the dead
         try:
-            with self._transaction():
-                self._forget_the_dead(place)
-                self._connection.executemany(
-                    "INSERT INTO claim VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                    ((scope, notebook, run, place, since) for scope, notebook in wanted),
-                )
-                others = self._connection.execute(
-                    "SELECT scope, notebook, run FROM claim WHERE folder != ?", (place,)
-                )
-                held = {(scope, notebook): str(owner) for scope, notebook, owner in others}
+            while True:
+                with self._transaction():
+                    others = self._others(place)
+                    owners = {others[key][1] for key in wanted if key in others}
+                    dead = {owner for owner in owners if not is_locked(Path(owner))}
+                    if dead <= kept.keys():
+                        void = {
+                            key
+                            for key, (_, owner) in others.items()
+                            if owner in dead and key not in kept[owner]
+                        }
+                        self._give(wanted, void, (run, place, since))
+                        return {key: others[key][0] for key in wanted if key in others.keys() - void}
+                for owner in dead - kept.keys():  # outside, for a long journal takes a while to read
+                    claimed = [key for key, (_, holder) in others.items() if holder == owner]
+                    kept[owner] = frozenset(owed(Path(owner), claimed))
         except sqlite3.Error as error:
             raise self._unusable(error) from None
-        return {key: held[key] for key in wanted if key in held}
 
-    def release(self, folder: Path) -> None:
-        """Gives up everything that the run in `folder` holds."""
+    def release(self, folder: Path, owed: Collection[Key] = ()) -> None:
+        """Gives up everything that the run in `folder` holds, but what it owes."""
+        place = _place(folder)
         try:
             with self._transaction():
-                self._connection.execute("DELETE FROM claim WHERE folder = ?", (_place(folder),))
+                held = self._connection.execute(
+                    "SELECT scope, notebook FROM claim WHERE folder = ?", (place,)
+                ).fetchall()
+                self._connection.executemany(
+                    "DELETE FROM claim WHERE scope = ? AND notebook = ?",
+                    [key for key in held if key not in owed],
+                )
         except sqlite3.Error as error:
             raise self._unusable(error) from None
 
     def close(self) -> None:
         self._connection.close()
 
-    def _forget_the_dead(self, ours: str) -> None:
-        owners = self._connection.execute("SELECT DISTINCT folder FROM claim WHERE folder != ?", (ours,))
-        dead = [(folder,) for (folder,) in owners.fetchall() if not is_locked(Path(folder))]
-        self._connection.executemany("DELETE FROM claim WHERE folder = ?", dead)
+    def _others(self, ours: str) -> dict[Key, tuple[str, str]]:
+        """What other runs claim, with the run and its folder."""
+        rows = self._connection.execute(f"{_CLAIM} WHERE folder != ?", (ours,))
+        return {(scope, notebook): (run, folder) for scope, notebook, run, folder in rows}
+
+    def _give(self, wanted: Iterable[Key], void: Iterable[Key], to: tuple[str, str, float]) -> None:
+        self._connection.executemany("DELETE FROM claim WHERE scope = ? AND notebook = ?", void)
+        self._connection.executemany(
+            "INSERT INTO claim VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            ((*key, *to) for key in wanted),
+        )
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -119,6 +145,38 @@ class Claims:
             f"{self._path}: cannot be used: {error}; nothing was changed. "
             "Free some space, or delete the file while no run is going on"
         )
+
+
+def holder(path: Path, key: Key) -> str | None:
+    """The living run that claims the notebook in the claims file at `path`. Makes no file, claims nothing.
+
+    Raises JournalError when the file cannot be read.
+    """
+    found = _read(path, f"{_CLAIM} WHERE scope = ? AND notebook = ?", *key)
+    return next((run for _, _, run, folder in found if is_locked(Path(folder))), None)
+
+
+def left_behind(path: Path, keys: Collection[Key]) -> dict[Path, list[Key]]:
+    """What runs that nobody works on still claim of `keys`, by their folder. As `holder` otherwise."""
+    found: dict[Path, list[Key]] = {}
+    for scope, notebook, _, folder in _read(path, _CLAIM):
+        if (scope, notebook) in keys:
+            found.setdefault(Path(folder), []).append((scope, notebook))
+    return {folder: claimed for folder, claimed in found.items() if not is_locked(folder)}
+
+
+def _read(path: Path, query: str, *values: str) -> list[tuple[str, str, str, str]]:
+    if not path.exists():
+        return []
+    address = f"{path.absolute().as_uri()}?mode=rw"  # what a killed process left half-written is rolled back
+    try:
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=PATIENCE)) as connection:
+            made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'claim'").fetchone()
+            return connection.execute(query, values).fetchall() if made else []
+    except sqlite3.Error as error:
+        raise JournalError(
+            f"{path}: cannot be read: {error}; mend it, or delete it while no run goes on"
+        ) from None
 
 
 def _place(folder: Path) -> str:

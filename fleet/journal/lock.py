@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -27,13 +28,24 @@ class RunLock:
         try:
             self._file = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
-            raise JournalError(f"{folder}: {error.strerror}; choose another with --run-dir") from None
+            raise JournalError(f"{folder}: {error.strerror}; {advice(error)}") from None
         if not _lock(self._file):
             os.close(self._file)
             raise JournalBusy(f"{folder}: another process is writing to this run; wait for its end")
 
     def release(self) -> None:
         os.close(self._file)
+
+
+def advice(error: OSError) -> str:
+    """What to do about a run folder that cannot be written; if it is there, no other place will do for it."""
+    match error.errno:
+        case errno.ENOENT:
+            return "name the folder that holds it with --run-dir"
+        case errno.EROFS:
+            return "remount it writable"
+        case _:
+            return "make it writable for this user"
 
 
 def _lock(file: int) -> bool:

@@ -21,7 +21,7 @@ from fleet.core.events import Event, load_event
 from fleet.core.fold import RunState
 from fleet.core.plan import Plan, load_plan
 from fleet.journal.errors import JournalDamage, JournalError
-from fleet.journal.rows import FORMAT, Record, intact
+from fleet.journal.rows import FORMAT, Record, intact, meta_intact
 
 _EVENT = "SELECT seq, item, kind, at, body, crc FROM event"
 _SMALLEST_ROW = 40  # bytes
@@ -89,7 +89,7 @@ class JournalReader:
         """The plan that the run performs. Raises JournalError when it is not the one that was sealed."""
         try:
             row = self._connection.execute("SELECT key, value, crc FROM meta WHERE key = 'plan'").fetchone()
-            if row is None or not intact(row):
+            if row is None or not meta_intact(row):
                 raise JournalError(f"{self.path}: the plan in it is damaged; nothing can be told from it")
             plan = load_plan(row[1], str(self.path))
         except JournalError:
@@ -140,7 +140,7 @@ class JournalReader:
     def _read_meta(self) -> dict[str, Any]:
         meta: dict[str, Any] = {}
         for row in self._connection.execute("SELECT key, value, crc FROM meta WHERE key != 'plan'"):
-            if intact(row):
+            if meta_intact(row):
                 meta[row[0]] = json.loads(row[1]) if row[0] == "final" else row[1].decode()
             else:
                 self.damage.append(JournalDamage("meta", str(row[0]), str(row[0]), "wrong checksum"))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from zlib import crc32
+
+from pydantic_core import to_json
 
 from fleet.core.events import Event, dump_event
 from fleet.core.plan import Change, Plan, Settled
@@ -32,7 +34,16 @@ def intact(record: Record) -> bool:
 
 
 def meta_record(key: str, value: bytes) -> Record:
-    return sealed((key, value))
+    """Its checksum is over the bare bytes: the plan is large, and nothing of it is copied so."""
+    return key, value, crc32(value, crc32(key.encode()))
+
+
+def meta_intact(record: Record) -> bool:
+    """Whether the last cell is the one that `meta_record` put there."""
+    key, value, crc = record
+    if not isinstance(key, str) or not isinstance(value, bytes):
+        return False
+    return crc == crc32(value, crc32(key.encode("utf-8", "surrogateescape")))
 
 
 def event_record(seq: int, event: Event) -> Record:
@@ -47,23 +58,23 @@ def _body(event: Event) -> str:
         return json.dumps(asdict(event), ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
-def item_records(plan: Plan) -> list[Record]:
+def item_records(plan: Plan) -> Iterator[Record]:
     """A row for every selected notebook, in the order of the plan."""
-    return [_change_record(row) for row in plan.changes] + [_settled_record(row) for row in plan.settled]
+    yield from map(_change_record, plan.changes)
+    yield from map(_settled_record, plan.settled)
 
 
 def _change_record(change: Change) -> Record:
-    lease = _json(asdict(change.lease) if change.lease else None)
-    before, after = _json(change.before), _json(change.after)
+    lease, before, after = _json(change.lease), _json(change.before), _json(change.after)
     who = (change.scope, change.id, change.name, change.owner)
     return sealed((change.item, *who, change.wave, change.run_state.value, lease, before, after, None, ""))
 
 
 def _settled_record(row: Settled) -> Record:
-    lease, values = _json(asdict(row.lease) if row.lease else None), _json(row.values)
+    lease, values = _json(row.lease), _json(row.values)
     who = (row.scope, row.id, row.name, row.owner)
     return sealed((row.item, *who, None, row.run_state, lease, values, values, row.outcome.value, row.reason))
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return to_json(value).decode()

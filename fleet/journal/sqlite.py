@@ -11,12 +11,14 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Self
 
+from fleet.core.errors import FleetError
 from fleet.core.events import Event
+from fleet.core.fold import RunState
 from fleet.core.plan import Plan, dump_plan
 from fleet.journal.errors import JournalError, JournalWriteError
 from fleet.journal.lock import RunLock
@@ -65,8 +67,9 @@ class JournalFile:
         return cls(path, connection, lock, run, Tally.of(plan))
 
     @classmethod
-    def reopen(cls, path: Path) -> Self:
-        """The journal of a run that is to go on.
+    def reopen(cls, path: Path, accept: Callable[[RunState], None] = lambda state: None) -> Self:
+        """The journal of a run that is to go on. `accept` sees how the run stands and may refuse by raising;
+        until then nothing is written.
 
         Raises JournalBusy when another process writes to it, JournalError when it is damaged.
         """
@@ -78,6 +81,7 @@ class JournalFile:
                 raise JournalError(
                     f"{path}: damaged ({reader.damage[0]}); it is left as it is, make a new plan instead"
                 )
+            accept(state)
             connection = _connect(path)
             with _closed_on_error(connection):
                 connection.execute("DELETE FROM meta WHERE key = 'final'")
@@ -85,7 +89,7 @@ class JournalFile:
         except (OSError, sqlite3.Error) as error:
             lock.release()
             raise JournalError(f"{path}: cannot be opened: {error}") from None
-        except JournalError:
+        except FleetError:
             lock.release()
             raise
         return cls(path, connection, lock, state.run, Tally.taken_up(state))

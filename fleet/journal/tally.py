@@ -44,12 +44,12 @@ class Tally:
         """Where an earlier process left the run."""
         tally = cls.of(state.plan)
         tally.started_at, tally.finished_at, tally.end = state.started_at, state.finished_at, state.end
-        begun = state.lives()
-        for row in state.rows():
-            if row.item in begun and row.outcome is not None and begun[row.item].end is not None:
-                tally.ended[row.item] = row.outcome
-            elif row.item in begun:
-                tally.open.add(row.item)
+        lives = state.lives()
+        for item, outcome in state.outcomes().items():
+            if outcome is not None and lives[item].end is not None:
+                tally.ended[item] = outcome
+            else:
+                tally.open.add(item)
         return tally
 
     def take(self, event: Event) -> None:

@@ -11,12 +11,13 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Self
 
 from fleet.core.events import Event
+from fleet.core.fold import RunState
 from fleet.core.plan import Plan
 from fleet.journal.errors import JournalError, JournalWriteError
 from fleet.journal.sqlite import JournalFile
@@ -44,9 +45,12 @@ class _OnFile:
         return cls(JournalFile.create(path, plan, run))
 
     @classmethod
-    def open_for_append(cls, path: Path) -> Self:
-        """The journal of a run that goes on. Raises JournalError when it is damaged or in use."""
-        return cls(JournalFile.reopen(path))
+    def open_for_append(cls, path: Path, accept: Callable[[RunState], None] = lambda state: None) -> Self:
+        """The journal of a run that goes on; `accept` sees how it stands and may refuse it by raising.
+
+        Raises JournalError when it is damaged or in use.
+        """
+        return cls(JournalFile.reopen(path, accept))
 
     @property
     def unsaved(self) -> tuple[Event, ...]:

@@ -90,4 +90,6 @@ def _cells(row: Row) -> tuple[Text, ...]:
 
 def _run_state(row: Row) -> str:
     before, after = clean(row.run_state_before), clean(row.run_state_after)
+    if row.debt and before == after:  # what was seen last, before our stop
+        return f"{before} > ?"
     return before if before == after else f"{before} > {after}"

@@ -31,9 +31,10 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"limits learned for {clean(key)}: {clean(', '.join(named))}"
     for key, text in report.throttled.items():
         yield f"throttled without a limit named, {clean(key)}: {clean(text)}"
+    but = "; not counted: what a killed process sent" if report.broke_off else ""
     for key, peaks in report.peaks.items():
         for limit, most in peaks.items():
-            yield f"largest count of {clean(key)} in any {limit.window:g} s: {most} of {limit.count}"
+            yield f"largest count of {clean(key)} in any {limit.window:g} s: {most} of {limit.count}{but}"
     yield from _debts(report)
     for damage in report.damage:
         yield f"journal damaged: {damage}"
@@ -61,13 +62,17 @@ def _effort(report: Report) -> Iterator[str]:
 
 
 def _debts(report: Report) -> Iterator[str]:
-    if not report.debts:
+    owed = report.owed
+    if under_way := len(report.debts) - len(owed):
+        yield f"{under_way} away, under way: nothing to do"
+    if not owed:
         return
-    yield f"{len(report.debts)} stopped by us and not back; each is brought back by its command:"
-    for debt in report.debts[:MOST_DEBTS]:
+    when = "once the run is over, " if report.live else ""
+    yield f"{len(owed)} stopped by us and not back; {when}each is brought back by its command:"
+    for debt in owed[:MOST_DEBTS]:
         yield f"  {clean(debt.name)}: {clean(debt.fix, 400)}{report.config}"
-    if len(report.debts) > MOST_DEBTS:
-        yield f"  and {len(report.debts) - MOST_DEBTS} more: fleet report {report.run} -o jsonl"
+    if (more := len(owed) - MOST_DEBTS) > 0:
+        yield f"  and {more} more: fleet report {report.run} -o jsonl{report.options}"
 
 
 def _who(row: Row) -> str:

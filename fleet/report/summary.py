@@ -33,7 +33,8 @@ class Report:
     the run made, by operation, list polls and logins included: at least so many when they are not all
     `requests_known`, as a process was killed. `limits` are those that the cloud named, by throttle key,
     `throttled` the last news of one that named none. `peaks` tell by throttle key how many requests left at
-    most in any window of each limit that was kept; a process that was killed told none. `makespan` is None
+    most in any window of each limit that was kept; a process that was killed, as at least one was when the
+    run `broke_off`, told none. `undoable` says that a PUT was accepted or may have been. `makespan` is None
     where a person, a budget or a crash had its part in how long the run took. `config` and
     `run_dir` are the options that commands named here need to find the same cloud and the same runs again.
     `damage` lists what of the journal is not to be trusted.
@@ -58,6 +59,8 @@ class Report:
     limits: Mapping[str, tuple[str, ...]]
     throttled: Mapping[str, str]
     peaks: Mapping[str, Mapping[Limit, int]]
+    broke_off: bool
+    undoable: bool
     debts: tuple[Debt, ...]
     damage: tuple[str, ...]
     exit: Exit
@@ -68,6 +71,12 @@ class Report:
     def options(self) -> str:
         """What a command about this run must end with."""
         return self.config + self.run_dir
+
+    @property
+    def owed(self) -> tuple[Debt, ...]:
+        """The debts that nobody is about to pay; changes under way bring their notebooks back themselves."""
+        under_way = {row.item for row in self.rows if row.outcome is None}
+        return tuple(debt for debt in self.debts if debt.item not in under_way)
 
     @property
     def live(self) -> bool:
@@ -102,6 +111,8 @@ def summarize(state: RunState, *, live: bool = False, damage: Iterable[object] =
         limits={key: tuple(map(str, named.values())) for key, named in state.limits.items()},
         throttled=dict(state.throttled),
         peaks=dict(state.peaks),
+        broke_off=state.broke_off or (state.end is None and not live),
+        undoable=state.gaps or any(row.written for row in rows),
         debts=debts(state),
         damage=tuple(str(one) for one in damage),
         exit=exit_code(rows, state.end),
@@ -126,7 +137,7 @@ def next_steps(report: Report) -> tuple[str, ...]:
         steps.append(
             f"to plan those again that failed or drifted: fleet retry {report.run} -o PLAN{report.options}"
         )
-    if counts[Outcome.CHANGED]:
+    if report.undoable:
         steps.append(f"to take the changes back: fleet undo {report.run} -o PLAN{report.options}")
     return tuple(steps)
 

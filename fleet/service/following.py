@@ -25,7 +25,10 @@ class Standing:
 
 
 def look_at(folder: Path, now: float) -> Standing:
-    """The run in `folder` as it stands at wall time `now`. Raises JournalError as JournalReader."""
+    """The run in `folder` as it stands at wall time `now`; one that is over stands at its last event.
+
+    Raises JournalError as JournalReader.
+    """
     live = is_locked(folder)
     with JournalReader(folder / JOURNAL) as reader:
         progress, roll = Progress(reader.plan), Roll(reader.plan)
@@ -34,7 +37,7 @@ def look_at(folder: Path, now: float) -> Standing:
     left = roll.under_way()
     return Standing(
         report,
-        progress.snapshot(now),
+        progress.snapshot(now if report.live else state.at),
         left if report.live else tuple(replace(one, deadline=None) for one in left),
     )
 

@@ -24,7 +24,7 @@ from fleet.core.rollout import Rollout, without_empty_waves
 from fleet.core.scope import ScopeSpec
 from fleet.core.selection import Key, Picker, Selection
 from fleet.core.selector import Selector
-from fleet.service.survey import Listing, survey, whole
+from fleet.service.survey import Listing, OnRead, survey, unwatched, whole
 
 
 class Catalogued(Listing, Protocol):
@@ -74,10 +74,11 @@ async def plan_job(
     *,
     accept_churn: bool = False,
     memory: LimitFile | None = None,
+    on_read: OnRead = unwatched,
 ) -> Plan:
     """Connects to the scopes and plans; see `make_plan`. `memory` remembers limits across runs."""
     async with connect(specs, memory=memory, monotonic=clock.monotonic, wall=clock.wall) as clouds:
-        return await make_plan(order, specs, clouds, clock.wall(), accept_churn=accept_churn)
+        return await make_plan(order, specs, clouds, clock.wall(), accept_churn=accept_churn, on_read=on_read)
 
 
 async def make_plan(
@@ -87,8 +88,11 @@ async def make_plan(
     wall: float,
     *,
     accept_churn: bool = False,
+    on_read: OnRead = unwatched,
 ) -> Plan:
     """The sealed plan for `order` at wall time `wall` (s). Nothing is written to the cloud.
+
+    `on_read` is told of every page of the notebooks that is read.
 
     Raises FleetError for whatever makes a plan impossible, and CallError when the cloud cannot be read.
     """
@@ -97,7 +101,7 @@ async def make_plan(
     contexts = await _contexts(chosen, now)
     for context in contexts.values():
         order.job.check(context)
-    selections = await survey(chosen, order.picker, now, accept_churn=accept_churn)
+    selections = await survey(chosen, order.picker, now, accept_churn=accept_churn, on_read=on_read)
     protect = order.protect
     targets = [
         Target(row, contexts[found.scope], protect is not None and protect.matches(row, found.scope, now))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
@@ -16,22 +16,23 @@ from fleet.client.connect import connect
 from fleet.client.memory import LimitFile
 from fleet.core.errors import UsageError
 from fleet.core.events import RunEnd, Steered
+from fleet.core.fold import RunState
 from fleet.core.life import Life
-from fleet.core.plan import Plan, dump_plan, load_plan
+from fleet.core.plan import Plan, plan_digest, plan_pieces
 from fleet.core.reopen import is_open
 from fleet.core.scope import ScopeSpec
 from fleet.engine.control import Control
 from fleet.engine.ports import Checker, Observer
 from fleet.engine.run import run_plan
 from fleet.engine.tape import Tape
-from fleet.journal.claims import Claims, Key
+from fleet.journal.claims import Claims, Key, Owed
 from fleet.journal.errors import JournalError
-from fleet.journal.reader import JournalReader
 from fleet.journal.runs import JOURNAL, PLAN, create_run_dir, remove_run_dir
 from fleet.journal.writer import InlineJournal, Journal
 from fleet.service.approving import heed_terminal
 from fleet.service.gate_command import require_program, run_command
 from fleet.service.helm import Helm
+from fleet.service.owing import Debts, Owing, claim_key
 from fleet.service.signals import heed_signals, signals_restored
 from fleet.service.steering import serve
 
@@ -40,7 +41,8 @@ from fleet.service.steering import serve
 class RunFolder:
     """A run on disk that this process works on.
 
-    `held` are the changes that another run keeps it from, by item with the reason.
+    `held` are the changes that another run keeps it from, by item with the reason; `wanted` all that it
+    asked for.
     """
 
     run: str
@@ -48,12 +50,13 @@ class RunFolder:
     journal: Journal | InlineJournal
     claims: Claims | None = None
     held: Mapping[int, str] = field(default_factory=dict)
+    wanted: Mapping[int, Key] = field(default_factory=dict)
 
-    def close(self) -> None:
-        """Gives up the claims and the run."""
+    def close(self, owed: Collection[int] = ()) -> None:
+        """Gives up the run, and its claims but those on the items that it owes."""
         if self.claims is not None:
-            with suppress(JournalError):  # void anyway as soon as our lock is free
-                self.claims.release(self.path)
+            with suppress(JournalError):  # whoever wants them finds our lock free, and asks our journal
+                self.claims.release(self.path, {key for item, key in self.wanted.items() if item in owed})
             self.claims.close()
         self.journal.close()
 
@@ -85,7 +88,8 @@ def open_run(
     folder = create_run_dir(base, run)
     try:
         (folder / PLAN).touch(mode=0o600, exist_ok=False)
-        (folder / PLAN).write_bytes(dump_plan(plan))
+        with (folder / PLAN).open("wb") as file:
+            file.writelines(plan_pieces(plan))
         return RunFolder(run, folder, journal.create(folder / JOURNAL, plan, run))
     except OSError as error:
         remove_run_dir(folder)
@@ -105,25 +109,33 @@ def claim(
 ) -> RunFolder:
     """The run with a claim on every notebook that it still has to change and that no other run holds.
 
-    All runs keep their claims in `file`; `now` is wall seconds. Raises JournalError when it cannot be used;
-    then the run is given free, and one that is new (`past` is None) leaves no folder behind.
+    One that is over, or died, holds what it owes. All runs keep their claims in `file`; `now` is wall
+    seconds. Raises JournalError when it cannot be used; then the run is given free, and one that is new
+    (`past` is None) leaves no folder behind.
     """
     wanted = _wanted(plan, specs, past or {})
+    debts = Debts(plan, file.with_name("runs"))
     try:
-        claims, taken = _take(file, wanted.values(), folder, now)
+        claims, taken = _take(file, wanted.values(), folder, now, debts.among)
     except JournalError:
         folder.close()
         if past is None:
             remove_run_dir(folder.path)
         raise
-    held = {item: f"claimed by run {taken[key]}" for item, key in wanted.items() if key in taken}
-    return replace(folder, claims=claims, held=held)
+    held = {
+        item: debts.reasons.get(key, f"claimed by run {taken[key]}")
+        for item, key in wanted.items()
+        if key in taken
+    }
+    return replace(folder, claims=claims, held=held, wanted=wanted)
 
 
-def _take(file: Path, wanted: Iterable[Key], folder: RunFolder, now: float) -> tuple[Claims, dict[Key, str]]:
+def _take(
+    file: Path, wanted: Iterable[Key], folder: RunFolder, now: float, owed: Owed
+) -> tuple[Claims, dict[Key, str]]:
     claims = Claims(file)
     try:
-        return claims, claims.take(wanted, folder.run, folder.path, now)
+        return claims, claims.take(wanted, folder.run, folder.path, now, owed)
     except JournalError:
         claims.close()
         raise
@@ -136,31 +148,39 @@ def reopen_run(path: Path) -> tuple[RunFolder, Plan, dict[int, Life]]:
     program of its gate is missing, and JournalError when the journal is damaged or of another format, or
     another process works on the run.
     """
-    with JournalReader(path / JOURNAL) as reader:
-        plan, lives = reader.plan, reader.fold().lives()
-    kept = _kept_plan(path / PLAN)
-    if kept.digest != plan.digest:
-        raise UsageError(
-            f"{path / PLAN}: has digest {kept.digest[:12]}, the run began with {plan.digest[:12]}; "
-            "put the original back, or plan again"
-        )
-    if plan.engine != __version__:
-        raise UsageError(
-            f"{path.name}: was begun by version {plan.engine}, this is {__version__}; "
-            f"go on with that version, or see what is left with: fleet report {path.name}"
-        )
-    require_program(plan.rollout.gate)
-    return RunFolder(path.name, path, Journal.open_for_append(path / JOURNAL)), plan, lives
+    seen: list[RunState] = []
+
+    def accept(state: RunState) -> None:
+        _require_same_plan(path / PLAN, state.plan)
+        if state.plan.engine != __version__:
+            raise UsageError(
+                f"{path.name}: was begun by version {state.plan.engine}, this is {__version__}; "
+                f"go on with that version, or see what is left with: fleet report {path.name}"
+            )
+        require_program(state.plan.rollout.gate)
+        seen.append(state)
+
+    journal = Journal.open_for_append(path / JOURNAL, accept)
+    (state,) = seen
+    return RunFolder(path.name, path, journal), state.plan, state.lives()
 
 
-def _kept_plan(path: Path) -> Plan:
+def _require_same_plan(path: Path, plan: Plan) -> None:
+    """Raises UsageError when the plan in the folder is not `plan`. As it was written, it costs no memory."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            if all(file.read(len(piece)) == piece for piece in plan_pieces(plan)) and not file.read(1):
+                return
+        kept = plan_digest(path.read_bytes(), str(path))
     except OSError as error:
         raise UsageError(
             f"{path}: cannot be read: {error.strerror}; put the original back, or plan again"
         ) from None
-    return load_plan(data, str(path))
+    if kept != plan.digest:
+        raise UsageError(
+            f"{path}: has digest {kept[:12]}, the run began with {plan.digest[:12]}; "
+            "put the original back, or plan again"
+        )
 
 
 async def apply_plan(
@@ -182,19 +202,22 @@ async def apply_plan(
     reached from another terminal. A person at `terminal` may approve waves; `check` runs the gate's command.
     `memory` remembers limits across runs.
     The run's deadline counts from here: to take a run up again is a person's decision to give it its whole
-    time once more. Gives up the claims and the run at the end.
+    time once more. Gives up the run at the end, and the claims but on what is owed.
     """
     control = Control()
-    tape = Tape(folder.journal, [control.observe, *observers])
+    owing = Owing(past or {})
+    tape = Tape(folder.journal, [control.observe, owing.see, *observers])
     polls = {spec.name: spec.poll for spec in specs}
     end = RunEnd.INTERRUPTED
-    with signals_restored(), closing(folder):
+    with signals_restored(), ExitStack() as stack:
+        stack.callback(folder.close, owing.items)
         async with (
             anyio.create_task_group() as group,
             connect(
                 specs,
                 on_slowed=tape.note,
                 on_counted=tape.note,
+                on_reach=tape.note,
                 memory=memory,
                 monotonic=clock.monotonic,
                 wall=clock.wall,
@@ -221,9 +244,9 @@ async def apply_plan(
 
 def _wanted(plan: Plan, specs: Sequence[ScopeSpec], past: Mapping[int, Life]) -> dict[int, Key]:
     """What the run must claim for the changes that it still has to make, by item."""
-    scopes = {spec.name: f"{spec.endpoint.rstrip('/').lower()} {spec.project_id}" for spec in specs}
+    scopes = {spec.name: spec for spec in specs}
     return {
-        change.item: (scopes[change.scope], change.id)
+        change.item: claim_key(scopes[change.scope], change.id)
         for change in plan.changes
         if change.item not in past or is_open(past[change.item])
     }

@@ -72,6 +72,7 @@ def picture(snapshot: Snapshot) -> Group:
         _line(wording.activity(snapshot)),
         *(_wave(wave, len(str(len(snapshot.waves)))) for wave in _near(snapshot.waves)),
     ]
+    lines += [_line(f"no answer: {clean(trouble)}", "red") for trouble in snapshot.out_of_reach]
     if snapshot.slowed:
         lines.append(_line(f"throttled: {clean(snapshot.slowed)}", "yellow"))
     lines += [_line(f"held: {clean(held)}", "yellow") for held in snapshot.held]

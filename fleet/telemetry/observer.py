@@ -16,6 +16,7 @@ from fleet.core.events import (
     Intended,
     Late,
     Outcome,
+    OutOfReach,
     RunEnded,
     RunStarted,
     Saw,
@@ -90,6 +91,8 @@ class LogObserver:
                 self._log.info("slowed", throttle=event.key, text=event.text)
             case Held():
                 self._log.info("held", where=event.where, text=event.text)
+            case OutOfReach():
+                self._log.info("out of reach", host=event.host, text=event.text, since=event.since)
             case Steered():
                 self._log.info("steered", what=event.what)
             case Spent():

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from fleet.core.duration import duration
-from fleet.core.events import Event, Held, RunEnded, Slowed, Steered, WaveEnded, WaveStarted
+from fleet.core.events import Event, Held, OutOfReach, RunEnded, Slowed, Steered, WaveEnded, WaveStarted
 from fleet.core.text import clean
 from fleet.telemetry import wording
 from fleet.telemetry.progress import Progress, Snapshot
@@ -52,6 +52,7 @@ def line(snapshot: Snapshot, news: str = "") -> str:
         wording.outcomes(snapshot),
         wording.activity(snapshot),
         wording.remaining(snapshot),
+        *map(clean, snapshot.out_of_reach),
     ]
     return "; ".join(parts) + "\n"
 
@@ -69,6 +70,10 @@ def _news(event: Event) -> str | None:
             return f" throttled ({clean(event.text)})"
         case Held():
             return f" {clean(event.where)}: {clean(event.text) or 'no longer held'}"
+        case OutOfReach(text=""):
+            return f" {clean(event.host)} answers again"
+        case OutOfReach():
+            return " no answer"
         case Steered():
             return f" {clean(event.what)}"
         case RunEnded():

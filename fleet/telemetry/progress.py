@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from fleet.core.duration import duration
 from fleet.core.events import (
     Answered,
     Began,
@@ -16,6 +17,7 @@ from fleet.core.events import (
     Held,
     Intended,
     Outcome,
+    OutOfReach,
     Reopened,
     RunEnd,
     RunEnded,
@@ -73,7 +75,7 @@ class Trouble:
 class Snapshot:
     """A run at one instant. Durations in seconds; `left` is the estimate, None after the end.
 
-    `steered` is what somebody told the run last.
+    `steered` is what somebody told the run last. `out_of_reach` says why hosts do not answer, and how long.
     """
 
     run: str
@@ -94,6 +96,7 @@ class Snapshot:
     end: RunEnd | None
     reason: str
     held: tuple[str, ...] = ()
+    out_of_reach: tuple[str, ...] = ()
 
     @property
     def wave(self) -> WaveProgress | None:
@@ -131,6 +134,7 @@ class Progress:
         self._calls: deque[tuple[float, int]] = deque()
         self._soak_from: float | None = None
         self._held: dict[str, str] = {}
+        self._out_of_reach: dict[str, OutOfReach] = {}
         self._troubles: deque[Trouble] = deque(maxlen=TROUBLES)
         self._run = self._slowed = self._steered = self._reason = ""
         self._started_at: float | None = None
@@ -167,6 +171,10 @@ class Progress:
                 self._held.pop(event.where, None)
                 if event.text:
                     self._held[event.where] = event.text
+            case OutOfReach():
+                self._out_of_reach.pop(event.host, None)
+                if event.text:
+                    self._out_of_reach[event.host] = event
             case Spent():
                 self._called(event.at, sum(n for kind, n in event.requests.items() if kind not in _STEPS))
             case Steered():
@@ -199,12 +207,17 @@ class Progress:
             end=self._end,
             reason=self._reason,
             held=tuple(f"{where}: {text}" for where, text in self._held.items()),
+            out_of_reach=tuple(
+                f"{event.text}, for {duration(max(0.0, until - event.since))}"
+                for event in self._out_of_reach.values()
+            ),
         )
 
     def _go_on(self, at: float) -> None:
         """Another process takes the run up: what was not started waits for its turn again."""
         self._end = self._end_at = None
         self._reason = ""
+        self._out_of_reach.clear()
         self._remaining.go_on(at)
         for wave in self._waves.values():
             wave.state = WaveState.RUNNING if wave.state is WaveState.HALTED else wave.state

@@ -13,7 +13,7 @@ SHORT, LONG = Times(10.0, 20.0 - CALL), Times(100.0, 200.0 - CALL)
     ("times", "scene", "bound"),
     [
         ([SHORT] * 10, Scene(2, 100.0), 150.0),  # the slots
-        ([SHORT] * 10, Scene(10, 0.1), 300.0),  # the rate
+        ([SHORT] * 10, Scene(10, 0.1), 400.0),  # the rate
         ([SHORT] * 9 + [LONG], Scene(10, 100.0), 300.0),  # the slowest
     ],
 )
@@ -30,7 +30,7 @@ def test_a_batch_takes_as_long_as_its_slowest_notebook() -> None:
 def test_a_free_slot_takes_the_next_notebook_at_once() -> None:
     assert greedy([SHORT, LONG, SHORT, SHORT, SHORT], Scene(2, 100.0)) == pytest.approx(300.0)
     assert greedy([SHORT, SHORT, LONG], Scene(2, 100.0)) == pytest.approx(330.0)
-    assert greedy([SHORT] * 4, Scene(4, 0.1)) == pytest.approx(120.0)
+    assert greedy([SHORT] * 4, Scene(4, 0.1)) == pytest.approx(160.0)
 
 
 def test_times_are_the_same_in_every_run() -> None:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from fleet.journal.claims import Claims
+from fleet.journal.lock import RunLock
+from fleet.settings import claims_file
 from fleet.simulator.messages import Reply, Request
 
 Lab = Any
@@ -98,3 +103,28 @@ def test_a_start_whose_answer_was_lost_is_settled_by_looking(make_lab: MakeLab, 
     row = lab.old()[0]
     assert shell("start", row.id, *scope_of(lab, row), *LEASE).code == 0
     assert row.status == "RUNNING"
+
+
+def test_what_is_waited_for_is_told_on_stderr(make_lab: MakeLab, shell: Shell) -> None:
+    busy = "{kind: refusal, match: {operation: StopNotebook}, times: 1, status: 400, code: ModelArts.6357}"
+    lab = make_lab(f"[{busy}]")
+    row = lab.old("RUNNING")[0]
+    result = shell("stop", row.id, *scope_of(lab, row))
+    assert (result.code, result.out) == (0, f"{row.name} is STOPPED\n")
+    assert result.err == "waiting: it is RUNNING, the cloud is busy with it\n"
+    assert lab.writes == ["StopNotebook"] * 2
+
+
+def test_a_notebook_that_a_live_run_claims_is_left_to_it(lab: Lab, shell: Shell, tmp_path: Path) -> None:
+    row, folder = lab.old()[0], tmp_path / "20261130-081500-k3f9"
+    folder.mkdir()
+    key = (f"{lab.url} {row.project}", row.id)
+    with ExitStack() as stack:
+        stack.callback(RunLock(folder).release)
+        claims = stack.enter_context(closing(Claims(claims_file(os.environ))))
+        claims.take([key], folder.name, folder, 1000.0, lambda folder, keys: ())
+        for words in (("start", row.id, *LEASE), ("stop", row.id)):
+            said = shell.refused(*words, *scope_of(lab, row), code=4)
+            assert f"run {folder.name} is working on it" in said
+            assert f"fleet cancel {folder.name}" in said
+    assert lab.cloud.log == []

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
+import time
 from typing import Any, cast
 
 import pytest
 
-from fleet.settings import claims_file
+from fleet.core.plan import load_plan
 from fleet.simulator.messages import Reply, Request
 
 Lab = Any
@@ -22,21 +22,20 @@ class Left:
 
     def __init__(self, lab: Lab, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
         self.lab, self.shell = lab, shell
-        self.job = lab.pick(2, "RUNNING")
+        ids = [lab.old("RUNNING")[0].id, lab.old("STOPPED")[0].id]
+        self.job = lab.job('image.name.startsWith("pytorch1.8") && status == "STOPPED"', f"id in {ids}")
         self.job.write_text(self.job.read_text().replace("rollout: {", "rollout: {concurrency: 1, "))
         self.plan = lab.plan(self.job)
-        self.sent: set[str] = set()
+        self.signals: list[str] = []
         handle = lab.cloud.handle
 
         def twice(request: Request, now: float) -> Reply:
-            """Ctrl-C at the first stop, and again at the first start, which is lost."""
-            kind = request.path.rsplit("/", 1)[-1]
-            if kind == "start":
-                reply = Reply(503, b"")
-            else:
-                reply = cast(Reply, handle(request, now))
-            if kind in ("stop", "start") and kind not in self.sent:
-                self.sent.add(kind)
+            """Ctrl-C at the stop, and again at the look after it; whatever else would be written is lost."""
+            stop, sent = request.path.endswith("/stop"), bool(self.signals)
+            lost = request.method == "PUT" or request.path.endswith("/start")
+            reply = Reply(503, b"") if lost else cast(Reply, handle(request, now))
+            if (stop or sent) and len(self.signals) < 2:
+                self.signals.append(request.path)
                 os.kill(os.getpid(), signal.SIGINT)
             return reply
 
@@ -77,20 +76,20 @@ def test_a_later_run_leaves_out_what_is_owed_and_says_what_to_do(left: Left, com
     assert left.status == "STOPPED"
 
 
-def test_the_command_that_it_names_pays_and_then_nothing_is_claimed(left: Left) -> None:
-    _, rows = left.again("run", left.job)
-    command = rows[left.owed["id"]]["reason"].partition(": fleet ")[2]
-    assert left.shell(*command.split()).err.startswith(f"run {left.run}\n")
-    assert left.status == "RUNNING"
-    with sqlite3.connect(claims_file(os.environ)) as connection:
-        assert connection.execute("SELECT count(*) FROM claim").fetchone() == (0,)
-    connection.close()
+def test_a_plan_says_what_is_owed_of_it(left: Left) -> None:
+    command = f"fleet resume {left.run} --run-dir {left.lab.runs}"
+    check = f"1 of the notebooks selected: stopped by run {left.run}, which owes it: {command}"
+    assert check in " ".join(left.shell("plan", left.job).out.split())
 
 
-def test_what_was_brought_back_by_hand_is_owed_no_longer(left: Left) -> None:
-    assert left.shell(*left.owed["fix"].split()[1:]).code == 0
-    assert left.status == "RUNNING"
-    code, rows = left.again("run", left.job)
-    assert code == 0
-    assert {row["outcome"] for row in rows.values()} <= {"changed", "unchanged"}
-    assert left.status == "RUNNING"
+def test_one_that_has_its_new_value_and_is_owed_is_not_called_unchanged(left: Left) -> None:
+    world = left.lab.cloud.world
+    planned = load_plan(left.plan.read_bytes(), "plan.json").changes
+    (new,) = {change.after["image_id"] for change in planned if change.id == left.owed["id"]}
+    notebook = world.notebooks[left.owed["id"]]
+    notebook.image = world.images[new]
+    notebook.touch(int(time.time() * 1000))
+    _, told = left.again("run", left.job)
+    row = told[left.owed["id"]]
+    assert row["outcome"] == "skipped"
+    assert row["reason"].startswith(f"stopped by run {left.run}, which owes it: fleet resume")

@@ -23,7 +23,8 @@ Shell = Any
 def test_a_plan_is_shown_and_written_and_nothing_is_sent_that_writes(lab: Lab, shell: Shell) -> None:
     result = shell("plan", "job.yaml", "-o", "plan.json")
     assert (result.code, lab.writes) == (0, [])
-    assert result.err == "plan written; next: fleet apply plan.json\n"
+    command = f"fleet apply {shell.folder}/plan.json --config {shell.folder}/fleet.toml"
+    assert result.err == f"plan written; next: {command}\n"
     plan = load_plan((shell.folder / "plan.json").read_bytes(), "plan.json")
     assert [change.id for change in sorted(plan.changes, key=lambda change: change.id)] == [
         row.id for row in lab.old()
@@ -83,7 +84,7 @@ def test_the_limits_of_the_rollout_are_told_in_one_spelling(lab: Lab, shell: She
     )
     lab.job("{disruption: restart, change_deadline: 20s}", rollout)
     out = shell("plan", "job.yaml").out
-    assert "waves: 1, 3, with 1m30s of soak between them\n" in out
+    assert "notebooks a wave: 1, 3, with 1m30s of soak between them\n" in out
     assert (
         "limits: 20 under way at once; unavailable at most 2 in all, 1 for each owner; 3 failures; "
         "30m for each notebook; 1h30m for all\n"

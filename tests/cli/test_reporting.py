@@ -30,7 +30,7 @@ def test_a_run_is_found_by_id_by_its_beginning_and_by_its_folder(lab: Lab, shell
     for name in (run[:12], run[:-2]):
         assert shell("report", name, "--run-dir", lab.runs) == full
     (shell.folder / "fleet.toml").unlink()
-    assert shell("report", lab.runs / run).out == full.out.replace(f" --run-dir {lab.runs}", "")
+    assert shell("report", lab.runs / run).out == full.out.replace(f" --config {shell.folder}/fleet.toml", "")
     assert lab.cloud.log == []
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fleet.core.events import Began, Ended, Intended, Late, Outcome, RunStarted, Step, WaveStarted
+from fleet.core.events import Began, Ended, Intended, Late, Outcome, OutOfReach, RunStarted, Step, WaveStarted
 from fleet.core.plan import Plan, dump_plan, load_plan
 from fleet.journal.lock import RunLock
 from fleet.journal.sqlite import JournalFile
@@ -50,6 +50,7 @@ def killed(lab: Lab, plan: Plan) -> Path:
             Ended(third, BEGAN + 2.0, Outcome.STRANDED, "stays stopped", debt=True),
             Intended(second, BEGAN + 3.0, Step.STOP, 1),
             Late(second, BEGAN + 25.0),
+            OutOfReach(BEGAN + 25.0, "h", "cannot connect to h", BEGAN + 20.0),
             Intended(first, BEGAN + 30.0, Step.STOP, 1),
         ]
     )
@@ -73,6 +74,7 @@ def status(shell: Shell, lab: Lab, *more: str) -> Any:
 def test_the_status_of_a_run_that_lives_names_what_is_under_way(lab: Lab, shell: Shell, plan: Plan) -> None:
     told = status(shell, lab, "-o", "json").json
     first, second, third = plan.changes
+    assert told["debts"] == 3
     assert [one["id"] for one in told["changes"]] == [second.id, first.id]
     assert told["changes"][0] == {
         "scope": second.scope,
@@ -117,7 +119,7 @@ def test_the_screen_has_a_row_for_each_change_under_way_and_commands_only_for_ot
     assert lines[at + 3].startswith(f"  {first.name}")
     (owed,) = [line for line in lines if line.startswith("owed: ")]
     assert owed.startswith(f"owed: {third.name}: fleet start --scope {third.scope} {third.id} ")
-    assert owed.endswith(" --config fleet.toml")
+    assert owed.endswith(f" --config {shell.folder}/fleet.toml")
 
 
 @pytest.mark.usefixtures("killed")
@@ -125,10 +127,13 @@ def test_the_status_of_a_killed_run_names_what_it_left_and_how_to_go_on(lab: Lab
     told = status(shell, lab, "-o", "json").json
     assert (told["live"], len(told["changes"]), len(told["owed"])) == (False, 2, 3)
     assert {one["deadline"] for one in told["changes"]} == {None}
+    assert (told["elapsed_s"], told["debts"]) == (30.0, 3)
     lines = status(shell, lab).out.splitlines()
+    assert lines[0].endswith(": interrupted after 30s")
     assert "left unfinished:" in lines
     assert len([line for line in lines if line.startswith("owed: ")]) == 3
-    assert f"to go on where it stopped: fleet resume {RUN} --run-dir {lab.runs}" in lines
+    options = f"--config {shell.folder}/fleet.toml --run-dir {lab.runs}"
+    assert f"to go on where it stopped: fleet resume {RUN} {options}" in lines
 
 
 @pytest.mark.parametrize("command", ["status", "resume", "pause"])
@@ -165,7 +170,21 @@ def test_wrong_values_for_set_are_wrong_use(lab: Lab, shell: Shell, words: str, 
 @pytest.mark.usefixtures("killed")
 def test_a_run_that_is_over_cannot_be_set_which_is_no_wrong_use(lab: Lab, shell: Shell) -> None:
     told = shell.refused("set", RUN, "--run-dir", lab.runs, "--rate", "5/s", code=1)
-    assert "is not going on; see: fleet report" in told
+    options = f"--config {shell.folder}/fleet.toml --run-dir {lab.runs}"
+    assert f"is not going on and owes 3 notebooks; go on with: fleet resume {RUN} {options}\n" in told
+
+
+def test_a_run_that_finished_cannot_be_steered_and_has_a_report(lab: Lab, shell: Shell) -> None:
+    run = lab.apply(lab.plan(lab.pick(1))).run
+    for command in ("pause", "cancel", "approve"):
+        told = shell.refused(command, run, "--run-dir", lab.runs, code=1)
+        assert f"is not going on; see: fleet report {run} --config " in told
+
+
+@pytest.mark.usefixtures("killed")
+def test_the_status_tells_why_the_cloud_did_not_answer_and_how_long(lab: Lab, shell: Shell) -> None:
+    assert status(shell, lab, "-o", "json").json["out_of_reach"] == ["cannot connect to h, for 10s"]
+    assert "no answer: cannot connect to h, for 10s" in status(shell, lab).out.splitlines()
 
 
 def test_the_status_of_a_run_that_is_over_has_nothing_under_way(lab: Lab, shell: Shell) -> None:

@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from fleet.client import ModelArts, connect
+from fleet.client.operations import PAGE_SIZE
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Slowed
 from fleet.core.notebook import LeaseType, Notebook, Status
@@ -67,6 +68,15 @@ async def until(api: ModelArts, notebook_id: str, status: Status) -> Notebook:
             return notebook
         await anyio.sleep(1)
     raise AssertionError(f"{notebook_id} is not {status} after ten minutes")
+
+
+async def test_a_pass_tells_of_every_page_and_of_how_many(cloud: Cloud, spec_of: SpecOf) -> None:
+    told: list[tuple[int, int | None]] = []
+    async with opened(cloud, spec_of) as api:
+        found = await api.list_pass({"workspace_id": "0"}, lambda *page: told.append(page))
+    pages = -(-len(found) // PAGE_SIZE)
+    assert pages > 1
+    assert told == [(page, pages) for page in range(1, pages + 1)]
 
 
 async def test_a_pass_finds_every_notebook_of_every_workspace(cloud: Cloud, spec_of: SpecOf) -> None:

@@ -15,11 +15,12 @@ from fleet.client.caller import Caller
 from fleet.client.canary import Canary
 from fleet.client.clock import Clock
 from fleet.client.gate import LEAD, Gate
+from fleet.client.reach import PATIENT, Reach
 from fleet.client.transport import Departure
 from fleet.client.wire import Kind, Request, Response
 from fleet.core.calls import Rank
 from fleet.core.errors import TRANSIENT, CallError, Meaning
-from fleet.core.events import Slowed
+from fleet.core.events import OutOfReach, Slowed
 from fleet.core.pace import Pace, Rate
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Desk:
         self.script = Script(list(endings))
         self.told: list[Slowed] = []
         self.calls: Counter[str] = Counter()
+        self.reached: list[OutOfReach] = []
         self.now = monotonic = clock.monotonic
         self.ahead = 0.0  # s that the wall clock jumped
         clock = Clock(monotonic, lambda: monotonic() + self.ahead)
@@ -97,6 +99,7 @@ class Desk:
             clock=clock,
             jitter=lambda: 0.5,
             calls=self.calls,
+            reach=Reach("h", clock, self.reached.append),
         )
 
     def use(self, script: Script) -> None:
@@ -443,3 +446,26 @@ async def test_a_fresh_signature_that_is_refused_as_expired_ends_it_for_all(
     assert "set this machine's clock" in error.text
     assert error.sends == sends
     assert (await desk.fail(READ)).sends == 0
+
+
+async def test_a_host_that_answers_nothing_for_a_while_is_told_once_and_so_is_its_return(make: Make) -> None:
+    gone = CallError(Meaning.UNREACHABLE, "cannot connect to h")
+    desk = make(OK, *[gone] * 6, OK)
+    await desk.caller.call(READ)
+    began = desk.now()
+    await desk.caller.call(READ)
+    away, back = desk.reached
+    assert (away.host, away.text) == ("h", "cannot connect to h")
+    assert away.since == pytest.approx(began, abs=0.1)
+    assert away.at - away.since >= PATIENT
+    assert (back.text, back.at) == ("", desk.now())
+
+
+@pytest.mark.parametrize("between", [OK, (500, b"{}")])
+async def test_lost_answers_among_others_are_no_news(make: Make, between: Ending) -> None:
+    lost = CallError(Meaning.LOST, "lost")
+    desk = make(OK, *[lost, lost, between, lost, lost, OK] * 4, OK)
+    while len(desk.script.endings) > 1:
+        await desk.caller.call(READ)
+    assert desk.now() > PATIENT
+    assert desk.reached == []

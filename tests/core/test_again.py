@@ -158,6 +158,18 @@ def test_a_stranded_one_that_somebody_brought_back_is_taken_back(status: Status)
     assert taken_back(row(Outcome.STRANDED, WAS, fix=FIX), IMAGE, found, *put(IMAGE, Fate.ACCEPTED)) == WAS
 
 
+@pytest.mark.parametrize(
+    ("status", "outcome"), [(Status.STOPPED, Outcome.SKIPPED), (Status.RUNNING, Outcome.UNCHANGED)]
+)
+def test_a_stranded_one_that_was_not_written_to_gets_a_row_all_the_same(
+    status: Status, outcome: Outcome
+) -> None:
+    found = notebook(OLD, status=status)
+    told = taken_back(row(Outcome.STRANDED, WAS, fix=FIX), IMAGE, found)
+    assert told[0] is outcome
+    assert (FIX in told[1]) is (status is Status.STOPPED)
+
+
 GROWN = {"storage_new_size": 80}
 
 

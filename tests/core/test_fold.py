@@ -454,3 +454,40 @@ def test_the_largest_count_in_any_window_is_that_of_all_processes() -> None:
     other = Counted(9.0, "k, reads", "configured", 1.0, 5, 5)
     state = fold(PLAN, (*counts, other))
     assert state.peaks == {"k, reads": {Limit("user", 60, 60.0): 58, Limit("configured", 5, 1.0): 5}}
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        Late(0, 1011.0, "the journal cannot be written"),
+        Ended(0, 1011.0, Outcome.NOT_STARTED, "nothing was sent"),
+    ],
+)
+def test_a_write_that_got_no_further_than_the_journal_is_no_call(after: Event) -> None:
+    row = row_of(Began(0, 1009.0), intended(Step.PUT, 1010.0, image_id=NEW), after)
+    assert row.calls == Calls()
+    assert not row.written
+
+
+def test_a_write_of_a_process_that_was_killed_counts_whatever_its_successor_does() -> None:
+    killed = (Began(0, 1009.0), intended(Step.PUT, 1010.0, image_id=NEW), Reopened(0, 1020.0))
+    late = (Late(0, 1030.0), Ended(0, 1031.0, Outcome.NOT_STARTED))
+    for row in (row_of(*killed), row_of(*killed, *late)):
+        assert row.calls == Calls(put=1)
+        assert row.written
+
+
+@pytest.mark.parametrize(
+    ("fate", "written"), [(Fate.ACCEPTED, True), (Fate.IN_DOUBT, True), (Fate.REFUSED, False)]
+)
+def test_a_put_that_was_not_refused_may_have_written(fate: Fate, written: bool) -> None:
+    put = (Began(0, 1009.0), intended(Step.PUT, 1010.0, image_id=NEW), answered(Step.PUT, 1011.0, fate))
+    assert row_of(*put).written is written
+    assert not row_of(*STOP_ACCEPTED).written
+    again = intended(Step.PUT, 1012.0, image_id=NEW), answered(Step.PUT, 1013.0, Fate.REFUSED)
+    assert row_of(*put, *again).written is written
+
+
+def test_a_put_whose_answer_the_journal_lost_may_have_written() -> None:
+    lost = (Began(0, 1009.0), intended(Step.PUT, 1010.0, image_id=NEW), intended(Step.START, 1020.0))
+    assert row_of(*lost, answered(Step.START, 1021.0)).written

@@ -283,6 +283,14 @@ def test_equal_ways_of_changes_are_kept_once() -> None:
     assert true.after["storage_new_size"] is True
 
 
+def test_a_plan_shows_itself_without_its_rows() -> None:
+    """On its way out of the event loop somebody asks for its repr: a gigabyte for a million rows."""
+    assert "grow" in repr(SEALED)
+    assert len(repr(replace(SEALED, changes=(CHANGE,) * 99, settled=SEALED.settled * 99))) == len(
+        repr(SEALED)
+    )
+
+
 def test_waves_are_those_that_hold_changes() -> None:
     first = SEALED.changes[0]
     assert replace(SEALED, changes=(first, replace(first, wave=3))).waves == 2

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fleet.core.notebook import Endpoint, Image, Notebook, Status, Volume
 from fleet.core.patch import FIELD_TABLE, readable
-from fleet.core.selection import Passes, moved, select
+from fleet.core.selection import Passes, Selection, moved, select
 from fleet.core.selector import Selector, SelectorError
 
 NOW = 1_750_000_000_000
@@ -33,6 +33,10 @@ def test_what_matches_is_kept_by_id_in_order_and_a_row_read_twice_counts_once() 
     ]
     found = select(rows, Selector.parse('status == "RUNNING"'), "lab-a", NOW)
     assert list(found) == ["1", "2", "3"]
+
+
+def test_a_selection_shows_itself_without_its_rows() -> None:
+    assert repr(Selection("lab-a", (ONE,), (ONE,), (ONE,))) == "Selection(scope='lab-a')"
 
 
 def test_the_scope_can_be_asked_for() -> None:

@@ -239,3 +239,25 @@ async def test_what_a_person_did_before_the_fence_is_never_overwritten(bench: Ma
     await made.run()
     assert made.outcomes == [Outcome.DRIFTED]
     assert made.log.count("send") == 0
+
+
+async def test_whoever_waits_until_the_time_is_up_tells_why_the_cloud_could_not_be_asked(
+    bench: Making, call_error: Failing
+) -> None:
+    made = bench(5, change_deadline=300.0)
+    polls = made.cloud.refuse["poll"]
+    polls += [call_error(Meaning.UNREACHABLE)] * 1000
+    await made.run()
+    late = [event.reason for event in made.recorder.events if isinstance(event, Late)]
+    assert set(late) == {"its time was up (it was unreachable)"}
+    assert made.ended[0].reason.endswith("its time was up (it was unreachable), still in stage: stopping")
+
+
+async def test_a_poll_that_succeeds_takes_the_trouble_back(bench: Making, call_error: Failing) -> None:
+    made = bench(5, change_deadline=300.0)
+    made.cloud.refuse["poll"] += [call_error(Meaning.UNREACHABLE)]
+    hang = made.cloud.move
+    made.cloud.move = lambda key, passing, seconds, then: hang(key, passing, 1e6, then)
+    await made.run()
+    late = {event.reason for event in made.recorder.events if isinstance(event, Late)}
+    assert (made.log.count("poll") > 1, late) == (True, {"its time was up"})

@@ -103,6 +103,14 @@ def test_a_change_of_run_state_is_seen_in_the_table(report: Report) -> None:
     assert "RUNNING > FROZEN" in render(moved, Format.TABLE)
 
 
+def test_the_run_state_of_a_debt_that_no_look_showed_is_not_known(report: Report) -> None:
+    row = replace(report.rows[0], run_state_before="RUNNING", run_state_after="RUNNING")
+    for debt, after, shown in ((True, "RUNNING", "RUNNING > ?"), (True, "STOPPED", "RUNNING > STOPPED")):
+        owed = replace(row, debt=debt, run_state_after=after)
+        assert f" {shown} " in render(replace(report, rows=(owed,)), Format.TABLE)
+    assert "?" not in render(replace(report, rows=(row,)), Format.TABLE).splitlines()[1]
+
+
 @pytest.mark.security("escapes")
 @pytest.mark.parametrize("name", ["[bold]x[/bold]", "[link=http://evil]x[/link]", ":smile:", "[/]"])
 def test_names_are_not_read_as_markup(report: Report, name: str) -> None:

@@ -6,8 +6,23 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from fleet.core.errors import Exit
-from fleet.core.events import Began, Outcome, RunEnd, RunEnded, RunStarted
+from fleet.core.events import (
+    Answered,
+    Began,
+    Ended,
+    Event,
+    Fate,
+    Intended,
+    Outcome,
+    RunEnd,
+    RunEnded,
+    RunResumed,
+    RunStarted,
+    Step,
+)
 from fleet.core.fold import Calls, RunState, fold
 from fleet.core.pace import Limit
 from fleet.core.plan import Plan
@@ -129,3 +144,69 @@ def test_the_largest_count_in_any_window_of_a_limit_is_told(report: Report) -> N
     assert document(kept)["peaks"] == {
         "h as ada, reads": [{"policy": "user", "count": 60, "window": 60.0, "most": 57}]
     }
+    assert "not counted" not in summary_text(kept)
+    broken = summary_text(replace(kept, broke_off=True))
+    assert "in any 60 s: 57 of 60; not counted: what a killed process sent\n" in broken
+
+
+def test_a_run_broke_off_when_a_process_of_it_was_killed_and_not_while_it_goes_on(
+    make_plan: Callable[..., Plan],
+) -> None:
+    begun: list[Event] = [RunStarted(10.0, RUN, "d"), Began(0, 20.0)]
+    resumed = [*begun, RunResumed(30.0)]
+    ended = RunEnded(40.0, RunEnd.FINISHED)
+    plan = make_plan("nb-0")
+    assert not summarize(fold(plan, begun), live=True).broke_off
+    assert summarize(fold(plan, begun)).broke_off
+    assert summarize(fold(plan, resumed), live=True).broke_off
+    assert summarize(fold(plan, [*resumed, ended])).broke_off
+    assert not summarize(fold(plan, [*begun, ended])).broke_off
+
+
+def test_what_a_live_run_has_under_way_is_nobody_s_to_bring_back(make_plan: Callable[..., Plan]) -> None:
+    events: list[Event] = [RunStarted(10.0, RUN, "d")]
+    for item in (0, 1, 2):
+        events += [Began(item, 20.0), Intended(item, 21.0, Step.STOP, 1)]
+    plan = make_plan("nb-0", "nb-1", "nb-2")
+    live = summary_text(summarize(fold(plan, events), live=True))
+    assert "3 away, under way: nothing to do\n" in live
+    assert "fleet start" not in live
+    dead = summary_text(summarize(fold(plan, events)))
+    assert "under way" not in dead
+    assert "3 stopped by us and not back; each is brought back by its command:\n" in dead
+    fix = "fleet start --scope lab-a id-2"
+    stranded = Ended(2, 30.0, Outcome.STRANDED, "START_FAILED", debt=True, fix=fix)
+    live = summary_text(summarize(fold(plan, [*events, stranded]), live=True))
+    assert (
+        "2 away, under way: nothing to do\n1 stopped by us and not back; once the run is over, each" in live
+    )
+    assert live.count("fleet start") == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "offered"),
+    [
+        ([Answered(0, 22.0, Step.PUT, Fate.ACCEPTED)], True),
+        ([Answered(0, 22.0, Step.PUT, Fate.IN_DOUBT)], True),
+        ([], True),
+        ([Answered(0, 22.0, Step.PUT, Fate.REFUSED)], False),
+    ],
+)
+def test_the_way_back_is_offered_whenever_a_put_may_have_been_applied(
+    make_plan: Callable[..., Plan], answers: list[Event], offered: bool
+) -> None:
+    begun: list[Event] = [
+        RunStarted(10.0, RUN, "d"),
+        Began(0, 20.0),
+        Intended(0, 21.0, Step.PUT, 1, {"image_id": "new"}),
+    ]
+    ends: list[Event] = [Ended(0, 30.0, Outcome.FAILED, "why"), RunEnded(40.0, RunEnd.FINISHED)]
+    report = summarize(fold(make_plan("nb-0"), [*begun, *answers, *ends]))
+    assert any("fleet undo" in step for step in next_steps(report)) is offered
+
+
+def test_the_way_back_is_offered_when_the_journal_lost_events(make_plan: Callable[..., Plan]) -> None:
+    state = fold(make_plan("nb-0"), [RunStarted(10.0, RUN, "d"), RunEnded(11.0, RunEnd.HALTED)])
+    assert not summarize(state).undoable
+    state.gaps = True
+    assert summarize(state).undoable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fleet.client.listing import BrokenPass
+from fleet.client.listing import BrokenPass, OnPage, unwatched
 from fleet.core.again import Again
 from fleet.core.notebook import Flavor, Image, Notebook, Status
 from fleet.core.rollout import Rollout
@@ -31,9 +31,10 @@ class Scripted:
         self.passes = list(passes)
         self.read = 0
 
-    async def list_pass(self, filters: Mapping[str, str]) -> list[Notebook]:
+    async def list_pass(self, filters: Mapping[str, str], on_page: OnPage = unwatched) -> list[Notebook]:
         self.read += 1
         ids = self.passes.pop(0)
+        on_page(1, 1)
         if ids == HOLE:
             raise BrokenPass("the list of notebooks has a hole")
         return [Notebook(id, Status.STOPPED) for id in ids]
@@ -116,3 +117,10 @@ async def test_a_hole_in_the_list_of_images_does_not_cost_the_plan() -> None:
     order = Order("nothing", "retry", Known("none", frozenset()), Again(recalls={}), Rollout(), 1)
     plan = await make_plan(order, [spec], {"lab-a": Offering([A], [A])}, 1_000.0)
     assert [scope.listed for scope in plan.scopes] == [1]
+
+
+async def test_every_page_is_told_with_its_scope_and_the_number_of_its_pass() -> None:
+    told: list[tuple[str, int, int, int | None]] = []
+    scope = Scripted([A], HOLE, [A])
+    await survey({"lab-a": scope}, Selector.parse("true"), 0, on_read=lambda *page: told.append(page))
+    assert told == [("lab-a", 1, 1, 1), ("lab-a", 2, 1, 1), ("lab-a", 3, 1, 1)]

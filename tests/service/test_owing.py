@@ -1,0 +1,150 @@
+"""What a run that nobody works on owes, by its journal, to a later run with a plan of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from fleet.core.events import Answered, Began, Ended, Event, Fate, Intended, Outcome, Saw, Step
+from fleet.core.fold import fold
+from fleet.core.notebook import Status
+from fleet.core.plan import Change, Plan, PlanScope
+from fleet.core.sight import Sight
+from fleet.journal.runs import JOURNAL
+from fleet.journal.writer import InlineJournal
+from fleet.service.owing import Debts, Owing, claim_key
+from tests.plans import NEW, OLD, make_change, make_plan
+
+RUN = "20261130-081500-k3f9"
+SCOPE = PlanScope("lab-a", "cn-north-4", "0" * 32, "https://X.example.com/", 1, "key", "")
+DIED = 2000.0
+STOPPED: tuple[Event, ...] = (
+    Began(0, 1900.0),
+    Saw(0, 1901.0, Sight(Status.RUNNING, {"image_id": OLD})),
+    Intended(0, 1902.0, Step.STOP, 1),
+    Answered(0, DIED, Step.STOP, Fate.ACCEPTED, status=200),
+)
+CHANGED: tuple[Event, ...] = (
+    *STOPPED,
+    Saw(0, DIED, Sight(Status.STOPPED, {"image_id": OLD})),
+    Intended(0, DIED, Step.PUT, 1, {"image_id": NEW}),
+    Answered(0, DIED, Step.PUT, Fate.ACCEPTED, status=200),
+    Saw(0, DIED, Sight(Status.STOPPED, {"image_id": NEW})),
+    Intended(0, DIED, Step.START, 1, {"duration": -1}),
+    Answered(0, DIED, Step.START, Fate.ACCEPTED, status=200),
+    Saw(0, DIED, Sight(Status.RUNNING, {"image_id": NEW})),
+    Saw(0, DIED, Sight(Status.RUNNING, {"image_id": NEW})),
+    Ended(0, DIED, Outcome.CHANGED),
+)
+
+
+def plan_of(*changes: Change, at: float = 1000.0) -> Plan:
+    return make_plan(*changes, scopes=(SCOPE,), created_at=at)
+
+
+DEAD = plan_of(make_change(0), make_change(1))
+KEYS = [claim_key(SCOPE, change.id) for change in DEAD.changes]
+
+
+async def left(base: Path, events: Sequence[Event]) -> Path:
+    """The folder of a run that died after these events."""
+    folder = base / RUN
+    folder.mkdir(parents=True)
+    journal = InlineJournal.create(folder / JOURNAL, DEAD, RUN)
+    for event in events:
+        await journal.commit(event)
+    journal.close()
+    return folder
+
+
+async def test_what_was_stopped_is_owed_and_what_was_not_begun_is_not(tmp_path: Path) -> None:
+    folder = await left(tmp_path / "runs", STOPPED)
+    debts = Debts(DEAD, tmp_path / "runs")
+    assert list(debts.among(folder, KEYS)) == KEYS[:1]
+    assert debts.reasons == {KEYS[0]: f"stopped by run {RUN}, which owes it: fleet resume {RUN}"}
+    assert list(debts.among(folder, KEYS[1:])) == []
+
+
+async def test_a_run_in_another_place_is_named_with_it(tmp_path: Path) -> None:
+    folder = await left(tmp_path / "over there", STOPPED)
+    debts = Debts(DEAD, tmp_path / "runs")
+    debts.among(folder, KEYS)
+    assert debts.reasons[KEYS[0]].endswith(f"fleet resume {RUN} --run-dir '{tmp_path}/over there'")
+
+
+@pytest.mark.parametrize(
+    ("events", "owed"),
+    [
+        (STOPPED[:2], False),  # nothing was sent
+        (STOPPED[:3], True),
+        ((*STOPPED, Ended(0, DIED, Outcome.STRANDED, "no machine", True, "fleet start")), True),
+        (CHANGED[:-4], True),
+        (CHANGED, False),
+        ((Ended(0, DIED, Outcome.NOT_STARTED, "claimed by another run"),), False),
+    ],
+    ids=["looked", "stop sent", "stranded", "written", "changed", "not started"],
+)
+async def test_how_far_it_got_says_what_is_owed(tmp_path: Path, events: Sequence[Event], owed: bool) -> None:
+    folder = await left(tmp_path, events)
+    assert bool(Debts(DEAD, tmp_path).among(folder, KEYS[:1])) is owed
+
+
+@pytest.mark.parametrize(
+    ("run_state", "arriving", "at", "owed"),
+    [
+        (Status.STOPPED, False, DIED + 1, True),
+        (Status.RUNNING, False, DIED + 1, False),
+        (Status.RUNNING, True, DIED + 1, True),
+        (Status.RUNNING, False, DIED - 1, True),
+    ],
+    ids=["seen as we left it", "seen at home", "seen on its way", "seen before it was stopped"],
+)
+async def test_only_a_later_plan_that_saw_it_at_home_voids_a_debt(
+    tmp_path: Path, run_state: Status, arriving: bool, at: float, owed: bool
+) -> None:
+    folder = await left(tmp_path, STOPPED)
+    later = plan_of(make_change(5, run_state=run_state, arriving=arriving, id=DEAD.changes[0].id), at=at)
+    assert bool(Debts(later, tmp_path).among(folder, KEYS)) is owed
+
+
+async def test_what_was_sent_but_took_nothing_away_is_told_as_under_way(tmp_path: Path) -> None:
+    sent = Intended(0, DIED, Step.PUT, 1, {"name": "new"})
+    folder = await left(tmp_path, [STOPPED[0], sent])
+    debts = Debts(DEAD, tmp_path)
+    assert list(debts.among(folder, KEYS)) == KEYS[:1]
+    assert debts.reasons[KEYS[0]].startswith(f"left under way by run {RUN}, which owes it: fleet resume")
+
+
+async def test_a_run_without_a_folder_owes_nothing(tmp_path: Path) -> None:
+    assert list(Debts(DEAD, tmp_path).among(tmp_path / RUN, KEYS)) == []
+
+
+async def test_a_journal_that_cannot_be_read_holds_everything_and_says_how_to_end_that(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / RUN
+    folder.mkdir()
+    (folder / JOURNAL).write_bytes(b"nonsense" * 1000)
+    debts = Debts(DEAD, tmp_path)
+    assert list(debts.among(folder, KEYS)) == KEYS
+    assert debts.reasons[KEYS[1]].endswith(f"when it owes nothing, remove {folder}")
+
+
+def test_a_run_knows_what_it_owes_by_its_own_events() -> None:
+    owing = Owing({})
+    for event in (*STOPPED, Intended(1, DIED, Step.STOP, 1), Ended(1, DIED, Outcome.CHANGED)):
+        owing.see(event)
+    assert owing.items == {0}
+    owing.see(Ended(0, DIED, Outcome.STRANDED, "no machine", True, "fleet start"))
+    assert owing.items == {0}
+    owing.see(Ended(0, DIED, Outcome.FAILED, "an error of our own", True, "fleet start"))
+    assert owing.items == {0}
+    owing.see(Ended(0, DIED, Outcome.CHANGED))
+    assert owing.items == set()
+
+
+def test_a_run_that_is_taken_up_owes_what_it_owed() -> None:
+    assert Owing(fold(DEAD, STOPPED).lives()).items == {0}
+    assert Owing(fold(DEAD, STOPPED[:2]).lives()).items == set()
