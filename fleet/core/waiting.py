@@ -14,7 +14,6 @@ from fleet.core.notebook import Status
 
 READS = 1.0  # requests that polls may cost a wait, on average
 LATEST = 0.15  # of a wait's mean time: how late its end may be noticed, whatever that costs
-ASSUMED = 60.0  # s that a wait takes as long as none was seen to end
 EARLY = 0.8  # of the time in which one in ten was ready: the first look
 PROVEN = 5  # waits after which the times are believed
 KEPT = 100  # waits of each kind that are remembered
@@ -36,9 +35,9 @@ class Waits:
         self._took[status].append(seconds)
 
     def mean(self, status: Status) -> float:
-        """How long such a wait takes."""
+        """How long such a wait takes; 0 as long as none was seen to end, so that it is not overslept."""
         took = self._took[status]
-        return sum(took) / len(took) if took else ASSUMED
+        return sum(took) / len(took) if took else 0.0
 
     def soonest(self, status: Status) -> float:
         """How long after its begin such a wait is worth a first look."""

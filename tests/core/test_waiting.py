@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.notebook import Status
-from fleet.core.waiting import ASSUMED, LATEST, READS, Waits, lists
+from fleet.core.waiting import LATEST, READS, Waits, lists
 
 STOPPING, STARTING = Status.STOPPING, Status.STARTING
 
@@ -56,7 +56,13 @@ def test_the_more_wait_the_more_often_it_pays_to_poll() -> None:
     assert waits.pause({STARTING: 20}, 1) == pytest.approx(5.0)
     assert waits.pause({STARTING: 50}, 1) == pytest.approx(2.0)
     assert waits.pause({STARTING: 50}, 4) == pytest.approx(8.0)
-    assert waits.pause({STARTING: 100, STOPPING: 50}, 3) == pytest.approx((2 * 100 + ASSUMED) / 150)
+    assert waits.pause({STARTING: 150}, 3) == pytest.approx(2.0)
+
+
+def test_of_what_nobody_knows_how_long_it_takes_news_is_asked_for_as_often_as_allowed() -> None:
+    waits = learned(5.0, STARTING=[100.0] * 5)
+    assert waits.pause({STOPPING: 30}, 1) == 5.0
+    assert waits.pause({STOPPING: 1, STARTING: 1}, 2) == pytest.approx(LATEST * 50.0)
 
 
 @given(
