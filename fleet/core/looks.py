@@ -42,8 +42,24 @@ def after_look(life: Life, saw: Saw) -> Life:
     rules = TABLE.get(life.stage)
     if rules is None:
         return life
-    life = life._replace(debt=_owes(life, saw.sight.status))
+    life = _applied_late(life, saw.sight)._replace(debt=_owes(life, saw.sight.status))
     return _remember(rules[saw.sight.status](life, saw), life.stage, saw)
+
+
+def _applied_late(life: Life, sight: Sight) -> Life:
+    """On the way home after a PUT that seemed to do nothing: what shows its values is our doing, no drift."""
+    if life.ending is None or life.phases or life.reverting or not life.written:
+        return life
+    late = {
+        name: value
+        for name, value in life.change.after.items()
+        if readable(name) and life.expected.get(name) != value and sight.values.get(name) == value
+    }
+    if not late:
+        return life
+    outcome, reason = life.ending
+    reason = f"{reason}; it was applied later after all: {', '.join(late)}"
+    return life._replace(expected={**life.expected, **late}, ending=(outcome, reason))
 
 
 # A RUNNING seen here may be older than our stop, and an unknown touch may be somebody's.

@@ -246,6 +246,14 @@ def test_what_the_run_learned_of_a_field_never_restarts_where_restarts_are_not_a
 # --- somebody else ---------------------------------------------------------------------------------------
 
 
+def test_our_own_put_that_shows_late_is_no_drift(planned: Planned, walk: Walking) -> None:
+    """Its time is up while the old value is still shown; on the way home the new one appears."""
+    walked = walk(planned())("RUNNING", "stop ok", "STOPPED", "put ok", "late", "STOPPED old")
+    walked("start ok", "RUNNING new", "RUNNING new")
+    assert walked.end.outcome is Outcome.FAILED
+    assert "it was applied later after all: image_id" in walked.end.reason
+
+
 @pytest.mark.parametrize("passing", ["STOPPING", "STARTING"])
 def test_what_we_stopped_is_owed_whoever_passes_by_until_it_runs(
     planned: Planned, walk: Walking, passing: str
