@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
@@ -46,7 +46,7 @@ from fleet.client.listing import OnPage, unwatched
 from fleet.core.calls import Rank, Reading, Receipt, Turn
 from fleet.core.events import Ended, Event, RunEnd
 from fleet.core.job import Context, JobSpec
-from fleet.core.notebook import Flavor, Image, Notebook, Status
+from fleet.core.notebook import Flavor, Image, Notebook
 from fleet.core.patch import NotebookPatch
 from fleet.core.plan import load_plan, plan_pieces
 from fleet.core.rollout import Rollout
@@ -117,22 +117,15 @@ class MadeUpCloud:
         number = int(notebook_id[-12:])
         return Reading(notebook(number, (NEW if self._moved[number] else OLD)["image_id"]), "")
 
-    async def poll(self, statuses: Collection[Status]) -> Collection[str]:
-        raise NotImplementedError("nobody waits for a stopped notebook")
-
     async def put(self, notebook_id: str, body: Mapping[str, Any], turn: Turn) -> Receipt:
         await asyncio.sleep(0)
         self._moved[int(notebook_id[-12:])] = 1
         return Receipt(200, "")
 
-    async def stop(self, notebook_id: str, turn: Turn) -> Receipt:
-        raise NotImplementedError("they are stopped")
+    async def _never(self, *_: object) -> Any:
+        raise AssertionError("a stopped notebook is neither waited for nor stopped nor started for an image")
 
-    async def start(self, notebook_id: str, query: Mapping[str, Any], turn: Turn) -> Receipt:
-        raise NotImplementedError("they stay stopped")
-
-    async def renew_lease(self, notebook_id: str, query: Mapping[str, Any], turn: Turn) -> Receipt:
-        raise NotImplementedError("they stay stopped")
+    poll = stop = start = renew_lease = _never
 
 
 def stage_plan(size: int, folder: Path) -> Sample:

@@ -13,7 +13,7 @@ from fleet.cli.planning import AllOption, PlanOption, carry_out, present
 from fleet.cli.reporting import RunArgument, run_folder, told
 from fleet.cli.session import ConfigOption, RunDirOption, config_option
 from fleet.core.events import Outcome
-from fleet.core.fold import Row
+from fleet.core.rows import Row
 from fleet.report.summary import Report
 from fleet.service.again import PastRun, past_run, retry_order, undo_order
 

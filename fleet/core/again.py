@@ -12,10 +12,10 @@ from typing import Any
 from pydantic import ConfigDict
 
 from fleet.core.events import Answered, Event, Fate, Intended, Outcome, Step
-from fleet.core.fold import Row
 from fleet.core.job import Context, JobSpec, Skip
 from fleet.core.notebook import Notebook
 from fleet.core.patch import NotebookPatch, from_body, read_field, readable
+from fleet.core.rows import Row
 from fleet.core.selection import Key
 
 # A disk only grows, and no answer of the cloud shows hooks: what they were is not known.

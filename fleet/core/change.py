@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fleet.core import looks
+from fleet.core import look_rules, looks
 from fleet.core.errors import TRANSIENT, Meaning
 from fleet.core.events import (
     Answered,
@@ -248,11 +248,11 @@ def _start_refused(life: Life, event: Answered) -> Life:
     if event.code in _LEASE_REFUSED and start_query(life)["duration"] == -1:
         life = with_note(life, "auto stop was off and could not be switched off again: it is set to 72 hours")
         return onward(life._replace(no_lease_off=True))
-    if event.meaning is Meaning.SOLD_OUT and not looks.flavor_changed(life):
+    if event.meaning is Meaning.SOLD_OUT and not look_rules.flavor_changed(life):
         return life._replace(stage=Stage.START_SETTLE, sold_out=True)
     if event.meaning in (Meaning.SOLD_OUT, Meaning.QUOTA, Meaning.INVALID):
-        return looks.cannot_start(life, f"start refused: {life.trouble}")
-    return looks.stays_stopped(life, f"start refused: {life.trouble}")
+        return look_rules.cannot_start(life, f"start refused: {life.trouble}")
+    return look_rules.stays_stopped(life, f"start refused: {life.trouble}")
 
 
 # A bad value, and auto stop time or duration missing or out of range (vendor's error codes).

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from fleet.core.fold import LeaseLeft, Row
+from fleet.core.rows import LeaseLeft, Row
 from fleet.report.makespan import took
 from fleet.report.summary import Report, next_steps
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from fleet.core.duration import duration
 from fleet.core.events import Outcome
-from fleet.core.fold import Row
+from fleet.core.rows import Row
 from fleet.core.text import clean
 from fleet.report.as_text import summary_text
 from fleet.report.summary import Report

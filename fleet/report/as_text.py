@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from fleet.core.duration import duration
-from fleet.core.fold import Row
+from fleet.core.rows import Row
 from fleet.core.text import clean
 from fleet.report.makespan import took
 from fleet.report.summary import Report, next_steps

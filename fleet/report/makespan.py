@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from fleet.core.estimate import Bounds, Work, bound_of
 from fleet.core.events import RunEnd
-from fleet.core.fold import Row, RunState
+from fleet.core.fold import RunState
+from fleet.core.rows import Row
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 
 from fleet.core.errors import Exit
 from fleet.core.events import Outcome
-from fleet.core.fold import Calls, Debt, Row, RunState, count, debts, exit_code
+from fleet.core.fold import Debt, RunState, count, debts, exit_code
 from fleet.core.pace import Limit
+from fleet.core.rows import Calls, Row
 from fleet.report.makespan import Makespan, makespan, took
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from fleet.core.again import Again, Recall, Writes, retry, undo
 from fleet.core.errors import UsageError
 from fleet.core.events import Outcome
-from fleet.core.fold import Row
 from fleet.core.plan import Plan
+from fleet.core.rows import Row
 from fleet.core.selection import Key, Known
 from fleet.core.selector import Selector
 from fleet.journal.lock import is_locked

@@ -10,13 +10,13 @@ import pytest
 from fleet.core.again import Again, Recall, Writes, retry, undo
 from fleet.core.catalog import Catalog
 from fleet.core.events import Answered, Event, Fate, Intended, Outcome, Step
-from fleet.core.fold import Row
 from fleet.core.job import Context, Skip
 from fleet.core.notebook import Image, Notebook, Status, Volume
 from fleet.core.patch import from_body
 from fleet.core.plan import Settled
 from fleet.core.planner import Target, plan_one
 from fleet.core.rollout import Disruption, Rollout
+from fleet.core.rows import Row
 
 OLD, NEW, THIRD = (f"{digit * 8}-0000-0000-0000-000000000000" for digit in "123")
 ID = "f9937afa-4451-42db-a76b-72d624749f66"

@@ -10,7 +10,7 @@ import pytest
 from fleet.core.change import Await, decide
 from fleet.core.events import Outcome, Step
 from fleet.core.life import HOUR_MS, Stage
-from fleet.core.looks import BUSY_TRIES, GROW_LOOKS, LOOKS, STOPS_IN_DOUBT, TRIES
+from fleet.core.look_rules import BUSY_TRIES, GROW_LOOKS, LOOKS, STOPS_IN_DOUBT, TRIES
 from fleet.core.notebook import Lease, Status
 from fleet.core.patch import When
 from fleet.core.plan import Change, Phase

@@ -36,10 +36,11 @@ from fleet.core.events import (
     dump_event,
     load_event,
 )
-from fleet.core.fold import Calls, LeaseLeft, Row, RunState, count, debts, exit_code, fold
+from fleet.core.fold import RunState, count, debts, exit_code, fold
 from fleet.core.notebook import Lease, LeaseType, Status
 from fleet.core.pace import Limit
 from fleet.core.plan import Plan, PlanScope, Settled
+from fleet.core.rows import Calls, LeaseLeft, Row
 from fleet.core.sight import GONE, Sight
 from tests.plans import NEW, OLD, make_change, make_plan
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from fleet.core.change import decide
 from fleet.core.events import Outcome, Saw, Step
 from fleet.core.life import Life, Stage
-from fleet.core.looks import LOOKS, TABLE, after_look
+from fleet.core.look_rules import LOOKS
+from fleet.core.looks import TABLE, after_look
 from fleet.core.notebook import Lease, Status
 from fleet.core.patch import When
 from fleet.core.plan import Change, Phase

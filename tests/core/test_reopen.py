@@ -9,7 +9,7 @@ import pytest
 
 from fleet.core.change import advance
 from fleet.core.events import Outcome, Reopened
-from fleet.core.looks import LOOKS
+from fleet.core.look_rules import LOOKS
 from fleet.core.plan import Change
 
 Planned = Callable[..., Change]

@@ -23,9 +23,10 @@ from fleet.core.events import (
     RunStarted,
     Step,
 )
-from fleet.core.fold import Calls, RunState, fold
+from fleet.core.fold import RunState, fold
 from fleet.core.pace import Limit
 from fleet.core.plan import Plan
+from fleet.core.rows import Calls
 from fleet.report.as_json import document
 from fleet.report.as_text import summary_text, tally
 from fleet.report.summary import Report, next_steps, summarize

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from fleet.client.clock import Clock
 from fleet.core.events import Event, RunEnd
-from fleet.core.fold import Row, fold
+from fleet.core.fold import fold
 from fleet.core.job import Context, JobSpec, Skip
 from fleet.core.jobfile import bind, parse_job
 from fleet.core.life import Life
@@ -30,6 +30,7 @@ from fleet.core.notebook import Notebook as Seen
 from fleet.core.pace import Rate
 from fleet.core.patch import NotebookPatch, from_body
 from fleet.core.plan import Plan
+from fleet.core.rows import Row
 from fleet.core.scope import AkSkKeys, Credential, ScopeSpec
 from fleet.journal.reader import read_journal
 from fleet.journal.runs import JOURNAL, new_run_id
