@@ -46,7 +46,7 @@ GUARDS: Mapping[str, Guard] = {
         "core/test_fold.py::test_a_stop_that_nobody_answered_is_a_debt",
     ),
     "nothing is written over what somebody changed since the plan": Guard(
-        "if not already and _off(change.before, sight):",
+        "if not already and differs(change.before, sight):",
         "if False:",
         "engine/test_perform.py::test_what_a_person_did_before_the_fence_is_never_overwritten",
     ),

@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks import story
 from benchmarks.harness import Sample, Stopwatch
 from benchmarks.rivals.fleet_client import SCOPE, connected, scope
 from benchmarks.rivals.work import BODY, Work, key, run_in, with_memory
@@ -21,9 +22,9 @@ from benchmarks.server import OLD_IMAGE
 from fleet.client.api import ModelArts
 from fleet.client.clock import Clock
 from fleet.core.events import Ended, Event, Outcome, RunEnd
-from fleet.core.notebook import Lease, Status
+from fleet.core.notebook import Status
 from fleet.core.patch import When
-from fleet.core.plan import FORMAT, Change, Estimate, Phase, Plan, PlanScope, seal
+from fleet.core.plan import Phase, Plan, PlanScope, seal
 from fleet.core.rollout import Rollout
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan
@@ -37,47 +38,25 @@ RUN = "20260101-000000-b0b0"
 
 def plan(work: Work, numbers: range) -> Plan:
     """A sealed plan that updates these notebooks, all of them stopped."""
-    spec = scope(work)
-    changes = tuple(_change(item, number) for item, number in enumerate(numbers))
+    spec, usual = scope(work), story.plan(len(numbers))
     where = PlanScope(
-        SCOPE, spec.region, spec.project_id, spec.endpoint, len(changes), spec.throttle, str(spec.rate)
+        SCOPE, spec.region, spec.project_id, spec.endpoint, len(numbers), spec.throttle, str(spec.rate)
     )
-    return seal(
-        Plan(
-            format=FORMAT,
-            job="benchmark",
-            job_type="image-migration",
-            select="true",
-            created_at=time.time(),
-            engine="benchmark",
-            scopes=(where,),
-            rollout=Rollout(concurrency=work.concurrency),
-            changes=changes,
-            settled=(),
-            checks=(),
-            estimate=Estimate(0, 0, 0.0),
+    changes = tuple(
+        replace(
+            change,
+            scope=SCOPE,
+            id=key(number),
+            run_state=Status.STOPPED,
+            may_restart=False,
+            phases=(Phase(When.STOPPED, BODY),),
+            before={"image_id": OLD_IMAGE},
+            after=BODY,
         )
+        for change, number in zip(usual.changes, numbers, strict=True)
     )
-
-
-def _change(item: int, number: int) -> Change:
-    return Change(
-        item=item,
-        scope=SCOPE,
-        id=key(number),
-        name="vision-train",
-        owner="ana",
-        pool="",
-        flavor="modelarts.vm.cpu.2u",
-        wave=1,
-        run_state=Status.STOPPED,
-        arriving=False,
-        may_restart=False,
-        phases=(Phase(When.STOPPED, BODY),),
-        before={"image_id": OLD_IMAGE},
-        after=BODY,
-        lease=Lease(True, create_at=1, duration=28_800_000, update_at=1),
-    )
+    rollout = Rollout(concurrency=work.concurrency)
+    return seal(replace(usual, scopes=(where,), rollout=rollout, changes=changes))
 
 
 class Outcomes:
