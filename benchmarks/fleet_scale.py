@@ -45,11 +45,12 @@ from fleet.client.clock import Clock
 from fleet.client.listing import OnPage, unwatched
 from fleet.core.calls import Rank, Reading, Receipt, Turn
 from fleet.core.events import Ended, Event, RunEnd
+from fleet.core.guards import Guards
 from fleet.core.job import Context, JobSpec
 from fleet.core.notebook import Flavor, Image, Notebook
 from fleet.core.patch import NotebookPatch
 from fleet.core.plan import load_plan, plan_pieces
-from fleet.core.rollout import Rollout
+from fleet.core.rollout import EVERYTHING, Rollout
 from fleet.core.scope import ScopeSpec, TokenGiven
 from fleet.core.selector import Selector
 from fleet.engine.control import Control
@@ -130,7 +131,8 @@ class MadeUpCloud:
 
 def stage_plan(size: int, folder: Path) -> Sample:
     """From the listing to the plan's file."""
-    order = Order("benchmark", "move", Selector.parse("true"), Move(), Rollout(concurrency=100), size)
+    guards = Guards(max_targets=size, max_share=EVERYTHING)
+    order = Order("benchmark", "move", Selector.parse("true"), Move(), Rollout(concurrency=100), guards)
     watch = Stopwatch()
     plan = asyncio.run(make_plan(order, [SPEC], {SCOPE: MadeUpCloud(size)}, BEGAN))
     made = watch.stop(size)

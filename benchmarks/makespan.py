@@ -149,7 +149,7 @@ class MemoryCloud:
         await self._read("get", rank)
         return Reading(self._settled(notebook_id).row, "")
 
-    async def poll(self, statuses: Collection[Status]) -> Collection[str]:
+    async def poll(self, statuses: Collection[Status], rank: Rank = Rank.AWAY) -> Collection[str]:
         found: set[str] = set()
         for status in statuses:
             offset, listed = 0, PAGE

@@ -1,33 +1,41 @@
-"""Moves notebooks to another image: to one by id or name, or to one for each processor architecture.
+"""Moves notebooks to other images: all to one, to one for each processor architecture, or by a map.
 
 A name is exact, or a family: pytorch2.6 stands for the one usable image of that family that fits the
-notebook. What fits is decided by `fleet.core.catalog` before anything is stopped.
+notebook. `newest` stands for the newest version of what the notebook is on. What fits is decided by
+`fleet.core.catalog` before anything is stopped.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from fleet.core.catalog import Catalog, architecture, misfits
 from fleet.core.errors import UsageError
-from fleet.core.job import Context, JobSpec, Skip
-from fleet.core.notebook import Image, Notebook
+from fleet.core.image_family import age, newest_first
+from fleet.core.job import Context, Facts, JobSpec, Skip, Wants
+from fleet.core.notebook import Flavor, Image, Notebook, Status
 from fleet.core.patch import NotebookPatch, require_uuid
 from fleet.core.selector import Selector
 from fleet.core.spelling import similar
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,511}")
+_PATTERN = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9._*?-]{0,511}")
 _SHOWN = 3  # images named in one message
 
 
 def _image_name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise ValueError("an image name has only letters, digits, '.', '-' and '_'")
+    return text
+
+
+def _image_pattern(text: str) -> str:
+    if not _PATTERN.fullmatch(text):
+        raise ValueError("a pattern has only letters, digits, '.', '-', '_', and * and ? for anything")
     return text
 
 
@@ -48,6 +56,11 @@ def _selector(text: str) -> str:
 ImageId = Annotated[str, AfterValidator(_image_id), WithJsonSchema({"type": "string", "format": "uuid"})]
 ImageName = Annotated[
     str, AfterValidator(_image_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})
+]
+ImagePattern = Annotated[
+    str,
+    AfterValidator(_image_pattern),
+    WithJsonSchema({"type": "string", "pattern": f"^{_PATTERN.pattern}$"}),
 ]
 
 
@@ -93,13 +106,14 @@ class Target(_Choice):
 
 
 class Destination(_Choice):
-    """One image for all, by id or name, or one for each processor architecture."""
+    """One image for all, by id or name, one for each processor architecture, or the newest of each family."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "oneOf": [
                 {"required": ["id"]},
                 {"required": ["name"]},
+                {"required": ["newest"]},
                 {"anyOf": [{"required": ["x86_64"]}, {"required": ["aarch64"]}]},
             ]
         }
@@ -107,15 +121,22 @@ class Destination(_Choice):
 
     id: ImageId | None = None
     name: ImageName | None = None
+    newest: Literal[True] | None = Field(None, description="The newest version of the present image.")
     x86_64: Target | None = None
     aarch64: Target | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Destination:
         by_architecture = self.x86_64 is not None or self.aarch64 is not None
-        if (self.id is not None) + (self.name is not None) + by_architecture != 1:
-            raise ValueError("give id, or name, or an image for x86_64 and aarch64 each")
+        given = (self.id is not None, self.name is not None, self.newest is not None, by_architecture)
+        if sum(given) != 1:
+            raise ValueError("give id, or name, or newest: true, or an image for x86_64 and aarch64 each")
         return self
+
+    def check(self, where: str, context: Context) -> None:
+        """Raises UsageError for an image that the scope does not have or that is not ACTIVE."""
+        for arch, target in self.targets().items():
+            target.check(f"{where}.{arch}" if arch else where, context)
 
     def targets(self) -> Mapping[str, Target]:
         """What is meant by architecture; "" stands for every one."""
@@ -151,29 +172,95 @@ class Source(_Choice):
         return self.select or "false"
 
 
-class ImageMigration(JobSpec):
-    """Move notebooks to another image."""
+class Pattern(_Choice):
+    """Images by a pattern of their name, by the processor architecture, or by both."""
 
-    source: Source | None = Field(None, alias="from", description="Narrows the selection to these images.")
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["name"]}, {"required": ["arch"]}]})
+
+    name: ImagePattern | None = Field(None, description="* stands for anything, ? for one character.")
+    arch: Literal["x86_64", "aarch64"] | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Pattern:
+        if self.name is None and self.arch is None:
+            raise ValueError("give a name, such as pytorch1.8*, or an arch")
+        return self
+
+    def matches(self, name: str, arch: str) -> bool:
+        """Whether an image of that name on that processor is meant."""
+        named = self.name is None or re.fullmatch(_regex(self.name), name) is not None
+        return named and self.arch in (None, arch)
+
+    def selector(self) -> str:
+        """An expression that lets through at least what is meant: a listing may not tell the processor."""
+        return "true" if self.name is None else f'image.name.matches(r"^{_regex(self.name)}$")'
+
+
+class Rule(_Choice):
+    """Where some images lead to."""
+
+    source: Pattern = Field(alias="from")
     to: Destination
 
+
+class ImageMigration(JobSpec):
+    """Move notebooks to other images."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": ["to"]}, {"required": ["map"], "not": {"required": ["from"]}}]
+        }
+    )
+
+    source: Source | None = Field(None, alias="from", description="Narrows the selection to these images.")
+    to: Destination | None = None
+    map: Annotated[tuple[Rule, ...], Field(min_length=1)] | None = Field(
+        None, description="Many images to many: the first rule that matches counts."
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> ImageMigration:
+        if (self.to is None) == (self.map is None):
+            raise ValueError("give either to, or map with a from and a to for each kind of image")
+        if self.map is not None and self.source is not None:
+            raise ValueError("from goes with to; the rules of a map have their own")
+        return self
+
     def narrows(self) -> str | None:
-        """What `from` means."""
+        """What `from` means, or all rules together."""
+        if self.map is not None:
+            return " || ".join(rule.source.selector() for rule in self.map)
         return None if self.source is None else self.source.selector()
 
     def check(self, context: Context) -> None:
         """Raises UsageError for an image that the scope does not have or that is not ACTIVE."""
-        for arch, target in self.to.targets().items():
-            target.check(f"to.{arch}" if arch else "to", context)
+        for number, rule in enumerate(self.map or ()):
+            rule.to.check(f"map[{number}].to", context)
+        if self.to is not None:
+            self.to.check("to", context)
+
+    def wants(self) -> Wants:
+        """What a notebook runs on that no catalogue lists."""
+        return Wants(switchable=True)
+
+    def needs_switchable(self, notebook: Notebook, context: Context) -> bool:
+        """Flavors of pools and of free instances are in no catalogue."""
+        return context.catalog.machine(notebook) is None
 
     def propose(self, notebook: Notebook, context: Context) -> NotebookPatch | Skip:
         """The image that is meant and fits. A notebook that is on one of the images meant stays on it."""
         catalog = context.catalog
-        flavor = catalog.flavors.get(notebook.flavor)
-        # A listing may shorten the image; the catalogue tells its architecture.
-        known = replace(notebook, image=catalog.images.get(notebook.image.id, notebook.image))
+        flavor = catalog.machine(notebook, context.facts.get(notebook.id, Facts()).switchable)
+        known = catalog.whole(notebook)
         arch = architecture(known, flavor)
-        targets = self.to.targets()
+        destination = self._destination(known.image.name, arch)
+        if destination is None:
+            return Skip(
+                f"no rule is for {known.image.name or 'its image'} on {arch or 'an unknown processor'}"
+            )
+        if destination.newest:
+            return _newest(known, catalog, flavor)
+        targets = destination.targets()
         target = targets.get("") or targets.get(arch)
         if target is None:
             return Skip(f"no image is given for {arch or 'an unknown architecture'}")
@@ -185,6 +272,41 @@ class ImageMigration(JobSpec):
         if len(fitting) == 1:
             return NotebookPatch(image_id=fitting[0].id)
         return Skip(_too_many(fitting) if fitting else _none_fits(problems))
+
+    def remarks(self, notebook: Notebook, context: Context) -> tuple[str, ...]:
+        """What a stop takes away for good."""
+        if (notebook.status.heading or notebook.status) is not Status.RUNNING:
+            return ()
+        kept = notebook.volume.mount_path if notebook.volume else ""
+        remark = (
+            f"a stop keeps only what is under {kept or 'the mounted folder'}: packages installed elsewhere "
+            "are lost, storage that was mounted by hand may have to be mounted again"
+        )
+        return (remark,)
+
+    def _destination(self, name: str, arch: str) -> Destination | None:
+        """Where a notebook on an image of that name and processor is led."""
+        if self.map is None:
+            return self.to
+        return next((rule.to for rule in self.map if rule.source.matches(name, arch)), None)
+
+
+def _newest(notebook: Notebook, catalog: Catalog, flavor: Flavor | None) -> NotebookPatch | Skip:
+    """The newest of the family that fits, unless the notebook is on one at least as new."""
+    present = notebook.image
+    kin = newest_first(present, catalog.images.values())
+    problems = {image: misfits(notebook, image, flavor) for image in kin}
+    best = next((image for image in kin if not problems[image]), None)
+    if best is None:
+        return Skip(_none_fits(problems))
+    if age(best, present) <= age(present, present):
+        return NotebookPatch(image_id=present.id)
+    return NotebookPatch(image_id=best.id)
+
+
+def _regex(pattern: str) -> str:
+    """A glob as a regular expression."""
+    return re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
 
 
 def _too_many(images: list[Image]) -> str:

@@ -14,13 +14,18 @@ EPOCH = 1_750_000_000.0
 
 
 class LoopClock:
-    """The event loop's time, and a wall that moves with it."""
+    """The event loop's time, and a wall that moves with it; `slept` is how long the machine was suspended."""
+
+    slept = 0.0
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
 
+    def boottime(self) -> float:
+        return self.monotonic() + self.slept
+
     def wall(self) -> float:
-        return EPOCH + self.monotonic()
+        return EPOCH + self.boottime()
 
 
 async def run_while(run: Awaitable[T], *after: tuple[float, Callable[[], object]]) -> T:

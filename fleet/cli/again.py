@@ -11,7 +11,7 @@ import typer
 from fleet.cli.output import say_lines
 from fleet.cli.planning import AllOption, PlanOption, carry_out, present
 from fleet.cli.reporting import RunArgument, run_folder, told
-from fleet.cli.session import ConfigOption, RunDirOption, config_option
+from fleet.cli.session import ConfigOption, RunDirOption, completer
 from fleet.core.events import Outcome
 from fleet.core.rows import Row
 from fleet.report.summary import Report
@@ -36,8 +36,9 @@ def undo(
     drifted when somebody changed them. Those that the run left stranded must be brought back first: they are
     counted, with the commands that do it. What cannot be undone is said in the plan.
     """
-    order, scopes = undo_order(_past(context, config, run_dir, run))
-    present(carry_out(context, config, order, scopes), output, every, config_option(context, config))
+    folder = run_folder(context, config, run_dir, run)
+    order, scopes = undo_order(_past(context, config, folder))
+    present(carry_out(context, config, order, scopes), output, every, completer(context, config, folder))
 
 
 def retry(
@@ -59,13 +60,13 @@ def retry(
     """
     asked = {Outcome.FAILED: failed, Outcome.NOT_STARTED: not_started, Outcome.DRIFTED: drifted}
     outcomes = [outcome for outcome, wanted in asked.items() if wanted or not any(asked.values())]
-    order, scopes = retry_order(_past(context, config, run_dir, run), outcomes)
-    present(carry_out(context, config, order, scopes), output, every, config_option(context, config))
-
-
-def _past(context: typer.Context, config: Path | None, run_dir: Path | None, run: str) -> PastRun:
-    """The run that was named; says first what it left stranded."""
     folder = run_folder(context, config, run_dir, run)
+    order, scopes = retry_order(_past(context, config, folder), outcomes)
+    present(carry_out(context, config, order, scopes), output, every, completer(context, config, folder))
+
+
+def _past(context: typer.Context, config: Path | None, folder: Path) -> PastRun:
+    """The run in `folder`; says first what it left stranded."""
     past = past_run(folder)
     if past.stranded:
         say_lines(_stranded(past.stranded, told(context, config, folder)))
@@ -76,6 +77,6 @@ def _stranded(rows: Sequence[Row], report: Report) -> Iterator[str]:
     """How many are stranded, and the commands that bring them home."""
     was, one = ("notebook was", "it is") if len(rows) == 1 else ("notebooks were", "they are")
     yield f"{len(rows)} {was} left stranded and will not be planned; unless {one} back by now, first:"
-    yield from (f"  {row.fix}{report.config}" for row in rows[:MOST] if row.fix)
+    yield from (report.whole(f"  {row.fix}") for row in rows[:MOST] if row.fix)
     if len(rows) > MOST:
-        yield f"  and {len(rows) - MOST} more: fleet report {report.run}{report.options}"
+        yield report.whole(f"  and {len(rows) - MOST} more: fleet report {report.run}")

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
 from fleet import __version__
-from fleet.cli import again, applying, bring, demo, listing, planning, reporting, simulating, steering
+from fleet.cli import (
+    again,
+    applying,
+    bring,
+    demo,
+    listing,
+    planning,
+    recovering,
+    reporting,
+    schedule,
+    simulating,
+    steering,
+)
 from fleet.cli.output import say_lines, write
+from fleet.cli.session import completer
 from fleet.core.errors import CallError, Exit, FleetError
 from fleet.core.spelling import nearest
 
@@ -73,6 +88,33 @@ def _root(
     context.obj = config
 
 
+def _explaining(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command; where it is refused, it says why, with commands that can be typed as they are."""
+
+    @wraps(command)
+    def call(**given: Any) -> Any:
+        try:
+            return command(**given)
+        except (FleetError, CallError, ExceptionGroup) as error:
+            return _explained(error, _completer(**given))
+
+    return call
+
+
+def _completer(
+    context: typer.Context | None = None,
+    config: Path | None = None,
+    run_dir: Path | None = None,
+    run: str = "",
+    **_: Any,
+) -> Callable[[str], str]:
+    """Makes commands whole for who typed such a command. RUN may be a run's folder."""
+    if context is None:
+        return str
+    named = Path(run) if os.path.isdir(run) else run_dir and run_dir / "RUN"
+    return completer(context, config, named)
+
+
 for command, example in (
     (demo.demo, "fleet demo --folder try-it"),
     (listing.ls, """fleet ls -s 'image.name.startsWith("pytorch1.8")' -c name,owner,lease.left"""),
@@ -86,6 +128,7 @@ for command, example in (
     (again.undo, f"fleet undo {RUN} -o back.json"),
     (reporting.report, f"fleet report {RUN} -o csv > report.csv"),
     (reporting.runs, "fleet runs"),
+    (recovering.recover, f"fleet recover {RUN}"),
     (steering.status, f"fleet status {RUN}"),
     (steering.watch, f"fleet watch {RUN}"),
     (steering.pause, f"fleet pause {RUN}"),
@@ -97,7 +140,17 @@ for command, example in (
     (bring.start, f"fleet start --scope lab-a {NOTEBOOK} --duration 14400000"),
     (bring.stop, f"fleet stop --scope lab-a {NOTEBOOK}"),
 ):
-    app.command(epilog=f"\b\nExample: {example}")(command)
+    app.command(epilog=f"\b\nExample: {example}")(_explaining(command))
+
+times = typer.Typer(name="schedule", help=schedule.HELP, rich_markup_mode=None)
+for word, verb, sample in (
+    ("run", schedule.run, "fleet schedule run rightsizing.yaml rotation.yaml"),
+    ("once", schedule.once, "fleet schedule once rightsizing.yaml"),
+    ("next", schedule.next_times, "fleet schedule next rightsizing.yaml -n 3"),
+    ("history", schedule.history, "fleet schedule history rightsizing.yaml"),
+):
+    times.command(word, epilog=f"\b\nExample: {sample}")(_explaining(verb))
+app.add_typer(times)
 
 TREE = get_command(app)
 
@@ -108,8 +161,6 @@ def run(arguments: Sequence[str]) -> int:
         code = TREE(args=list(arguments) or ["--help"], prog_name="fleet", standalone_mode=False)
     except TyperException as error:
         return _misused(error)
-    except (FleetError, CallError, ExceptionGroup) as error:
-        return _explained(error)
     if code == CTRL_C:
         return _refused("interrupted", Exit.FAILED_BEFORE_WRITE)
     if not arguments:
@@ -136,12 +187,12 @@ def _options(context: typer.Context) -> Iterator[str]:
         yield from (option for option in parameter.opts if option.startswith("--"))
 
 
-def _explained(error: BaseException) -> int:
+def _explained(error: BaseException, whole: Callable[[str], str]) -> int:
     cause = _first(error)
     if isinstance(cause, FleetError):
-        return _refused(str(cause), cause.exit)
+        return _refused(whole(str(cause)), cause.exit)
     if isinstance(cause, CallError):
-        return _refused(str(cause), Exit.FAILED_BEFORE_WRITE)
+        return _refused(whole(str(cause)), Exit.FAILED_BEFORE_WRITE)
     raise error
 
 

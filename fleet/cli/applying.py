@@ -6,39 +6,65 @@ import os
 import secrets
 import string
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TextIO
 
 import anyio
 import typer
 
+from fleet.cli.choosing import (
+    ExcludeOption,
+    IdsOption,
+    LimitOption,
+    OverrideOption,
+    ReasonOption,
+    SeedOption,
+    choice_of,
+)
 from fleet.cli.files import append_to, read_file
 from fleet.cli.output import folded, say, say_lines
 from fleet.cli.planning import ChurnOption, JobArgument, PlanArgument, make
 from fleet.cli.planview import plan_lines
 from fleet.cli.reporting import FormatOption, RunArgument, run_folder, show_report, told
-from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, limit_memory, runs_folder, settings_for
+from fleet.cli.session import (
+    CLOCK,
+    ConfigOption,
+    RunDirOption,
+    completer,
+    limit_memory,
+    runs_folder,
+    settings_for,
+    time_memory,
+)
 from fleet.cli.steering import released
-from fleet.core.errors import CallError, Exit, FleetError, GuardError
+from fleet.core.errors import CallError, Exit, FleetError
 from fleet.core.events import Event, dump_event
+from fleet.core.guards import confirmed, unconfirmed
 from fleet.core.life import Life
 from fleet.core.plan import Plan, load_plan
 from fleet.core.scope import ScopeSpec
 from fleet.core.text import clean
+from fleet.core.times import Stopwatch
+from fleet.engine.ports import Observer
 from fleet.journal.reader import JournalReader, read_journal
 from fleet.journal.runs import JOURNAL, LOG, new_run_id
 from fleet.report.formats import Format
 from fleet.report.summary import is_complete
 from fleet.service.running import RunFolder, apply_plan, claim, open_run, reopen_run, require_same_scopes
 from fleet.settings import claims_file, secret_values
-from fleet.telemetry import LogObserver, ProgressView, configure_logging, progress_view
+from fleet.telemetry import LogObserver, configure_logging, progress_view
 
 # The event loop of a run: the faster one where the extra `speed` is installed.
 LOOP = {"use_uvloop": find_spec("uvloop") is not None}
 
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, unless it is about many.")]
+ConfirmOption = Annotated[
+    int | None,
+    typer.Option("--confirm", metavar="N", min=1, help="Do not ask: exactly so many may be changed."),
+]
 LogOption = Annotated[
     Path | None, typer.Option("--log-file", metavar="FILE", help="Write a log here (JSON lines).")
 ]
@@ -49,6 +75,7 @@ def apply(
     context: typer.Context,
     plan: PlanArgument,
     yes: YesOption = False,
+    said: ConfirmOption = None,
     output: FormatOption = Format.TABLE,
     log_file: LogOption = None,
     debug: DebugOption = False,
@@ -57,20 +84,27 @@ def apply(
 ) -> int:
     """Perform a plan exactly as it was sealed.
 
-    Asks for the number of notebooks first. Writes to the cloud what the plan says, and to a new run folder
-    the plan, a journal and a log. A notebook that no longer is as planned is left alone and reported as
-    drifted. Ctrl-C once: nothing new starts, what is under way comes home. Twice: stop at once and list what
-    is owed.
+    Asks for the number of notebooks first: --yes answers for a few, --confirm N for any number. Writes to the
+    cloud what the plan says, and to a new run folder the plan, a journal and a log. A notebook that no longer
+    is as planned is left alone and reported as drifted. Ctrl-C once: nothing new starts, what is under way
+    comes home. Twice: stop at once and list what is owed.
     """
     loaded = load_plan(read_file(plan, "plan"), str(plan))
-    return _perform(context, loaded, yes, output, log_file, debug, run_dir, config)
+    return _perform(context, loaded, yes, said, output, log_file, debug, run_dir, config)
 
 
 def run(
     context: typer.Context,
     job: JobArgument,
     yes: YesOption = False,
+    said: ConfirmOption = None,
     accept_churn: ChurnOption = False,
+    ids: IdsOption = None,
+    exclude: ExcludeOption = None,
+    limit: LimitOption = None,
+    seed: SeedOption = None,
+    override: OverrideOption = None,
+    reason: ReasonOption = "",
     output: FormatOption = Format.TABLE,
     log_file: LogOption = None,
     debug: DebugOption = False,
@@ -83,14 +117,16 @@ def run(
     plan says, and to a new run folder the plan, a journal and a log.
     """
     quiet = not sys.stderr.isatty()  # programs take the first line for the one that names the run
-    made = make(context, job, config, accept_churn=accept_churn, quiet=quiet)
-    return _perform(context, made, yes, output, log_file, debug, run_dir, config)
+    choice = choice_of(ids, exclude, limit, seed, override, reason)
+    made = make(context, job, config, choice, accept_churn=accept_churn, quiet=quiet, run_dir=run_dir)
+    return _perform(context, made, yes, said, output, log_file, debug, run_dir, config)
 
 
 def _perform(
     context: typer.Context,
     plan: Plan,
     yes: bool,
+    said: int | None,
     output: Format,
     log_file: Path | None,
     debug: bool,
@@ -103,13 +139,17 @@ def _perform(
     base = runs_folder(context, config, run_dir)
     if log_file is not None:
         append_to(log_file, "log").close()
-    if not yes and plan.changes:
-        say_lines(folded(plan_lines(plan), sys.stderr))
-        confirm(len(plan.changes))
+    if not confirmed(plan.notebooks, plan.confirm_over, yes=yes, said=said):
+        if yes and not sys.stdin.isatty():
+            raise unconfirmed(plan.notebooks, plan.confirm_over)
+        whole = completer(context, config, base / "RUN")
+        say_lines(folded(map(whole, plan_lines(plan)), sys.stderr))
+        confirm(plan.notebooks)
     folder = open_run(base, _new_run(), plan)
     folder = claim(folder, plan, specs, claims_file(os.environ), CLOCK.wall())
     say(f"run {folder.run}\n")
-    watch_run(plan, folder, specs, log_file, "debug" if debug else "info")
+    whole = completer(context, config, folder.path)
+    watch_run(plan, folder, specs, whole, log_file, "debug" if debug else "info")
     report = told(context, config, folder.path)
     show_report(report, output, brief=True)
     return report.exit
@@ -147,7 +187,8 @@ def resume(
     folder, plan, past = reopen_run(path)
     folder = claim(folder, plan, specs, claims_file(os.environ), CLOCK.wall(), past)
     say(f"run {folder.run}\n")
-    watch_run(plan, folder, specs, log_file, "debug" if debug else "info", past)
+    whole = completer(context, config, path)
+    watch_run(plan, folder, specs, whole, log_file, "debug" if debug else "info", past)
     report = told(context, config, path)
     show_report(report, output, brief=True)
     return report.exit
@@ -163,22 +204,33 @@ def watch_run(
     plan: Plan,
     folder: RunFolder,
     specs: Sequence[ScopeSpec],
+    whole: Callable[[str], str],
     log_file: Path | None = None,
     level: Literal["info", "debug"] = "info",
     past: Mapping[int, Life] | None = None,
 ) -> None:
-    """Performs the plan with progress on stderr; the log goes to the run's folder unless told otherwise."""
+    """Performs the plan with progress on stderr; the log goes to the run's folder unless told otherwise.
+
+    `whole` completes the commands that are named meanwhile.
+    """
     with (
-        append_to(log_file or folder.path / LOG, "log") as log,
+        _open_log(log_file or folder.path / LOG) as log,
         progress_view(
-            plan, sys.stderr, CLOCK.wall, term=os.environ.get("TERM", ""), past=_told_before(folder, past)
+            plan,
+            sys.stderr,
+            CLOCK.wall,
+            term=os.environ.get("TERM", ""),
+            past=_told_before(folder, past),
+            whole=whole,
         ) as view,
     ):
         redactor = configure_logging(log, level)
         for spec in specs:
-            redactor.add(*secret_values(spec.credential))
+            redactor.add(*secret_values(spec.credential, spec.metrics))
+        stopwatch = Stopwatch(plan)
+        observers: Sequence[Observer] = [view, stopwatch, LogObserver(plan)]
         try:
-            anyio.run(_apply, plan, folder, specs, view, past, backend_options=LOOP)
+            anyio.run(_apply, plan, folder, specs, observers, past, whole, backend_options=LOOP)
         except* (FleetError, CallError):
             raise
         except* Exception as errors:  # the journal knows what happened so far, and the report tells it
@@ -186,8 +238,21 @@ def watch_run(
                 f"fleet: an error of our own, {type(error).__name__}: {clean(str(error))}"
                 for error in errors.exceptions
             )
+        finally:
+            time_memory().keep(stopwatch.timed)
     for event in folder.journal.unsaved:
-        say(f"{dump_event(event).decode()}\n")
+        say(f"{dump_event(event).decode()}\n")  # as it is, for whoever mends the journal
+
+
+@contextmanager
+def _open_log(path: Path) -> Iterator[TextIO]:
+    """The log of a run, which must not fail for want of room for the last lines."""
+    log = append_to(path, "log")
+    try:
+        yield log
+    finally:
+        with suppress(OSError):
+            log.close()
 
 
 def _told_before(folder: RunFolder, past: Mapping[int, Life] | None) -> Sequence[Event]:
@@ -199,27 +264,35 @@ async def _apply(
     plan: Plan,
     folder: RunFolder,
     specs: Sequence[ScopeSpec],
-    view: ProgressView,
+    observers: Sequence[Observer],
     past: Mapping[int, Life] | None,
+    whole: Callable[[str], str],
 ) -> None:
     await apply_plan(
         plan,
         folder,
         specs,
         CLOCK,
-        [view, LogObserver(plan)],
+        observers,
         past,
         memory=limit_memory(),
         steerable=True,
         terminal=sys.stdin if sys.stdin.isatty() else None,
+        whole=whole,
     )
 
 
 def confirm(count: int) -> None:
-    """Asks for the number of notebooks to change. Raises GuardError for any other answer."""
+    """Asks for the number of notebooks to change; the answer may come from a terminal, a pipe or a file.
+
+    Raises FleetError for any other answer, and for none at all.
+    """
     say(f"type {count} to change {count} notebook{'s' * (count > 1)}: ")
-    answer = sys.stdin.readline()
+    try:
+        answer = sys.stdin.readline()
+    except (OSError, ValueError):  # such as a folder, no UTF-8, or a terminal that is gone
+        answer = ""
     if not (answer.endswith("\n") and sys.stdin.isatty()):  # nobody typed the end of this line
         say("\n")
     if answer.strip() != str(count):
-        raise GuardError("not confirmed; nothing was sent (--yes does not ask)")
+        raise FleetError(f"not confirmed; nothing was sent (--confirm {count} does not ask)")

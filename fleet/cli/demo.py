@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,8 +20,8 @@ from fleet.cli.output import folded, reason, write_lines
 from fleet.cli.planning import make
 from fleet.cli.planview import plan_lines
 from fleet.cli.proof import Evidence, claims, proof_lines
-from fleet.cli.reporting import show_report
-from fleet.cli.session import settings_for
+from fleet.cli.reporting import show_report, with_options
+from fleet.cli.session import completer, settings_for
 from fleet.core.duration import duration
 from fleet.core.errors import Exit, UsageError
 from fleet.core.pace import Rate, parse_rate
@@ -123,15 +122,16 @@ def _walk(context: typer.Context, cloud: Cloud, files: tuple[Path, Path, Path], 
     _command("show", plan_file)
     plan = load_plan(plan_file.read_bytes(), str(plan_file))
     write_lines(folded(plan_lines(plan), sys.stdout))
-    _command("apply", plan_file, "--yes", "--config", config, "--run-dir", runs)
+    _command("apply", plan_file, "--confirm", plan.notebooks, "--config", config, "--run-dir", runs)
     specs = settings_for(context, config).scopes()
     run = open_run(runs, new_run_id(time.time(), "demo"), plan)
     began = time.monotonic()
-    watch_run(plan, run, specs)
+    whole = completer(context, config, run.path)
+    watch_run(plan, run, specs, whole)
     took = time.monotonic() - began
     report = read_report(run.path)
     _command("report", run.run, "--run-dir", runs)
-    show_report(replace(report, run_dir=f" --run-dir {shlex.quote(str(runs))}"), Format.TABLE)
+    show_report(with_options(report, context, config, run.path), Format.TABLE)
     made = claims(
         Evidence(
             before=before,

@@ -13,17 +13,29 @@ from typing import Annotated, Any
 import anyio
 import typer
 
+from fleet.cli.choosing import (
+    ExcludeOption,
+    ExplainOption,
+    IdsOption,
+    LimitOption,
+    SeedOption,
+    choice_of,
+)
+from fleet.cli.explaining import explanation
 from fleet.cli.output import cleaned, folded, say, table, write, write_lines
 from fleet.cli.pages import PageProgress
 from fleet.cli.session import CLOCK, ConfigOption, ScopesOption, settings_for
 from fleet.core.duration import duration
 from fleet.core.errors import UsageError
+from fleet.core.explain import why
 from fleet.core.fields import FIELDS, Subject
+from fleet.core.sampling import sampled
 from fleet.core.selection import Selection
-from fleet.core.selector import Selector
+from fleet.core.selector import Selector, parse_ids
 from fleet.core.spelling import nearest
 from fleet.report.as_csv import safe_text
 from fleet.report.as_json import instant
+from fleet.service.explaining import find
 from fleet.service.survey import survey_scopes
 
 DEFAULT_COLUMNS = "scope,name,id,status,owner,flavor,image.name"
@@ -44,6 +56,11 @@ def ls(
     ] = DEFAULT_COLUMNS,
     output: Annotated[str, typer.Option("-o", "--output", help="table, json, jsonl, csv or id.")] = "table",
     count: Annotated[bool, typer.Option("--count", help="Only the number of matches.")] = False,
+    ids: IdsOption = None,
+    exclude: ExcludeOption = None,
+    limit: LimitOption = None,
+    seed: SeedOption = None,
+    explain: ExplainOption = None,
     fields: Annotated[bool, typer.Option("--fields", help="The fields that a selector may use.")] = False,
     accept_churn: Annotated[
         bool, typer.Option("--accept-churn", help="Leave out what changes while it is read.")
@@ -54,7 +71,7 @@ def ls(
     """Show the notebooks that a selector picks.
 
     Reads only, writes nothing to the cloud. The list is read until two passes agree, so that no row is
-    missed.
+    missed. What is asked of flavors, and of images beyond id and name, is looked up in the scope's catalogue.
     """
     if fields:
         meanings = [(field.name, field.type, field.meaning) for field in FIELDS.values()]
@@ -63,18 +80,37 @@ def ls(
     names = _columns("id" if output == "id" else columns)
     render = _renderer(output, names)
     selector = Selector.parse(select)
+    choice = choice_of(ids, exclude, limit, seed)
+    picker, sample = choice.narrow(selector), choice.sample()
+    named = () if explain is None else parse_ids([explain])
     specs = settings_for(context, config).scopes(scope or None)
     now = int(CLOCK.wall() * 1000)
+    offers = {offer for name in names if (offer := FIELDS[name].offer) is not None}
 
     async def survey(pages: PageProgress) -> list[Selection]:
-        return await survey_scopes(specs, selector, CLOCK, accept_churn=accept_churn, on_read=pages)
+        return await survey_scopes(
+            specs,
+            picker,
+            CLOCK,
+            named=named,
+            offers=offers,
+            accept_churn=accept_churn or explain is not None,
+            on_read=pages,
+        )
 
     with PageProgress(CLOCK.monotonic) as pages:
-        selections = anyio.run(survey, pages)
+        selected = anyio.run(survey, pages)
+    if explain is not None:
+        subject = find(selected, explain, now)
+        write_lines(folded(explanation(subject, why(picker, sample, selected, subject)), sys.stdout))
+        return
+    selections = sampled(selected, sample)
     if count:
         write(f"{sum(len(found.matched) for found in selections)}\n")
         return
-    subjects = [Subject(row, found.scope, now) for found in selections for row in found.matched]
+    subjects = [
+        Subject(row, found.scope, now, found.catalog) for found in selections for row in found.matched
+    ]
     write(render([{name: FIELDS[name].read(subject) for name in names} for subject in subjects]))
     listed = sum(len(found.rows) for found in selections)
     say(f"{len(subjects)} of {listed} notebooks in {len(selections)} scopes\n")

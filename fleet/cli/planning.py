@@ -6,25 +6,52 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import anyio
 import typer
 
+from fleet.cli.choosing import (
+    ExcludeOption,
+    ExplainOption,
+    IdsOption,
+    LimitOption,
+    OverrideOption,
+    ReasonOption,
+    SeedOption,
+    choice_of,
+    listed_in,
+)
+from fleet.cli.explaining import explanation
 from fleet.cli.files import read_file, read_text, write_file
 from fleet.cli.output import folded, say, write, write_lines
 from fleet.cli.pages import PageProgress
 from fleet.cli.planview import plan_lines
-from fleet.cli.session import CLOCK, ConfigOption, config_option, limit_memory, settings_for
+from fleet.cli.session import (
+    CLOCK,
+    ConfigOption,
+    completer,
+    limit_memory,
+    runs_folder,
+    settings_for,
+    time_memory,
+)
 from fleet.core.errors import Exit, UsageError
+from fleet.core.explain import Findings
+from fleet.core.fields import Subject
 from fleet.core.jobfile import bind, parse_job
 from fleet.core.jobfile import schema as job_schema
 from fleet.core.plan import Plan, dump_plan, load_plan
+from fleet.core.scope import ScopeSpec
+from fleet.core.selector import parse_ids
+from fleet.service.explaining import explain_job
 from fleet.service.jobs import job_type, job_types
 from fleet.service.owing import with_debts
-from fleet.service.planning import Order, plan_job
+from fleet.service.planning import ASKED_NOTHING, Choice, Order, plan_job
+from fleet.service.resizes import read_resizes
 from fleet.service.survey import unwatched
 from fleet.settings import claims_file
 
@@ -48,6 +75,13 @@ def plan(
         bool, typer.Option("--detailed-exitcode", help="Exit with 2 when there are changes to make.")
     ] = False,
     accept_churn: ChurnOption = False,
+    ids: IdsOption = None,
+    exclude: ExcludeOption = None,
+    limit: LimitOption = None,
+    seed: SeedOption = None,
+    override: OverrideOption = None,
+    reason: ReasonOption = "",
+    explain: ExplainOption = None,
     every: AllOption = False,
     config: ConfigOption = None,
 ) -> int:
@@ -56,12 +90,18 @@ def plan(
     Reads only, writes nothing to the cloud; with -o the sealed plan is written to a file. Show it again with
     `fleet show`, perform it with `fleet apply`.
     """
-    made = make(context, job, config, accept_churn=accept_churn)
-    present(made, output, every, config_option(context, config))
+    choice = choice_of(ids, exclude, limit, seed, override, reason)
+    if explain is not None:
+        write_lines(folded(_explained(context, job, config, choice, explain), sys.stdout))
+        return Exit.DONE
+    made = make(context, job, config, choice, accept_churn=accept_churn)
+    present(made, output, every, completer(context, config, None))
     return Exit.CHANGES_PENDING if detailed_exitcode and made.changes else Exit.DONE
 
 
-def show(plan: PlanArgument, every: AllOption = False, format: FormatOption = "table") -> None:
+def show(
+    context: typer.Context, plan: PlanArgument, every: AllOption = False, format: FormatOption = "table"
+) -> None:
     """Show a plan again, from its file alone.
 
     Sends nothing, writes nothing.
@@ -70,7 +110,8 @@ def show(plan: PlanArgument, every: AllOption = False, format: FormatOption = "t
     if format == "json":
         write(dump_plan(loaded).decode())
     elif format == "table":
-        write_lines(folded(plan_lines(loaded, every=every), sys.stdout))
+        lines = map(completer(context, None, None), plan_lines(loaded, every=every))
+        write_lines(folded(lines, sys.stdout))
     else:
         raise UsageError(f"--format: {format!r} is neither table nor json")
 
@@ -92,22 +133,32 @@ def schema() -> None:
     write(json.dumps(job_schema(job_types()), indent=2) + "\n")
 
 
-def present(plan: Plan, output: Path | None, every: bool, options: str) -> None:
-    """Shows a new plan, and writes it to `output` if that is given; applying it takes the `options`."""
+def present(plan: Plan, output: Path | None, every: bool, whole: Callable[[str], str]) -> None:
+    """Shows a new plan, its commands made `whole`, and writes it to `output` if that is given."""
     if output is not None:
         write_file(output, dump_plan(plan), "plan")
-    write_lines(folded(plan_lines(plan, every=every), sys.stdout))
+    write_lines(folded(map(whole, plan_lines(plan, every=every)), sys.stdout))
     if output is not None:
         file = shlex.quote(os.path.abspath(output))
-        say(f"plan written; next: fleet apply {file}{options}\n" if plan.changes else "plan written\n")
+        say(whole(f"plan written; next: fleet apply {file}\n") if plan.changes else "plan written\n")
 
 
 def make(
-    context: typer.Context, job: Path, config: Path | None, *, accept_churn: bool, quiet: bool = False
+    context: typer.Context,
+    job: Path,
+    config: Path | None,
+    choice: Choice = ASKED_NOTHING,
+    *,
+    accept_churn: bool,
+    quiet: bool = False,
+    run_dir: Path | None = None,
 ) -> Plan:
-    """The plan for a job file. Everything about the file is checked before anything is sent."""
-    order, scopes = _read(job)
-    return carry_out(context, config, order, scopes, accept_churn=accept_churn, quiet=quiet)
+    """The plan for a job file. Everything about the file is checked before anything is sent.
+
+    What earlier runs did is read from `run_dir`, or from where runs are kept.
+    """
+    order, scopes = _read(job, choice)
+    return carry_out(context, config, order, scopes, accept_churn=accept_churn, quiet=quiet, run_dir=run_dir)
 
 
 def carry_out(
@@ -118,14 +169,21 @@ def carry_out(
     *,
     accept_churn: bool = False,
     quiet: bool = False,
+    run_dir: Path | None = None,
 ) -> Plan:
     """The plan for an order. Says on stderr how far it is, unless it must be `quiet`."""
-    specs = settings_for(context, config).scopes(scopes)
+    specs, shielded = _configured(context, config, order, scopes, run_dir)
 
     async def ask(pages: PageProgress) -> Plan:
         on_read = unwatched if quiet else pages
         return await plan_job(
-            order, specs, CLOCK, accept_churn=accept_churn, memory=limit_memory(), on_read=on_read
+            shielded,
+            specs,
+            CLOCK,
+            accept_churn=accept_churn,
+            memory=limit_memory(),
+            timed=time_memory().recall(),
+            on_read=on_read,
         )
 
     with PageProgress(CLOCK.monotonic) as pages:
@@ -133,6 +191,39 @@ def carry_out(
     return with_debts(made, claims_file(os.environ))
 
 
-def _read(job: Path) -> tuple[Order, tuple[str, ...] | None]:
+def _explained(
+    context: typer.Context, job: Path, config: Path | None, choice: Choice, notebook_id: str
+) -> Iterator[str]:
+    """Why a plan for the job file would concern the notebook or not."""
+    parse_ids([notebook_id])
+    order, scopes = _read(job, choice)
+    specs, shielded = _configured(context, config, order, scopes)
+
+    async def ask(pages: PageProgress) -> tuple[Subject, Findings]:
+        return await explain_job(shielded, specs, CLOCK, notebook_id, memory=limit_memory(), on_read=pages)
+
+    with PageProgress(CLOCK.monotonic) as pages:
+        subject, findings = anyio.run(ask, pages)
+    return explanation(subject, findings)
+
+
+def _configured(
+    context: typer.Context,
+    config: Path | None,
+    order: Order,
+    scopes: Sequence[str] | None,
+    run_dir: Path | None = None,
+) -> tuple[Sequence[ScopeSpec], Order]:
+    """The scopes that are meant, and the order with what the configuration protects and earlier runs did."""
+    settings = settings_for(context, config)
+    order = replace(order, shield=settings.shield)
+    if since := order.job.wants().resized:
+        runs = runs_folder(context, config, run_dir)
+        order = replace(order, resizes=read_resizes(runs, CLOCK.wall() - since))
+    return settings.scopes(scopes), order
+
+
+def _read(job: Path, choice: Choice = ASKED_NOTHING) -> tuple[Order, tuple[str, ...] | None]:
     file = parse_job(read_text(job, "job file"), str(job))
-    return Order.of(file, bind(file, job_type(file.job))), file.scopes
+    listed = None if file.ids is None else listed_in(job.parent / file.ids)
+    return Order.of(file, bind(file, job_type(file.job)), listed, choice), file.scopes

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fleet.cli.output import table
+from fleet.core.calendar import told
 from fleet.core.duration import duration
-from fleet.core.estimate import ASSUMED_START, ASSUMED_STOP
-from fleet.core.plan import Change, Plan
+from fleet.core.estimate import ASSUMED
+from fleet.core.plan import Change, Cost, Estimate, Plan
 from fleet.core.rollout import Rollout
+from fleet.core.stages import stage_words
 from fleet.core.text import clean
+from fleet.core.timing_words import timing_lines
 
 FIRST = 20
+OWNERS = 10
 
 
 def plan_lines(plan: Plan, *, every: bool = False) -> Iterator[str]:
@@ -24,7 +28,8 @@ def plan_lines(plan: Plan, *, every: bool = False) -> Iterator[str]:
         shown = plan.changes if every else plan.changes[:FIRST]
         rows = [_change_row(change, plan.names) for change in shown]
         yield ""
-        yield from table(("wave", "scope", "notebook", "owner", "state", "change"), rows)
+        heads = ("wave", "scope", "notebook", "owner", "state", "change", "why", "cost of a month")
+        yield from table(*_without_empty(heads, rows))
         if len(shown) < len(plan.changes):
             yield f"... and {len(plan.changes) - len(shown)} more (--all shows every row)"
     if plan.settled:
@@ -37,15 +42,16 @@ def plan_lines(plan: Plan, *, every: bool = False) -> Iterator[str]:
 
 
 def _head(plan: Plan) -> Iterator[str]:
-    restarts = sum(change.needs_restart for change in plan.changes)
+    restarts = len({(change.scope, change.id) for change in plan.changes if change.needs_restart})
     yield f"plan {plan.job} ({plan.job_type}), digest {plan.digest[:12]}"
     yield f"select: {' '.join(plan.select.split())}"
+    yield from (f"select: {narrowed}" for narrowed in plan.narrowed)
     for scope in plan.scopes:
         rate = scope.rate or "a rate to be learned"
         yield f"scope {scope.name}: {scope.region}, {scope.listed} listed, {rate} at {scope.endpoint}"
-    selected = len(plan.changes) + len(plan.settled)
+    selected = plan.notebooks + len(plan.settled)
     yield (
-        f"{selected} selected: {len(plan.changes)} to change ({restarts} with a stop and a start), "
+        f"{selected} selected: {plan.notebooks} to change ({restarts} with a stop and a start), "
         f"{len(plan.settled)} left as they are"
     )
 
@@ -57,21 +63,76 @@ def _tail(plan: Plan) -> Iterator[str]:
     sizes = Counter(change.wave for change in plan.changes)
     soak = f", with {duration(plan.rollout.soak)} of soak between them" if plan.rollout.soak else ""
     yield f"notebooks a wave: {', '.join(str(sizes[wave]) for wave in sorted(sizes))}{soak}"
+    if plan.stages:
+        yield f"stages: {stage_words(plan.changes, plan.stages)}"
     yield f"limits: {'; '.join(_limits(plan.rollout))}"
+    yield from timing_lines(plan.rollout)
     gate = plan.rollout.gate
     if gate is not None:
         program = shlex.join(gate.command)
         yield f"gate: {program} runs here after every wave but the last, {duration(gate.timeout)} each"
     if plan.rollout.approve:
         yield f"approval: a person must release the waves after {', '.join(map(str, plan.rollout.approve))}"
-    yield (
-        f"estimate: {plan.estimate.writes} writes, {plan.estimate.reads} reads, "
-        f"about {plan.estimate.lists} pages of lists in about "
-        f"{duration(plan.estimate.seconds)} (stops of {duration(ASSUMED_STOP)} and starts of "
-        f"{duration(ASSUMED_START)} assumed)"
-    )
+    yield from _estimate(plan.estimate, any(change.needs_restart for change in plan.changes))
+    for name, reason in plan.overrides.items():
+        yield f"guards.{name} is lifted: {reason}"
+    yield from _calendar(plan)
     for check in plan.checks:
         yield f"note: {check}"
+
+
+def _estimate(estimate: Estimate, restarts: bool) -> Iterator[str]:
+    """Calls, how long it takes, and whose notebooks are away meanwhile."""
+    calls = f"{estimate.writes} writes, {estimate.reads} reads, about {estimate.lists} pages of lists"
+    took = f"about {_range(estimate.seconds, estimate.slow_seconds)}"
+    yield f"estimate: {calls} in {took}{f' ({_believed(estimate)})' if restarts else ''}"
+    if estimate.away:
+        told = [
+            f"{one.notebooks} of {clean(one.owner) or 'nobody known'} for {duration(one.seconds)}"
+            for one in estimate.away[:OWNERS]
+        ]
+        if more := len(estimate.away) - len(told):
+            told.append(f"those of {more} others (--format json tells)")
+        yield f"away, in all: {', '.join(told)}"
+
+
+def _believed(estimate: Estimate) -> str:
+    """Where the times of stops and starts are from."""
+    assumed = (
+        f"stops of {_range(ASSUMED.stop, ASSUMED.slow_stop)} and starts of "
+        f"{_range(ASSUMED.start, ASSUMED.slow_start)} assumed"
+    )
+    if not estimate.times:
+        return f"P50 to P95, {assumed}"
+    flavors = "; ".join(
+        f"{clean(flavor)} stops in {_range(took.stop, took.slow_stop)}, "
+        f"starts in {_range(took.start, took.slow_start)}"
+        for flavor, took in estimate.times.items()
+    )
+    return f"P50 to P95, learned: {flavors}"
+
+
+def _range(usual: float, slow: float) -> str:
+    one, other = duration(usual), duration(slow)
+    return one if other == one or slow < usual else f"{one} to {other}"
+
+
+def _calendar(plan: Plan) -> Iterator[str]:
+    """When changes may begin, and when the last would be over if the plan began at once."""
+    calendar = plan.rollout.calendar
+    for window in calendar.windows:
+        yield f"window: opens {window.opens} by the clock of {window.timezone} for {duration(window.lasts)}"
+    for blackout in calendar.blackouts:
+        yield f"blackout: {blackout.begins} to {blackout.ends} by the clock of {blackout.timezone}"
+    if not calendar:
+        return
+    where = (calendar.windows or calendar.blackouts)[0].timezone
+    opens = calendar.next_opening(plan.created_at)
+    over = calendar.over_at(plan.created_at, plan.estimate.seconds)
+    if opens is None or over is None:
+        yield "note: no window opens within a year"
+    else:
+        yield f"times: begins {told(opens, where)}, over about {told(over, where)}"
 
 
 def _limits(rollout: Rollout) -> Iterator[str]:
@@ -95,7 +156,28 @@ def _change_row(change: Change, names: Mapping[str, str]) -> tuple[str, ...]:
         f"{field}: {_value(change.before, field, names)} -> {_value(change.after, field, names)}"
         for field in change.after
     )
-    return (str(change.wave), change.scope, change.name or change.id, change.owner, state, difference)
+    return (
+        str(change.wave),
+        change.scope,
+        change.name or change.id,
+        change.owner,
+        state,
+        difference,
+        change.why,
+        _cost(change.cost),
+    )
+
+
+def _cost(cost: Cost | None) -> str:
+    return f"{cost.before} -> {cost.after} {cost.currency}" if cost is not None else ""
+
+
+def _without_empty(
+    heads: Sequence[str], rows: Sequence[Sequence[str]]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """A table without the columns in which no row has anything to say."""
+    kept = [at for at in range(len(heads)) if any(row[at] for row in rows)]
+    return tuple(heads[at] for at in kept), [tuple(row[at] for at in kept) for row in rows]
 
 
 def _value(values: Mapping[str, Any], field: str, names: Mapping[str, str]) -> str:

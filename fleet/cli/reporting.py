@@ -15,7 +15,7 @@ import typer
 from fleet.cli.output import folded, table, write, write_lines
 from fleet.cli.session import ConfigOption, RunDirOption, config_option, run_dir_option, runs_folder
 from fleet.core.errors import UsageError
-from fleet.journal.runs import JOURNAL, RunSummary, find_run, list_runs
+from fleet.journal.runs import RunSummary, find_run, is_run_dir, list_runs
 from fleet.report.as_json import instant
 from fleet.report.as_text import tally
 from fleet.report.formats import Format, render
@@ -45,7 +45,7 @@ def report(
 
 def run_folder(context: typer.Context, config: Path | None, run_dir: Path | None, run: str) -> Path:
     """The folder of the run that was named by id, by the beginning of its id, or by folder."""
-    if os.path.isfile(Path(run) / JOURNAL):
+    if is_run_dir(Path(run)):
         return Path(run)
     return find_run(runs_folder(context, config, run_dir), run)
 
@@ -88,10 +88,14 @@ def runs(
     if output == "json":
         write(json.dumps([_object(run) for run in found], indent=1) + "\n")
     elif output == "table":
-        rows = [(run.run, run.job, run.state, _moment(run.started_at), tally(run.counts)) for run in found]
+        rows = [(run.run, run.job, run.state, _moment(run.started_at), _notebooks(run)) for run in found]
         write_lines(folded(table(("run", "job", "state", "started", "notebooks"), rows), sys.stdout))
     else:
         raise UsageError(f"--output: {output!r} is neither table nor json")
+
+
+def _notebooks(run: RunSummary) -> str:
+    return tally(run.counts) if run.counts else "?"
 
 
 def _object(run: RunSummary) -> dict[str, object]:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fleet.client.clock import Clock
+from fleet.client.clock import Clock, boottime
 from fleet.client.memory import LimitFile
+from fleet.core.commands import whole
 from fleet.core.errors import UsageError
-from fleet.settings import Settings, find_config, limits_file, load_settings, state_dir
+from fleet.service.times import TimeFile
+from fleet.settings import Settings, find_config, limits_file, load_settings, state_dir, times_file
 
 ConfigOption = Annotated[
     Path | None,
@@ -32,12 +36,17 @@ RunDirOption = Annotated[
 
 NOWHERE = Path(os.devnull)  # a working folder that holds nothing
 
-CLOCK = Clock(time.monotonic, time.time)
+CLOCK = Clock(time.monotonic, time.time, boottime)
 
 
 def limit_memory() -> LimitFile:
     """What gateways taught earlier commands of this user."""
     return LimitFile(limits_file(os.environ), CLOCK.wall)
+
+
+def time_memory() -> TimeFile:
+    """How long stops and starts took in earlier runs of this user."""
+    return TimeFile(times_file(os.environ), CLOCK.wall)
 
 
 def settings_for(context: typer.Context, config: Path | None) -> Settings:
@@ -72,6 +81,12 @@ def run_dir_option(context: typer.Context, config: Path | None, folder: Path) ->
         if base == os.path.abspath(runs_folder(context, config, None)):
             return ""
     return f" --run-dir {shlex.quote(base)}"
+
+
+def completer(context: typer.Context, config: Path | None, folder: Path | None) -> Callable[[str], str]:
+    """Makes the commands in a text whole; those about a run find it in `folder`, or else where runs are."""
+    run_dir = "" if folder is None else run_dir_option(context, config, folder)
+    return partial(whole, config=config_option(context, config), run_dir=run_dir)
 
 
 def run_options(context: typer.Context, config: Path | None, folder: Path) -> str:

@@ -59,8 +59,8 @@ def as_object(standing: Standing, answer: Answer | None) -> dict[str, object]:
         "live": report.live,
         "reachable": answer is not None,
         "paused": answer is not None and answer.paused,
-        "ending": answer.ending if answer is not None else "",
-        "reason": report.reason,
+        "ending": report.whole(answer.ending) if answer is not None else "",
+        "reason": report.whole(report.reason),
         "started_at": instant(report.started_at),
         "finished_at": instant(report.finished_at),
         "elapsed_s": round(snapshot.elapsed, 3),
@@ -76,10 +76,10 @@ def as_object(standing: Standing, answer: Answer | None) -> dict[str, object]:
         "limits": {} if answer is None else {key: list(limits) for key, limits in answer.limits.items()},
         "steered": snapshot.steered,
         "slowed": snapshot.slowed,
-        "held": list(snapshot.held),
+        "held": [report.whole(held) for held in snapshot.held],
         "out_of_reach": list(snapshot.out_of_reach),
         "changes": [_change(one) for one in standing.under_way],
-        "owed": [_debt(debt) for debt in report.debts],
+        "owed": [_debt(report, debt) for debt in report.debts],
     }
 
 
@@ -100,8 +100,7 @@ def _under_way(standing: Standing, now: float) -> Iterator[str]:
         [_row(one, now) for one in shown],
     )
     if len(shown) < len(changes):
-        report, more = standing.report, len(changes) - len(shown)
-        yield f"  and {more} more: fleet status {report.run} -o json{report.options}"
+        yield f"  and {len(changes) - len(shown)} more: fleet status {standing.report.run} -o json"
 
 
 def _row(one: UnderWay, now: float) -> tuple[str, ...]:
@@ -118,13 +117,17 @@ def _row(one: UnderWay, now: float) -> tuple[str, ...]:
 
 
 def _owed(standing: Standing) -> Iterator[str]:
-    """Debts that nobody is about to pay, each with its command."""
+    """What is owed: a live run pays by itself and lets nobody else, for a dead one there are commands."""
     report = standing.report
     paying = {one.change.item for one in standing.under_way} if report.live else set()
     left = [debt for debt in report.debts if debt.item not in paying]
-    yield from (f"owed: {clean(debt.name)}: {debt.fix}{report.config}" for debt in left[:MOST_DEBTS])
+    if left and not report.live:
+        yield f"{len(left)} owed, all brought back by: fleet resume {report.run}; or each by its command:"
+    for debt in left[:MOST_DEBTS]:
+        itself = "the run itself brings it back; if it cannot, its report names the command"
+        yield f"owed: {clean(debt.name)}: {itself if report.live else debt.fix}"
     if len(left) > MOST_DEBTS:
-        yield f"owed: {len(left) - MOST_DEBTS} more: fleet status {report.run} -o json{report.options}"
+        yield f"owed: {len(left) - MOST_DEBTS} more: fleet status {report.run} -o json"
 
 
 def _change(one: UnderWay) -> dict[str, object]:
@@ -140,13 +143,13 @@ def _change(one: UnderWay) -> dict[str, object]:
     }
 
 
-def _debt(debt: Debt) -> dict[str, object]:
+def _debt(report: Report, debt: Debt) -> dict[str, object]:
     return {
         "scope": debt.scope,
         "id": debt.id,
         "name": debt.name,
         "since": instant(debt.at),
-        "fix": debt.fix,
+        "fix": report.whole(debt.fix),
     }
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,7 @@ import typer
 
 from fleet.cli.output import folded, say, say_lines, write, write_lines
 from fleet.cli.reporting import FormatOption, RunArgument, run_folder, show_report, told, with_options
-from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, ScopesOption, run_options
+from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, ScopesOption, completer
 from fleet.cli.standing import as_object, screen
 from fleet.core.errors import FleetError, UsageError
 from fleet.core.pace import parse_rate
@@ -49,11 +50,11 @@ def status(
     path = run_folder(context, config, run_dir, run)
     answer, now = _answer(path), CLOCK.wall()
     standing = look_at(path, now)
+    standing = replace(standing, report=with_options(standing.report, context, config, path))
     if output == "json":
         write(json.dumps(as_object(standing, answer), indent=1) + "\n")
     else:
-        named = with_options(standing.report, context, config, path)
-        write_lines(folded(screen(replace(standing, report=named), answer, now), sys.stdout))
+        write_lines(folded(map(standing.report.whole, screen(standing, answer, now)), sys.stdout))
 
 
 def watch(
@@ -71,12 +72,9 @@ def watch(
     path = run_folder(context, config, run_dir, run)
     say(f"run {path.name}\n")
     try:
-        _show(path)
+        _show(path, completer(context, config, path))
     except KeyboardInterrupt:
-        options = run_options(context, config, path)
-        raise FleetError(
-            f"no longer watched; the run goes on, see: fleet status {path.name}{options}"
-        ) from None
+        raise FleetError(f"no longer watched; the run goes on, see: fleet status {path.name}") from None
     report = told(context, config, path)
     show_report(report, output)
     return report.exit
@@ -156,11 +154,10 @@ def _steer(context: typer.Context, config: Path | None, folder: Path, asked: Ask
 
 def _over(report: Report) -> str:
     """Why nobody can steer the run any more, and what to do instead."""
-    command = f"{report.run}{report.options}"
     if report.debts and report.state != "finished":
         owed = f"{len(report.debts)} notebook{'s' * (len(report.debts) > 1)}"
-        return f"{report.run}: is not going on and owes {owed}; go on with: fleet resume {command}"
-    return f"{report.run}: is not going on; see: fleet report {command}"
+        return f"{report.run}: is not going on and owes {owed}; go on with: fleet resume {report.run}"
+    return f"{report.run}: is not going on; see: fleet report {report.run}"
 
 
 def _answer(folder: Path) -> Answer | None:
@@ -171,13 +168,13 @@ def _answer(folder: Path) -> Answer | None:
         return None
 
 
-def _show(folder: Path) -> None:
+def _show(folder: Path, whole: Callable[[str], str]) -> None:
     """Shows progress until the run is over. What happened before is counted, not told."""
     with JournalReader(folder / JOURNAL) as reader:
         plan = reader.plan
     batches = follow(folder, lambda: time.sleep(LOOK_EVERY))
     term = os.environ.get("TERM", "")
-    with progress_view(plan, sys.stderr, CLOCK.wall, term=term, past=next(batches)) as view:
+    with progress_view(plan, sys.stderr, CLOCK.wall, term=term, past=next(batches), whole=whole) as view:
         for events in batches:
             for event in events:
                 view(event)

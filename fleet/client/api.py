@@ -10,6 +10,7 @@ from typing import Any
 from fleet.client import operations, rows
 from fleet.client.caller import Caller
 from fleet.client.listing import OnPage, Pass, unwatched
+from fleet.client.metrics import Source
 from fleet.client.operations import IMAGE_PAGE_SIZE, PAGE_SIZE, Operations
 from fleet.client.wire import Request
 from fleet.core.calls import Rank, Reading, Receipt, Turn
@@ -26,8 +27,16 @@ DEFAULT_WORKSPACE = "0"
 class ModelArts:
     """One scope of the cloud. Every method raises CallError when it gives up."""
 
-    def __init__(self, spec: ScopeSpec, caller: Caller, iam: Caller, calls: Counter[str]) -> None:
+    def __init__(
+        self,
+        spec: ScopeSpec,
+        caller: Caller,
+        iam: Caller,
+        calls: Counter[str],
+        metrics: Source | None = None,
+    ) -> None:
         self.spec = spec
+        self.metrics = metrics  # where the usage of its notebooks is measured
         self.calls = calls  # requests sent so far, by kind: get, list, put, stop, start, lease, login ...
         self._caller = caller
         self._iam = iam
@@ -68,13 +77,13 @@ class ModelArts:
         """RenewLease with `duration` in ms and `type`."""
         return await self._write(self._operations.renew_lease(notebook_id, query), turn)
 
-    async def poll(self, statuses: Collection[Status]) -> frozenset[str]:
+    async def poll(self, statuses: Collection[Status], rank: Rank = Rank.AWAY) -> frozenset[str]:
         """The ids of the notebooks in one of the statuses, as one pass over each sees it."""
         if not self._workspaces:
             self._workspaces = await self._every_workspace()
         found: set[str] = set()
         for status in statuses:
-            listed = await self._list(self._workspaces, {"status": status.value}, rank=Rank.AWAY)
+            listed = await self._list(self._workspaces, {"status": status.value}, rank=rank)
             found.update(row.id for row in listed if row.status is status)
         return frozenset(found)
 

@@ -80,6 +80,16 @@ class Token(Auth):
         return self._headers
 
 
+class Bearer(Auth):
+    """A token for somebody else than the cloud, such as a Prometheus server."""
+
+    def __init__(self, token: str) -> None:
+        self._headers = {"authorization": f"Bearer {token}"}
+
+    def headers(self, request: Request, now: float) -> dict[str, str]:
+        return self._headers
+
+
 @dataclass(frozen=True, slots=True)
 class _Issued:
     """A token of ours; instants are monotonic seconds."""

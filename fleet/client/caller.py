@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 
@@ -44,19 +45,27 @@ class _Course:
 
 @dataclass(slots=True)
 class _Departure:
-    """The last word before the bytes of one attempt leave. `sent_at` is None as long as it has not left."""
+    """The last word before the bytes of one attempt leave. `sent_at` is None as long as it has not left.
+
+    From `until` on nothing leaves: the connection was too slow, or a window is full, and what was looked at
+    before is old by now.
+    """
 
     canary: Canary
     gate: Gate
+    clock: Clock
+    until: float
     sent_at: float | None = None
 
     def go(self) -> bool:
         self.canary.check()
+        if self.clock.monotonic() >= self.until:
+            raise CallError(Meaning.THROTTLED, "its turn passed before it could leave", sends=0)
         self.sent_at = self.gate.go()
         return self.sent_at is not None
 
     async def wait(self) -> None:
-        await self.gate.clear()
+        await self.gate.clear(self.until)
 
 
 class Caller:
@@ -126,8 +135,9 @@ class Caller:
                 return await self._attempt(request, course)
             except CallError as error:
                 await self._recover(error, course)
-            if write:
-                course.turn = await self._gates[Kind.WRITE].turn(self._lane, course.rank)
+            if course.turn is not None:  # the look that the write stands on is no younger for that
+                another = await self._gates[Kind.WRITE].turn(self._lane, course.rank)
+                course.turn = replace(another, until=course.turn.until)
 
     async def _recover(self, error: CallError, course: _Course) -> None:
         """Returns when the call may be sent again, raises `error` when it may not."""
@@ -165,16 +175,15 @@ class Caller:
             await gate.pass_(self._lane, course.rank)
         else:
             await gate.pass_turn(course.turn, self._lane)
-            if self._clock.monotonic() > course.turn.until:
-                gate.leave()
-                raise CallError(Meaning.THROTTLED, "its turn passed while the cloud held us back", sends=0)
-        departure = _Departure(self._canary, gate)
+        until = math.inf if course.turn is None else course.turn.until
+        departure = _Departure(self._canary, gate, self._clock, until)
         try:
             response = await self._send(request, course, departure)
             answer = decipher(request, response, self._clock.wall(), course.sends)
         except CallError as error:
             gate.heard(departure.sent_at, error)
-            self._reach.failed(error)
+            if departure.sent_at is not None or error.meaning in NOT_SENT:  # else we called it off ourselves
+                self._reach.failed(error)
             raise
         except BaseException:
             gate.leave(departure.sent_at)

@@ -12,18 +12,20 @@ from dataclasses import dataclass
 from yarl import URL
 
 from fleet.client.api import ModelArts
-from fleet.client.auth import AkSk, Auth, Nobody, Password, Token, check_credential
+from fleet.client.auth import AkSk, Auth, Bearer, Nobody, Password, Token, check_credential
 from fleet.client.caller import Caller
 from fleet.client.canary import Canary
 from fleet.client.clock import Clock
 from fleet.client.gate import IN_FLIGHT, Gate, OnSlowed
 from fleet.client.memory import LimitFile
+from fleet.client.metrics import PromQL, SampleFile, Source
 from fleet.client.operations import Operations
 from fleet.client.reach import OnReach, Reach
 from fleet.client.transport import Site, Transport, open_transports
 from fleet.client.wire import CONTENT_TYPE, Kind
 from fleet.core.errors import UsageError
 from fleet.core.events import Counted
+from fleet.core.metrics import AomMetrics, FileMetrics, PrometheusMetrics
 from fleet.core.pace import Limit, Pace, Rate
 from fleet.core.scope import AkSkKeys, Credential, PasswordLogin, Proxy, ScopeSpec, TokenGiven, Way
 
@@ -59,7 +61,7 @@ async def connect(
         _check(spec)
     async with AsyncExitStack() as stack:
         ways: _Ways = {}
-        for way, ca_file, proxy in dict.fromkeys(map(_way, specs)):
+        for way, ca_file, proxy in dict.fromkeys(way for spec in specs for way in _ways(spec)):
             if transport is None:
                 opened = open_transports(way, ca_file=ca_file, trust_env=proxy is Proxy.ENVIRONMENT)
                 ways[way, ca_file, proxy] = await stack.enter_async_context(opened)
@@ -87,12 +89,24 @@ class _Fixed:
     in_flight: int
 
 
-_Ways = dict[tuple[Way, str | None, Proxy], Callable[[Site], Transport]]
+_HowTo = tuple[Way, str | None, Proxy]
+_Ways = dict[_HowTo, Callable[[Site], Transport]]
 
 
-def _way(spec: ScopeSpec) -> tuple[Way, str | None, Proxy]:
+def _way(spec: ScopeSpec) -> _HowTo:
     """What scopes have in common that can share connections."""
     return spec.transport, spec.ca_file, spec.proxy
+
+
+def _way_to_metrics(spec: ScopeSpec) -> _HowTo:
+    """A Prometheus server is trusted by an authority of its own."""
+    if isinstance(spec.metrics, PrometheusMetrics):
+        return spec.transport, spec.metrics.ca_file, spec.proxy
+    return _way(spec)
+
+
+def _ways(spec: ScopeSpec) -> tuple[_HowTo, ...]:
+    return _way(spec), _way_to_metrics(spec)
 
 
 def lowest_rates(specs: Iterable[ScopeSpec]) -> dict[str, Rate]:
@@ -120,7 +134,7 @@ class _Builder:
         self._rates = rates
         self._taught = taught
         self._gates: dict[str, Gate] = {}
-        self._canaries: dict[tuple[Credential, str], Canary] = {}
+        self._canaries: dict[tuple[Credential | str, str], Canary] = {}
         self._reaches: dict[str, Reach] = {}
 
     def counts(self) -> list[Counted]:
@@ -147,7 +161,51 @@ class _Builder:
         login = self._caller(spec, iam, Nobody(), calls)
         api_auth, iam_auth = self._auths(spec, api, iam, login)
         return ModelArts(
-            spec, self._caller(spec, api, api_auth, calls), self._caller(spec, iam, iam_auth, calls), calls
+            spec,
+            self._caller(spec, api, api_auth, calls),
+            self._caller(spec, iam, iam_auth, calls),
+            calls,
+            self._metrics(spec, headers, api_auth, calls),
+        )
+
+    def _metrics(
+        self, spec: ScopeSpec, headers: Mapping[str, str], api_auth: Auth, calls: Counter[str]
+    ) -> Source | None:
+        """Where the scope's usage is measured. A key signs for AOM's host; a token serves there as it is."""
+        match spec.metrics:
+            case AomMetrics() as aom:
+                prefix = Operations(spec.project_id).prefix
+                site = Site(aom.endpoint, f"check the metrics endpoint of scope {spec.name}", prefix, headers)
+                keys = spec.credential
+                auth = AkSk(keys, site.host, spec.project_id) if isinstance(keys, AkSkKeys) else api_auth
+                instance = f"{aom.instance}/" if aom.instance else ""
+                caller = self._reader(spec, site, auth, calls, spec.credential.identity, aom.rate)
+                return PromQL(caller, f"{prefix}{instance}aom/api/v1/query_range", aom.queries)
+            case PrometheusMetrics() as server:
+                prefix = f"{server.path}/api/v1/"
+                site = Site(server.origin, f"check the metrics url of scope {spec.name}", prefix, headers)
+                bearer = Bearer(server.token) if server.token else Nobody()
+                caller = self._reader(spec, site, bearer, calls, "whoever asks", server.rate)
+                return PromQL(caller, f"{prefix}query_range", server.queries)
+            case FileMetrics() as file:
+                return SampleFile(file)
+            case None:
+                return None
+
+    def _reader(
+        self, spec: ScopeSpec, site: Site, auth: Auth, calls: Counter[str], identity: str, rate: Rate | None
+    ) -> Caller:
+        """A caller that only reads, at a gate of its own."""
+        return Caller(
+            transport=self._ways[_way_to_metrics(spec)](site),
+            auth=auth,
+            canary=self._canaries.setdefault((identity, site.host), Canary()),
+            gates={Kind.READ: self._gate(f"{site.host} as {identity}", Kind.READ, rate)},
+            clock=self._fixed.clock,
+            jitter=self._fixed.jitter,
+            calls=calls,
+            reach=self._reach(site.host),
+            lane=spec.name,
         )
 
     def _auths(self, spec: ScopeSpec, api: Site, iam: Site, login: Caller) -> tuple[Auth, Auth]:

@@ -133,9 +133,9 @@ class Gate:
             peak.add(now)
         return now
 
-    async def clear(self) -> None:
-        """Returns when one more send breaks no window."""
-        await self._until(self._pace.clear_at)
+    async def clear(self, until: float = math.inf) -> None:
+        """Returns when one more send breaks no window, at `until` at the latest."""
+        await self._until(lambda now: min(self._pace.clear_at(now), until))
 
     def heard(self, sent_at: float | None, error: CallError | None) -> None:
         """Gives the seat back, and takes in how the request ended that left at `sent_at`; None is success.

@@ -9,7 +9,7 @@ from typing import Any
 
 from fleet.client.wire import ITEM_CAP, PAGE_CAP, Kind, Request, canonical_query
 from fleet.core.errors import UsageError
-from fleet.core.patch import check_whitelist, require_uuid
+from fleet.core.patch import Breadth, check_whitelist, require_uuid
 from fleet.core.scope import ListMode, PasswordLogin
 
 PAGE_SIZE = 50  # the largest of 10, 20 and 50 that ListNotebooks takes
@@ -66,7 +66,7 @@ class Operations:
         """UpdateNotebook. Raises InvalidField for a whitelist that would let the world in."""
         for endpoint in body.get("endpoints") or ():
             if "allowed_access_ips" in endpoint:
-                check_whitelist(endpoint["allowed_access_ips"])
+                check_whitelist(endpoint["allowed_access_ips"], tuple(Breadth))  # the plan knows which
         return self._write("put", "PUT", self._notebook(notebook_id), body=body)
 
     def stop(self, notebook_id: str) -> Request:

@@ -120,6 +120,14 @@ class _Volume(_Row):
     status: Text = ""
 
 
+class _CustomSpec(_Row):
+    arch: Text = ""
+    category: Text = ""
+
+    def value(self, flavor: str) -> Flavor:
+        return Flavor(flavor, arch=self.arch, category=self.category)
+
+
 class _Named(_Row):
     id: Text = ""
     name: Text = ""
@@ -141,6 +149,7 @@ class _Notebook(_Row):
     fail_reason: Text = ""
     feature: Text = ""
     flavor: Text = ""
+    custom_spec: _CustomSpec | None = None
     image: Annotated[_Image, _or(_Image)] = _Image()
     lease: _Lease | None = None
     pool: Annotated[_Named, _or(_Named)] = _Named()
@@ -168,6 +177,7 @@ class _Notebook(_Row):
             fail_reason=clean(self.fail_reason),
             feature=_once(self.feature),
             flavor=_once(self.flavor),
+            custom_spec=None if self.custom_spec is None else _once(self.custom_spec.value(self.flavor)),
             image=_once(self.image.value()),
             lease=None if self.lease is None else self.lease.value(),
             pool_id=_once(self.pool.id),

@@ -160,7 +160,7 @@ def _error_object(response: Response) -> Mapping[str, Any] | None:
 
 
 _CODE_KEYS = ("error_code", "errorCode", "code")
-_MESSAGE_KEYS = ("error_msg", "errorMsg", "error_message", "message")
+_MESSAGE_KEYS = ("error_msg", "errorMsg", "error_message", "message", "error")
 
 
 def _error_words(payload: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -12,10 +12,11 @@ from typing import Any
 from pydantic import ConfigDict
 
 from fleet.core.events import Answered, Event, Fate, Intended, Outcome, Step
-from fleet.core.job import Context, JobSpec, Skip
+from fleet.core.job import Context, JobSpec, Proposal, Skip, Staged, Wants
 from fleet.core.notebook import Notebook
-from fleet.core.patch import NotebookPatch, from_body, read_field, readable
-from fleet.core.rows import Row
+from fleet.core.patch import Breadth, from_body, read_field, readable
+from fleet.core.plan import Change, Stage
+from fleet.core.rows import WELL, Row
 from fleet.core.selection import Key
 
 # A disk only grows, and no answer of the cloud shows hooks: what they were is not known.
@@ -29,26 +30,61 @@ _NEVER_WRITTEN = frozenset({Outcome.UNCHANGED, Outcome.SKIPPED, Outcome.NOT_STAR
 class Recall:
     """What an earlier run says of one notebook: the values it may hold, and those it shall get.
 
-    `holds` are values that the run gave it, or may have given it, and `before` those it had; a notebook that
-    holds a third one is left alone. `lost` are fields that cannot be put back. Until the notebook is `home`
-    again, in the run state that it came from, the command `fix` comes first.
+    `wanted` are the latter, stage by stage. `holds` are values that the run gave it one after the other, or
+    may have given it, and `before` those it had; a notebook that holds another one is left alone. `allow` are
+    the forms of whitelist entries that it may get. `lost` are fields that cannot be put back. Until the
+    notebook is `home` again, in the run state that it came from, the command `fix` comes first.
     """
 
     name: str
-    wanted: Mapping[str, Any]
-    holds: Mapping[str, Any] = field(default_factory=dict)
+    wanted: tuple[Mapping[str, Any], ...]
+    holds: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    allow: tuple[Breadth, ...] = ()
     before: Mapping[str, Any] = field(default_factory=dict)
     lost: tuple[str, ...] = ()
     home: str = ""
     fix: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One notebook of an earlier run: its row, and its changes in their order, each with a row of its own."""
+
+    row: Row
+    changes: tuple[tuple[Change, Row], ...] = ()
+
+    @property
+    def key(self) -> Key:
+        return self.row.scope, self.row.id
+
+
 class Again(JobSpec):
-    """Proposes for each notebook of an earlier run what `recalls` says."""
+    """Proposes for each notebook of an earlier run what `recalls` says, in the stages of that run's plan."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     recalls: Mapping[Key, Recall]
+    plan_stages: tuple[Stage, ...] = ()
+
+    def wants(self) -> Wants:
+        """Whether a flavor that is wanted can be had."""
+        return Wants(switchable=True)
+
+    def needs_switchable(self, notebook: Notebook, context: Context) -> bool:
+        """Where a flavor is to change, or what the notebook runs on is in no catalogue."""
+        wanted = [body for body in self.recalls[context.scope, notebook.id].wanted if body]
+        return any("flavor" in body for body in wanted) or (
+            any("image_id" in body for body in wanted) and context.catalog.machine(notebook) is None
+        )
+
+    def pause(self) -> float:
+        """That of the run's plan."""
+        return max((stage.pause for stage in self.plan_stages), default=0.0)
+
+    def stages(self, context: Context) -> tuple[str, ...]:
+        """In the words of the run's plan."""
+        does = {stage.number: stage.does for stage in self.plan_stages}
+        return tuple(does.get(number, "") for number in range(1, max(does, default=0) + 1))
 
     def bars(self, notebook: Notebook, context: Context) -> str:
         """A notebook that the run still owes a start or a stop is brought home first."""
@@ -57,17 +93,19 @@ class Again(JobSpec):
             return ""
         return f"stranded by the run: bring it back first with: {recall.fix}"
 
-    def propose(self, notebook: Notebook, context: Context) -> NotebookPatch | Skip:
+    def propose(self, notebook: Notebook, context: Context) -> Proposal:
         """The recalled values, unless somebody has changed the notebook since."""
         recall = self.recalls[context.scope, notebook.id]
-        for name, value in recall.holds.items():
+        for name, values in recall.holds.items():
             now = read_field(notebook, name)
-            if now not in (value, recall.before.get(name)):
-                return Skip(f"{name} is {now!r}, no longer {value!r} as the run left it", Outcome.DRIFTED)
+            if now not in (*values, recall.before.get(name)):
+                reason = f"{name} is {now!r}, no longer {values[-1]!r} as the run left it"
+                return Skip(reason, Outcome.DRIFTED)
         lost = _lost(recall, notebook)
-        if lost and not recall.wanted:
+        if lost and not any(recall.wanted):
             return Skip(f"cannot be undone: {', '.join(lost)}")
-        return from_body(recall.wanted)
+        patches = tuple(from_body(body, recall.allow) for body in recall.wanted)
+        return patches[0] if len(patches) == 1 else Staged(patches)
 
     def remarks(self, notebook: Notebook, context: Context) -> tuple[str, ...]:
         """Says which part of a change cannot be taken back."""
@@ -112,30 +150,33 @@ class Writes:
             self._sent.setdefault(item, set()).update(due.body)
 
 
-def undo(
-    planned: Mapping[Key, Mapping[str, Any]], rows: Iterable[Row], writes: Writes, *, gaps: bool = False
-) -> dict[Key, Recall]:
-    """What takes a run back: for every row that a PUT changed or may have changed, the values from before.
+def undo(past: Iterable[Past], writes: Writes, *, gaps: bool = False) -> dict[Key, Recall]:
+    """What takes a run back: the values from before, where a PUT changed something or may have changed it.
 
-    A stranded notebook is among them even if nothing was written to it: where it was is part of before.
-    `planned` holds what the run's plan wanted of each notebook, in the form of the PUT body. With `gaps` in
-    the journal any PUT may be missing from it.
+    A stranded notebook is among them even if nothing was written to it: where it was is part of before. With
+    `gaps` in the journal any PUT may be missing from it.
     """
     found = {}
-    for row in rows:
-        after = planned.get((row.scope, row.id), {})
-        known = writes.fields(row.item) if row.outcome is not Outcome.CHANGED else after.keys()
-        names = after.keys() if gaps and row.outcome not in _NEVER_WRITTEN else known
-        if names or row.outcome is Outcome.STRANDED:
-            found[row.scope, row.id] = _back(row, {name: after[name] for name in after if name in names})
+    for one in past:
+        given: dict[str, tuple[Any, ...]] = {}
+        for change, row in one.changes:
+            known = writes.fields(change.item) if row.outcome is not Outcome.CHANGED else change.after.keys()
+            names = change.after.keys() if gaps and row.outcome not in _NEVER_WRITTEN else known
+            given |= {
+                name: (*given.get(name, ()), value) for name, value in change.after.items() if name in names
+            }
+        if given or one.row.outcome is Outcome.STRANDED:
+            found[one.key] = _back(one, given)
     return found
 
 
-def _back(row: Row, given: Mapping[str, Any]) -> Recall:
+def _back(past: Past, given: Mapping[str, tuple[Any, ...]]) -> Recall:
+    row = past.row
     return Recall(
         name=row.name,
-        wanted={name: row.before[name] for name in given if name not in _IRREVERSIBLE},
-        holds={name: value for name, value in given.items() if readable(name)},
+        wanted=({name: row.before[name] for name in given if name not in _IRREVERSIBLE},),
+        holds={name: values for name, values in given.items() if readable(name)},
+        allow=_allowed(past),
         before=row.before,
         lost=tuple(name for name in given if name in _IRREVERSIBLE),
         home=row.run_state_before,
@@ -143,13 +184,23 @@ def _back(row: Row, given: Mapping[str, Any]) -> Recall:
     )
 
 
-def retry(
-    planned: Mapping[Key, Mapping[str, Any]], rows: Iterable[Row], outcomes: Iterable[Outcome]
-) -> dict[Key, Recall]:
-    """What makes the changes that did not happen: for rows with one of `outcomes` the planned values."""
+def retry(past: Iterable[Past], outcomes: Iterable[Outcome]) -> dict[Key, Recall]:
+    """What makes the changes that did not happen: for rows with one of `outcomes` the planned values.
+
+    A stage that went well is left empty: what is left of a notebook stays in the stage that it was in.
+    """
     chosen = set(outcomes)
     return {
-        (row.scope, row.id): Recall(row.name, planned[row.scope, row.id])
-        for row in rows
-        if row.outcome in chosen and (row.scope, row.id) in planned
+        one.key: Recall(one.row.name, _left(one), allow=_allowed(one))
+        for one in past
+        if one.row.outcome in chosen and one.changes
     }
+
+
+def _left(past: Past) -> tuple[Mapping[str, Any], ...]:
+    left = {change.stage: {} if row.outcome in WELL else change.after for change, row in past.changes}
+    return tuple(left.get(stage, {}) for stage in range(1, max(left) + 1))
+
+
+def _allowed(past: Past) -> tuple[Breadth, ...]:
+    return tuple(sorted({form for change, _ in past.changes for form in change.allow}))

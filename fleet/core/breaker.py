@@ -206,7 +206,7 @@ def cause_of(event: ChangeEvent) -> str | None:
         case Saw() if event.sight.status in _FAILED_STATES:
             return event.sight.status.value
         case Late():
-            return "the time was up"
+            return event.reason if event.unrecorded else "the time was up"
         case _:
             return None
 

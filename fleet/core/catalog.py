@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from fleet.core.notebook import Flavor, Image, Notebook
 
@@ -16,6 +16,10 @@ class Catalog:
     images: Mapping[str, Image] = field(default_factory=dict)
     flavors: Mapping[str, Flavor] = field(default_factory=dict)
 
+    def __bool__(self) -> bool:
+        """Whether anything is known of what the scope offers."""
+        return bool(self.images or self.flavors)
+
     def find_images(self, name: str) -> tuple[Image, ...]:
         """The images of that very name; if there are none, those of the family, whatever their status.
 
@@ -25,6 +29,16 @@ class Catalog:
         ordered = sorted(self.images.values(), key=lambda image: (image.name, image.id))
         exact = tuple(image for image in ordered if image.name == name)
         return exact or tuple(image for image in ordered if _in_family(image.name, name))
+
+    def whole(self, notebook: Notebook) -> Notebook:
+        """The notebook with its image as the catalogue has it: a listing shortens it."""
+        return replace(notebook, image=self.images.get(notebook.image.id, notebook.image))
+
+    def machine(self, notebook: Notebook, switchable: Collection[Flavor] | None = None) -> Flavor | None:
+        """What the notebook runs on, if the catalogue, the notebook or its `switchable` flavors tell."""
+        own = () if notebook.custom_spec is None else (notebook.custom_spec,)
+        others = (one for one in (*own, *(switchable or ())) if one.id == notebook.flavor)
+        return self.flavors.get(notebook.flavor) or next(others, None)
 
     def names(self) -> tuple[str, ...]:
         """Every image name and what it begins with up to the first "-", for spelling advice."""
@@ -53,6 +67,77 @@ def misfits(notebook: Notebook, image: Image, flavor: Flavor | None) -> tuple[st
         *(_wrong_machine(image, flavor) if flavor else ()),
         *_missing_services(image, {endpoint.service for endpoint in notebook.endpoints}),
     )
+
+
+def flavor_misfits(
+    notebook: Notebook,
+    flavor: Flavor | None,
+    wanted: str,
+    image: Image,
+    switchable: Collection[Flavor] | None,
+) -> tuple[str, ...]:
+    """Why this notebook cannot be switched to the flavor with the id `wanted`; empty when it can.
+
+    `flavor` is the catalogue's row of it, or None when the catalogue does not have it, as with those of a
+    pool. `image` is the one that the notebook will be on. `switchable` are the flavors that the cloud offers
+    this notebook (ShowSwitchableFlavors), None when they are not known: that counts as a misfit, as above.
+    """
+    if wanted == notebook.flavor:
+        return ()
+    if switchable is None:
+        return (f"whether the notebook can be switched to {wanted} is not known",)
+    offered = next((one for one in switchable if one.id == wanted), None)
+    if offered is None:
+        unlisted = "" if flavor else ", and the scope does not list it"
+        return (f"{wanted} is not offered to this notebook{unlisted}",)
+    return (
+        *((f"{wanted} is sold out",) if offered.sold_out or (flavor and flavor.sold_out) else ()),
+        *(f"{image.name or image.id} cannot run on {wanted}: {why}" for why in mismatches(image, offered)),
+    )
+
+
+def mismatches(image: Image, flavor: Flavor) -> tuple[str, ...]:
+    """Why the image cannot run on a machine of that flavor; empty when it can."""
+    needs, has = image.arch.lower(), flavor.arch.lower()
+    if not needs or needs != has:
+        wrong = f"it is for {needs or 'an unknown architecture'}, {flavor.id} is {has or 'of an unknown one'}"
+        return (wrong, *_wrong_machine(image, flavor))
+    return tuple(_wrong_machine(image, flavor))
+
+
+def change_misfits(
+    catalog: Catalog,
+    notebook: Notebook,
+    image_id: str | None,
+    flavor: str | None,
+    switchable: Collection[Flavor] | None,
+) -> tuple[str, ...]:
+    """Why the notebook cannot be given this image, this flavor or both; empty when it can."""
+    known, machine = catalog.whole(notebook), catalog.machine(notebook, switchable)
+    image = known.image if image_id is None else catalog.images.get(image_id)
+    if image is None:
+        return (f"this scope has no image {image_id}",)
+    reasons: tuple[str, ...] = ()
+    if flavor is not None:
+        machine = next((one for one in switchable or () if one.id == flavor), machine)
+        reasons = flavor_misfits(known, catalog.flavors.get(flavor), flavor, image, switchable)
+    if image_id is not None and not reasons:
+        reasons = tuple(f"{image.name}: {why}" for why in misfits(known, image, machine))
+    return reasons
+
+
+def start_problem(catalog: Catalog, notebook: Notebook) -> str:
+    """Why the notebook, once stopped, could not be started again; empty when nothing speaks against it."""
+    image = catalog.images.get(notebook.image.id)
+    if image is None or not image.status or image.status == "ACTIVE":
+        return ""
+    return f"its image {image.name} is {image.status}, so it could not be started again"
+
+
+def out_of_stock(catalog: Catalog, notebook: Notebook, switchable: Collection[Flavor] | None) -> bool:
+    """Whether no machine is left of what the notebook runs on: one that stops gives its own away."""
+    machine = catalog.machine(notebook, switchable)
+    return machine is not None and machine.sold_out
 
 
 def _unusable(image: Image) -> Iterator[str]:

@@ -11,7 +11,8 @@ Three rules hold everywhere and nothing else may bend them:
 
 1. Nothing is sent again before a look. A write that was refused as "busy or already there", or that was not
    answered, leads to a SETTLE stage, where only what the cloud shows decides.
-2. What somebody else did is never overwritten. A third value or an unexpected restart ends as `drifted`.
+2. What somebody else did is never overwritten. A third value or an unexpected restart ends as `drifted`;
+   what shows every planned value, back where it came from, is as planned, whoever brought it there.
 3. A notebook that we stopped is a debt until a look shows it RUNNING. Every way out of the middle leads home
    first (`_homeward`); only when home cannot be reached does the change end `stranded`.
 
@@ -21,7 +22,7 @@ The same tables serve a run, its continuation and a second worker: they know onl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fleet.core import look_rules, looks
@@ -53,7 +54,7 @@ from fleet.core.life import (
     with_note,
 )
 from fleet.core.notebook import Status
-from fleet.core.reopen import reopened
+from fleet.core.reopen import OPEN_ENDS, reopened
 
 SETTLE_WAIT = 10.0  # seconds between looks at a write whose fate is open
 
@@ -102,6 +103,8 @@ def decide(life: Life) -> Move:
         return End(outcome, "; ".join(part for part in (reason, *life.notes) if part), life.debt, life.fix)
     if life.stage is Stage.READY:
         return _next_write(life)
+    if life.stage is Stage.SPARED:
+        return End(Outcome.NOT_STARTED, "runs, and would have to be stopped: it waits", debt=False, fix="")
     if (passing := _PASSING.get(life.stage)) is not None:
         return Await(passing)
     if life.stage is Stage.ARRIVING and life.current.heading is not None:
@@ -123,7 +126,7 @@ def advance(life: Life, event: ChangeEvent) -> Life:
     """The life after `event`."""
     match event:
         case Began():
-            return life._replace(phases=regroup(life.change.phases, event.moved))
+            return _began(life, event)
         case Intended():
             return _intended(life, event)
         case Answered():
@@ -137,9 +140,26 @@ def advance(life: Life, event: ChangeEvent) -> Life:
         case Reopened():
             return reopened(life)
         case Ended():
-            return life._replace(recorded=True)
+            return _ended(life, event)
         case _:
             return life
+
+
+def _began(life: Life, event: Began) -> Life:
+    """What was found before is old if nothing was sent. Only what was planned to run has had a leave."""
+    if not life.tries and not life.debt:
+        planned = life.change if life.leave is None else replace(life.change, run_state=Status.RUNNING)
+        life = Life.begin(planned)
+    return life._replace(phases=regroup(life.change.phases, event.moved), leave=event.leave)
+
+
+def _ended(life: Life, event: Ended) -> Life:
+    """Whoever never began is ended by the crew alone."""
+    if life.end is None and not life.tries and event.outcome not in (Outcome.NOT_STARTED, *OPEN_ENDS):
+        life = over(life, event.outcome, event.reason)
+    if event.outcome is Outcome.NOT_STARTED and (life.tries or life.end is not None):
+        return Life.begin(life.change)  # as it was, whatever intents say: it can be begun anew
+    return life._replace(recorded=True)
 
 
 # What an intent means: from now on the write may have been applied.
@@ -206,6 +226,8 @@ def _untried(life: Life, step: Step) -> Life:
 
 
 def _answered(life: Life, event: Answered) -> Life:
+    if event.step is Step.PUT and (event.fate is not Fate.REFUSED or event.meaning is Meaning.BUSY):
+        life = life._replace(has_put=True)  # "busy" may mean "already there"
     if event.fate is Fate.ACCEPTED:
         return life._replace(written=True, trouble="", stage=_ACCEPTED[event.step])
     life = life._replace(trouble=" ".join(part for part in (event.code, event.text) if part))
@@ -288,6 +310,14 @@ def _late(life: Life, event: Late) -> Life:
     if life.late:
         outcome = Outcome.STRANDED if life.debt else Outcome.UNKNOWN
         return over(life, outcome, f"{so_far(life)}{event.reason}, still in stage: {life.stage}")
-    ending = life.ending or (Outcome.FAILED, f"{event.reason} in stage: {life.stage}")
-    life = life._replace(late=True, ending=ending)
+    if event.unrecorded and life.home and life.has_put:
+        return over(life, Outcome.UNKNOWN, f"{so_far(life)}not followed to its end: {event.reason}")
+    life = life._replace(late=True, ending=life.ending or _given_up(life, event))
     return onward(life) if life.stage is Stage.READY else life
+
+
+def _given_up(life: Life, event: Late) -> tuple[Outcome, str]:
+    """A change that got to no PUT for want of a journal was not begun: it can be, once there is room."""
+    if event.unrecorded and not life.has_put:
+        return Outcome.NOT_STARTED, f"brought back as it was: {event.reason}"
+    return Outcome.FAILED, f"{event.reason} in stage: {life.stage}"

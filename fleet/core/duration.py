@@ -1,10 +1,11 @@
-"""How long something takes, for people, in the spelling of job files: 7.7s, 5m, 1h30m."""
+"""How long something takes, for people, in the spelling of job files: 7.7s, 5m, 1h30m, 3d."""
 
 from __future__ import annotations
 
 
 def duration(seconds: float) -> str:
-    """`seconds` (at least 0) to a tenth below ten seconds, to a second below an hour, then to a minute."""
+    """`seconds` (at least 0) to a tenth below ten seconds, to a second below an hour, then to a minute; in
+    days where they are whole."""
     if seconds < 9.95:
         return f"{round(seconds, 1):g}s"
     whole = round(seconds)
@@ -12,6 +13,8 @@ def duration(seconds: float) -> str:
         return f"{whole}s"
     if whole < 3600:
         return _joined(whole // 60, "m", whole % 60, "s")
+    if whole % 86_400 == 0:
+        return f"{whole // 86_400}d"
     return _joined(whole // 3600, "h", whole % 3600 // 60, "m")
 
 

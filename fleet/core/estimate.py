@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
+from fleet.core.notebook import Status
 from fleet.core.pace import Rate, parse_rate
-from fleet.core.plan import Change, Estimate, PlanScope
+from fleet.core.plan import Absence, Change, Estimate, PlanScope, Stage, Took, heads, pause_before
 from fleet.core.rollout import Rollout, budgets_of, group_limits
 from fleet.core.scope import ASSUMED_RATE
 from fleet.core.waiting import READS
@@ -22,6 +24,11 @@ from fleet.core.waiting import READS
 ASSUMED_STOP = 60.0
 ASSUMED_START = 120.0
 ASSUMED_CALL = 0.5
+ASSUMED_SLOW = 2.0  # times as long as assumed: what 95 % should not exceed
+ASSUMED = Took(ASSUMED_STOP, ASSUMED_START, ASSUMED_SLOW * ASSUMED_STOP, ASSUMED_SLOW * ASSUMED_START, of=0)
+
+Times = Mapping[str, Took]  # by flavor; those that are missing are assumed
+NOTHING_LEARNED: Times = {}
 
 WAITS = 2  # of a restart: for the stop, and for the start
 ENOUGH = 5  # so many of the longest changes, or as much in shorter ones, and the assumption is forgotten
@@ -65,20 +72,34 @@ class Bounds:
         unknown: Rate | None = ASSUMED_RATE,
     ) -> Bounds:
         """The bounds of a plan. Each change under way may fail, so the budget of failures counts as slots.
+        Percentages are of notebooks.
 
         `unknown` is the rate of scopes without one; None leaves them without a bound.
         """
+        notebooks = heads(changes)
         slots, at_once = rollout.concurrency, f"{rollout.concurrency} at once"
-        if rollout.max_failures is not None and (most := rollout.max_failures.of(len(changes))) < slots:
+        if rollout.max_failures is not None and (most := rollout.max_failures.of(len(notebooks))) < slots:
             slots = max(1, most)
             at_once = f"{slots} at once, as each may fail"
-        away = [change for change in changes if change.may_go_away]
+        away = [change for change in notebooks if change.may_go_away]
         throttles = {}
         for scope in scopes:
             rate = parse_rate(scope.rate) if scope.rate else unknown
             if rate is not None:
                 throttles[scope.name] = (scope.throttle, rate.window / rate.count)
         return cls(slots, at_once, group_limits(rollout.max_unavailable, away), throttles)
+
+    def dump(self) -> list[Any]:
+        """The bounds as JSON."""
+        return [self.slots, self.at_once, _listed(self.seats), dict(self.throttles)]
+
+    @classmethod
+    def loaded(cls, dumped: list[Any]) -> Bounds:
+        """The bounds that `dump` wrote."""
+        slots, at_once, seats, throttles = dumped
+        return cls(
+            slots, at_once, _keyed(seats), {name: (key, gap) for name, (key, gap) in throttles.items()}
+        )
 
 
 class Load:
@@ -125,6 +146,20 @@ class Load:
         ]
         return max(bounds, key=lambda bound: bound.seconds)
 
+    def dump(self) -> list[Any]:
+        """The sums as JSON."""
+        return [_listed(self._lengths), _listed(self._seats), _listed(self._calls)]
+
+    @classmethod
+    def loaded(cls, bounds: Bounds, dumped: list[Any]) -> Load:
+        """The sums that `dump` wrote."""
+        load = cls(bounds)
+        lengths, seats, calls = map(_keyed, dumped)
+        load._lengths.update(lengths)
+        load._seats.update(seats)
+        load._calls.update(calls)
+        return load
+
     def _by_seats(self, seats: Mapping[tuple[str, str], float]) -> Iterator[Bound]:
         if not seats:
             return
@@ -146,8 +181,22 @@ class Load:
         return [key for key in budgets_of(change) if key in self._bounds.seats]
 
 
-def bound_of(changes: Iterable[Change], bounds: Bounds, soak: float, work: Callable[[Change], Work]) -> Bound:
-    """The waves one after the other, and the soaks between them."""
+def _listed(sums: Mapping[Any, int]) -> list[Any]:
+    """JSON for a mapping by tuples, in its order."""
+    return list(sums.items())
+
+
+def _keyed(listed: list[Any]) -> dict[Any, int]:
+    return {tuple(key) if isinstance(key, list) else key: value for key, value in listed}
+
+
+def bound_of(
+    changes: Iterable[Change],
+    bounds: Bounds,
+    pause_before: Callable[[int], float],
+    work: Callable[[Change], Work],
+) -> Bound:
+    """The waves one after the other, and the soaks between them: `pause_before` each wave but the first."""
     loads: dict[int, Load] = {}
     for change in changes:
         loads.setdefault(change.wave, Load(bounds)).count(change, work=work(change))
@@ -155,40 +204,68 @@ def bound_of(changes: Iterable[Change], bounds: Bounds, soak: float, work: Calla
     for load in loads.values():
         seconds, by = load.bound()
         parts[by] += seconds
-    parts["the soaks between waves"] = soak * max(0, len(loads) - 1)
+    parts["the soaks between waves"] = sum(pause_before(wave) for wave in sorted(loads)[1:])
     return Bound(sum(parts.values()), max(parts, key=lambda by: parts[by]))
 
 
-def estimate(changes: Sequence[Change], scopes: Sequence[PlanScope], rollout: Rollout) -> Estimate:
+def estimate(
+    changes: Sequence[Change],
+    scopes: Sequence[PlanScope],
+    rollout: Rollout,
+    stages: Sequence[Stage] = (),
+    times: Times = NOTHING_LEARNED,
+) -> Estimate:
     """Calls and seconds when every change takes its expected way.
 
     Polls cost each wait READS requests on average, so long as there are enough who wait.
     """
-    works = [expected(change) for change in changes]
+    works = [expected(change, times) for change in changes]
     bounds = Bounds.of(changes, scopes, rollout)
+    pauses = partial(pause_before, rollout=rollout, stages=stages)
     return Estimate(
         reads=sum(work.reads for work in works),
         writes=sum(work.writes for work in works),
-        seconds=round(bound_of(changes, bounds, rollout.soak, expected).seconds, 1),
+        seconds=round(bound_of(changes, bounds, pauses, partial(expected, times=times)).seconds, 1),
         lists=round(READS * WAITS * sum(change.needs_restart for change in changes)),
+        slow_seconds=round(
+            bound_of(changes, bounds, pauses, partial(expected, times=times, slow=True)).seconds, 1
+        ),
+        times=times,
+        away=() if rollout.stops_nobody else tuple(_absences(changes, times)),
     )
 
 
-def expected(change: Change) -> Work:
-    """What a change asks for when nothing holds it up; stops and starts are assumed.
+def _absences(changes: Iterable[Change], times: Times) -> list[Absence]:
+    """Whose running notebooks are stopped and started, those away longest first."""
+    notebooks: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for change in changes:
+        if change.needs_restart and change.run_state is Status.RUNNING:
+            notebooks[change.owner].add((change.scope, change.id))
+            seconds[change.owner] += expected(change, times).seconds
+    away = [Absence(owner, len(notebooks[owner]), round(seconds[owner], 1)) for owner in notebooks]
+    return sorted(away, key=lambda one: (-one.seconds, one.owner))
+
+
+def expected(change: Change, times: Times = NOTHING_LEARNED, *, slow: bool = False) -> Work:
+    """What a change asks for when nothing holds it up, with stops and starts as learned or assumed.
 
     Its PUTs, with a stop and a start around them when it needs a restart. The look before the first write and
     the one that proves the PUT; with a restart also the one that ends each wait.
     """
-    away = ASSUMED_STOP + ASSUMED_START if change.needs_restart else 0.0
+    away = 0.0
+    if change.needs_restart:
+        stop = times.get(change.flavor, ASSUMED)
+        start = times.get(change.after.get("flavor", change.flavor), ASSUMED)
+        away = stop.slow_stop + start.slow_start if slow else stop.stop + start.start
     reads = 2 + (WAITS if change.needs_restart else 0)
     writes = len(change.phases) + (2 if change.needs_restart else 0)
     return Work(away + ASSUMED_CALL * (reads + writes), reads, writes)
 
 
-def length_of(change: Change) -> float:
+def length_of(change: Change, times: Times = NOTHING_LEARNED) -> float:
     """Seconds that one change is expected to take."""
-    return expected(change).seconds
+    return expected(change, times).seconds
 
 
 def measured_pace(took: float, assumed: float, longest: float) -> float:

@@ -50,6 +50,15 @@ class Fate(StrEnum):
     IN_DOUBT = "in doubt"
 
 
+class Leave(StrEnum):
+    """What a change may do to its notebook while it runs, where persons are to be left alone."""
+
+    SPARE = "spare"  # not stop it: it is changed if it stands still, or needs no stop
+    STOP = "stop"  # stop it: as planned, though it waited for its window or its notice
+    IDLE = "idle"  # stop it: nobody uses it
+    FORCED = "forced"  # stop it: nobody may wait any longer
+
+
 class RunEnd(StrEnum):
     """Why a run stopped releasing changes."""
 
@@ -63,12 +72,14 @@ class RunEnd(StrEnum):
 class Began:
     """A change was admitted: from now on it counts as away.
 
-    `moved` is what earlier refusals of the run taught: fields that the cloud wants in another run state.
+    `moved` is what earlier refusals of the run taught: fields that the cloud wants in another run state. With
+    a `leave`, a notebook that its person has stopped since it was planned is changed and stays stopped.
     """
 
     item: int
     at: float
     moved: Mapping[str, When] = field(default_factory=dict)
+    leave: Leave | None = None
     kind: Literal["began"] = "began"
 
 
@@ -127,11 +138,13 @@ class Blind:
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """The change must give up and go home: its deadline passed, or the journal cannot be written."""
+    """The change must give up and go home: its deadline passed, or its next write stays `unrecorded`, as the
+    journal takes no more."""
 
     item: int
     at: float
     reason: str = "its time was up"
+    unrecorded: bool = False
     kind: Literal["late"] = "late"
 
 
@@ -193,6 +206,16 @@ class WaveEnded:
     go: bool
     reason: str = ""
     kind: Literal["wave-ended"] = "wave-ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """The owner was told what will become of his notebooks in `wave`."""
+
+    at: float
+    wave: int
+    owner: str
+    kind: Literal["noticed"] = "noticed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +303,7 @@ RunEvent = (
     | RunResumed
     | WaveStarted
     | WaveEnded
+    | Noticed
     | Slowed
     | Counted
     | Held

@@ -182,8 +182,7 @@ def _explain(text: str, report: str, names: Collection[str]) -> Problem:
         column = path.start() + 1 if path is not None else first.column
         return Problem(first.line, column, _no_field(undeclared[1], names))
     if path is not None and (part := _NO_PARTS.match(first.sentence)):
-        owner, rest = line[path.start() : first.column - 1], line[first.column : path.end()]
-        return Problem(first.line, path.start() + 1, f"'{owner}' is a {part[1]} and has no part '{rest}'")
+        return Problem(first.line, path.start() + 1, _no_part(path, first.column, part[1], names))
     return Problem(first.line, first.column, _plain(first.sentence, line[: first.column - 1]))
 
 
@@ -205,7 +204,15 @@ def _no_field(path: str, names: Collection[str]) -> str:
     if group:
         return f"'{path}' is a group of fields: {', '.join(sorted(group))}"
     quotes = f'; text goes in quotes: "{path}"' if path.isupper() else ""
-    return f"no field '{path}'{quotes or nearest(path, names) or '; fleet ls --fields lists them'}"
+    return f"no field '{path}'{quotes or nearest(path, names) or '; see: fleet ls --fields'}"
+
+
+def _no_part(path: re.Match[str], column: int, kind: str, names: Collection[str]) -> str:
+    """The sentence for a part of a field that it has not; `column` is that of the dot before it."""
+    owner, rest = path.string[path.start() : column - 1], path.string[column : path.end()]
+    if any(name.startswith(f"{owner}.") for name in names):
+        return _no_field(f"{owner}.{rest}", names)
+    return f"'{owner}' is a {kind} and has no part '{rest}'"
 
 
 def _plain(complaint: str, before: str) -> str:

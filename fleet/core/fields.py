@@ -1,6 +1,7 @@
 """What a selector may ask of a notebook: every field with its type, its meaning and how it is read.
 
 The one table behind type checking, evaluation (`selector`), the list a person sees, and spelling advice.
+Some fields are not in the notebook's own row but in the scope's catalogue; it is read only for who asks.
 """
 
 from __future__ import annotations
@@ -8,20 +9,38 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
-from fleet.core.notebook import Endpoint, LeaseType, Notebook, Status
+from fleet.core.catalog import Catalog
+from fleet.core.notebook import Endpoint, Flavor, LeaseType, Notebook, Status
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class Offer(StrEnum):
+    """A part of what a scope offers, which a field may have to be looked up in."""
+
+    IMAGES = "images"
+    FLAVORS = "flavors"
+
+
+UNREAD = Catalog()  # for selectors that ask nothing of it
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The notebook that a selector is asked about, the scope that holds it, and wall time in ms."""
+    """The notebook that a selector is asked about, its scope with the catalogue, and wall time in ms."""
 
     notebook: Notebook
     scope: str
     now: int
+    catalog: Catalog = UNREAD
+
+    @property
+    def flavor(self) -> Flavor | None:
+        """The notebook's flavor as the catalogue has it."""
+        return self.catalog.flavors.get(self.notebook.flavor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +48,7 @@ class Field:
     """One field. `type` is CEL's name for it; `words` are all the values it can have, where that is closed.
 
     `read` gives None when the notebook has no value; `absent` then says why and what to ask first.
+    `offer` is the part of the catalogue that must have been read for it.
     """
 
     name: str
@@ -37,6 +57,7 @@ class Field:
     read: Callable[[Subject], Any]
     absent: str = ""
     words: tuple[str, ...] = ()
+    offer: Offer | None = None
 
 
 def _moment(ms: int) -> datetime | None:
@@ -60,6 +81,11 @@ def _left(subject: Subject) -> timedelta | None:
 def _created(subject: Subject) -> datetime | None:
     lease = subject.notebook.lease
     return _moment(subject.notebook.create_at or (lease.create_at if lease else 0))
+
+
+def _age(subject: Subject) -> timedelta | None:
+    created, now = _created(subject), _moment(subject.now)
+    return now - created if created is not None and now is not None else None
 
 
 def _updated(subject: Subject) -> datetime | None:
@@ -91,7 +117,64 @@ def _capacity(subject: Subject) -> int | None:
     return subject.notebook.volume.capacity if subject.notebook.volume else None
 
 
+def _of_image(attribute: str) -> Callable[[Subject], Any]:
+    """A value of the notebook's image: of its own row, or of the catalogue where the row is short."""
+
+    def read(subject: Subject) -> Any:
+        image = subject.notebook.image
+        value = getattr(image, attribute)
+        return value or getattr(subject.catalog.images.get(image.id, image), attribute)
+
+    return read
+
+
+def _image(name: str, attribute: str, meaning: str, words: tuple[str, ...] = ()) -> Field:
+    return Field(f"image.{name}", "string", meaning, _of_image(attribute), words=words, offer=Offer.IMAGES)
+
+
+def _image_arch(subject: Subject) -> str:
+    return str(_of_image("arch")(subject)).lower()
+
+
+def _image_list(name: str, meaning: str) -> Field:
+    read = _of_image(name)
+    return Field(f"image.{name}", "list(string)", meaning, lambda s: list(read(s)), offer=Offer.IMAGES)
+
+
+def _image_time(name: str, attribute: str, meaning: str) -> Field:
+    read = _of_image(attribute)
+    return Field(
+        f"image.{name}",
+        "timestamp",
+        meaning,
+        lambda s: _moment(read(s)),
+        absent=_NO_TIME,
+        offer=Offer.IMAGES,
+    )
+
+
+def _flavor(
+    name: str, type: str, meaning: str, read: Callable[[Flavor], Any], words: tuple[str, ...] = ()
+) -> Field:
+    """A fact about the notebook's flavor. What the catalogue lacks is "" as text, and no number at all."""
+    nothing = "" if type == "string" else None
+    return Field(
+        f"flavor.{name}",
+        type,
+        meaning,
+        lambda s: nothing if s.flavor is None else read(s.flavor),
+        absent="the catalogue lacks its flavor; ask flavor.known first",
+        words=words,
+        offer=Offer.FLAVORS,
+    )
+
+
+def _accelerator(category: str) -> Callable[[Flavor], str]:
+    return lambda flavor: flavor.accelerator_type if flavor.category.upper() == category else ""
+
+
 _NO_TIME = "the cloud's answer carries no such time"
+_ARCHITECTURES = ("x86_64", "aarch64", "")
 
 _TABLE = (
     Field("id", "string", "instance ID", lambda s: s.notebook.id),
@@ -121,6 +204,28 @@ _TABLE = (
     Field(
         "flavor", "string", "machine specifications, such as modelarts.vm.cpu.2u", lambda s: s.notebook.flavor
     ),
+    Field(
+        "flavor.known",
+        "bool",
+        "whether the catalogue has its flavor",
+        lambda s: s.flavor is not None,
+        offer=Offer.FLAVORS,
+    ),
+    _flavor("category", "string", "CPU, GPU or ASCEND", lambda flavor: flavor.category.upper()),
+    _flavor(
+        "arch",
+        "string",
+        "processor architecture, in lower case",
+        lambda flavor: flavor.arch.lower(),
+        words=_ARCHITECTURES,
+    ),
+    _flavor("vcpus", "int", "number of virtual processors", lambda flavor: flavor.vcpus),
+    _flavor("memory", "int", "memory in GB, rounded down", lambda flavor: flavor.memory_mib // 1024),
+    _flavor("accelerators", "int", "number of GPUs or NPUs", lambda flavor: flavor.accelerators),
+    _flavor("gpu", "string", "type of its GPUs; empty if it has none", _accelerator("GPU")),
+    _flavor("npu", "string", "type of its Ascend NPUs; empty if it has none", _accelerator("ASCEND")),
+    _flavor("sold_out", "bool", "whether no machine of it is left", lambda flavor: flavor.sold_out),
+    _flavor("free", "bool", "whether it costs nothing", lambda flavor: flavor.free),
     Field("owner", "string", "name of the IAM user", lambda s: s.notebook.owner),
     Field("owner_id", "string", "ID of the IAM user", lambda s: s.notebook.owner_id),
     Field("workspace", "string", "workspace ID; 0 is the default one", lambda s: s.notebook.workspace_id),
@@ -138,49 +243,26 @@ _TABLE = (
         "image.arch",
         "string",
         "processor architecture, in lower case",
-        lambda s: s.notebook.image.arch.lower(),
-        words=("x86_64", "aarch64", ""),
+        _image_arch,
+        words=_ARCHITECTURES,
+        offer=Offer.IMAGES,
     ),
-    Field("image.status", "string", "ACTIVE when it can be used", lambda s: s.notebook.image.status),
-    Field("image.type", "string", "BUILD_IN or DEDICATED (one you saved)", lambda s: s.notebook.image.type),
-    Field("image.tag", "string", "image tag", lambda s: s.notebook.image.tag),
-    Field("image.namespace", "string", "SWR organization", lambda s: s.notebook.image.namespace),
-    Field("image.origin", "string", "CUSTOMIZE or IMAGE_SAVE", lambda s: s.notebook.image.origin),
-    Field("image.swr_path", "string", "SWR image path", lambda s: s.notebook.image.swr_path),
-    Field("image.service_type", "string", "COMMON, DEV, TRAIN ...", lambda s: s.notebook.image.service_type),
-    Field("image.visibility", "string", "PRIVATE or PUBLIC", lambda s: s.notebook.image.visibility),
-    Field(
-        "image.flavor_type",
-        "string",
-        "Ascend type, such as ASCEND_SNT9",
-        lambda s: s.notebook.image.flavor_type,
-    ),
-    Field("image.description", "string", "image description", lambda s: s.notebook.image.description),
-    Field("image.workspace", "string", "workspace ID of the image", lambda s: s.notebook.image.workspace_id),
-    Field("image.size", "int", "image size in KB", lambda s: s.notebook.image.size),
-    Field(
-        "image.resource_categories",
-        "list(string)",
-        "CPU, GPU, ASCEND",
-        lambda s: list(s.notebook.image.resource_categories),
-    ),
-    Field(
-        "image.dev_services", "list(string)", "NOTEBOOK, SSH", lambda s: list(s.notebook.image.dev_services)
-    ),
-    Field(
-        "image.created",
-        "timestamp",
-        "when the image was created",
-        lambda s: _moment(s.notebook.image.create_at),
-        absent=_NO_TIME,
-    ),
-    Field(
-        "image.updated",
-        "timestamp",
-        "when the image was last updated",
-        lambda s: _moment(s.notebook.image.update_at),
-        absent=_NO_TIME,
-    ),
+    _image("status", "status", "ACTIVE when it can be used"),
+    _image("type", "type", "BUILD_IN or DEDICATED (one you saved)"),
+    _image("tag", "tag", "image tag"),
+    _image("namespace", "namespace", "SWR organization"),
+    _image("origin", "origin", "CUSTOMIZE or IMAGE_SAVE"),
+    _image("swr_path", "swr_path", "SWR image path"),
+    _image("service_type", "service_type", "COMMON, DEV, TRAIN ..."),
+    _image("visibility", "visibility", "PRIVATE or PUBLIC"),
+    _image("flavor_type", "flavor_type", "Ascend type, such as ASCEND_SNT9"),
+    _image("description", "description", "image description"),
+    _image("workspace", "workspace_id", "workspace ID of the image"),
+    Field("image.size", "int", "image size in KB", _of_image("size"), offer=Offer.IMAGES),
+    _image_list("resource_categories", "CPU, GPU, ASCEND"),
+    _image_list("dev_services", "NOTEBOOK, SSH"),
+    _image_time("created", "create_at", "when the image was created"),
+    _image_time("updated", "update_at", "when the image was last updated"),
     Field(
         "lease.enabled",
         "bool",
@@ -215,6 +297,7 @@ _TABLE = (
     Field("ssh.keys", "list(string)", "names of the SSH key pairs", _keys),
     Field("ssh.whitelist", "list(string)", "addresses that may connect by SSH; empty when open", _whitelist),
     Field("created", "timestamp", "when the instance was created", _created, absent=_NO_TIME),
+    Field("age", "duration", "time since the instance was created", _age, absent=_NO_TIME),
     Field("updated", "timestamp", "when the instance was last updated", _updated, absent=_NO_TIME),
     Field("now", "timestamp", "the present moment", lambda s: _moment(s.now), absent=_NO_TIME),
 )

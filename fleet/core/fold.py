@@ -7,15 +7,17 @@ and for what we still owe. It takes any sequence of events, also one with gaps f
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fleet.core.errors import Exit
 from fleet.core.events import (
+    Began,
     ChangeEvent,
     Counted,
     Event,
     Outcome,
+    Reopened,
     RunEnd,
     RunEnded,
     RunResumed,
@@ -23,11 +25,14 @@ from fleet.core.events import (
     Slowed,
     Spent,
     Steered,
+    WaveEnded,
 )
 from fleet.core.life import Life
 from fleet.core.pace import Limit
 from fleet.core.plan import Change, Plan
-from fleet.core.rows import Row, Track, settled_row, track_of
+from fleet.core.rows import Row, Track, joined, settled_row, track_of
+from fleet.core.text import brief
+from fleet.core.timing import Memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +55,9 @@ class RunState:
     latest limit that the cloud named for each policy and window, by throttle key; `throttled` the last news
     of a key that named none. `spent` counts requests by operation, `peaks` the most that left in any
     window of a limit; `broke_off` says that a process ended without telling its last ones. `disturbed` says
-    that somebody steered the run or took it up again. `gaps` is set by whoever knows that events were lost:
-    then nobody can tell what was not started.
+    that somebody steered the run or took it up again. `waves_ended` are the instants at which waves ended in
+    which nothing has happened since, `memory` is what waiting changes need. `gaps` is set by whoever knows
+    that events were lost: then nobody can tell what was not started.
     """
 
     plan: Plan
@@ -67,6 +73,8 @@ class RunState:
     peaks: dict[str, dict[Limit, int]] = field(default_factory=dict)
     broke_off: bool = False
     disturbed: bool = False
+    waves_ended: dict[int, float] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
     gaps: bool = False
     _changes: dict[int, Change] = field(init=False, repr=False, compare=False)
     _tracks: dict[int, Track] = field(default_factory=dict, init=False)  # of changes that have begun
@@ -83,7 +91,10 @@ class RunState:
                 raise ValueError(f"an event is about item {event.item}, which is no change of the plan")
             track = self._tracks[event.item] = self._track(change)
             track.apply(event)
+            if isinstance(event, Began | Reopened):
+                self.waves_ended.pop(change.wave, None)
             return
+        self.memory.see(event)
         match event:
             case RunStarted():
                 self.run = event.run
@@ -97,6 +108,8 @@ class RunState:
                 self._counted(event)
             case Spent():
                 self.spent.update(event.requests)
+            case WaveEnded():
+                self.waves_ended.setdefault(event.wave, event.at)
             case Steered():
                 self.disturbed = True
             case RunResumed():
@@ -133,14 +146,31 @@ class RunState:
         When the run is over, which its recorded end says or the caller (`over`), rows that are still open
         get the outcome that an operator must assume.
         """
-        rows = [self._track(change).row(self.at) for change in self.plan.changes]
-        if over or self.end is not None:
-            rows = [row if row.outcome is not None else self._closed(row) for row in rows]
+        rows = list(self._joined(self.change_rows(over=over)))
         rows += [settled_row(settled, self.plan.created_at) for settled in self.plan.settled]
         return tuple(sorted(rows, key=lambda row: row.item))
 
+    def change_rows(self, *, over: bool = False) -> list[Row]:
+        """As `rows`, but one for every change: a notebook that is changed in stages has several."""
+        rows = [self._track(change).row(self.at) for change in self.plan.changes]
+        if over or self.end is not None:
+            rows = [row if row.outcome is not None else self._closed(row) for row in rows]
+        return rows
+
+    def _joined(self, rows: Sequence[Row]) -> Iterable[Row]:
+        """The rows of the changes, those of one notebook in one."""
+        if not self.plan.staged:
+            return rows
+        firsts: dict[int, int] = {}
+        notebooks: dict[int, dict[int, Row]] = {}
+        for change, row in zip(self.plan.changes, rows, strict=True):
+            first = change.item if change.follows is None else firsts[change.follows]
+            firsts[change.item] = first
+            notebooks.setdefault(first, {})[change.stage] = row
+        return map(joined, notebooks.values())
+
     def _closed(self, row: Row) -> Row:
-        why = f"{_ENDS[self.end]}: {self.reason}" if self.reason else _ENDS[self.end]
+        why = f"{_ENDS[self.end]}: {brief(self.reason)}" if self.reason else _ENDS[self.end]
         if row.debt:
             reason = f"stopped by us and not seen RUNNING since; {why}"
             return replace(row, outcome=Outcome.STRANDED, reason=reason)

@@ -1,61 +1,56 @@
 """A job file: which job type, its parameters, whom it concerns and how it is rolled out.
 
 Everything in it is checked before a request is sent; what is wrong is told with file, line and the nearest
-right word. Neighbours: `strict_yaml` reads the text, `selector` the expressions, `job` owns the parameters.
+right word. Neighbours: `strict_yaml` reads the text, `job_models` knows the keys, `job` owns the parameters.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    ValidationError,
-    WithJsonSchema,
-)
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from fleet.core.calendar import Calendar
 from fleet.core.errors import UsageError
+from fleet.core.guards import Guards
 from fleet.core.job import JobSpec
-from fleet.core.rollout import Disruption, GateCommand, Rollout, Share
+from fleet.core.job_models import JobFileModel, Part
+from fleet.core.rollout import GateCommand, Rollout
+from fleet.core.sampling import Sample
+from fleet.core.schedule import Schedule
 from fleet.core.selector import Selector
 from fleet.core.spelling import nearest
 from fleet.core.strict_yaml import Document, Path, read_yaml
-from fleet.core.text import clean
+from fleet.core.timing import Idleness, Notice
 
 Spec = TypeVar("Spec", bound=JobSpec)
 Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
-class Guards:
-    """What a run must never do: change more than `max_targets`, or anything that `protect` matches."""
-
-    max_targets: int = 500
-    protect: Selector | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class JobFile:
-    """A valid job file. `scopes` is None for all of them; `parameters` is the `with:` part as written."""
+    """A valid job file. `scopes` is None for all of them; `parameters` is the `with:` part as written.
+
+    `ids` is the path of a list that narrows the selection, `prices` that of what flavors cost, both relative
+    to the file.
+    """
 
     job: str
     name: str
     select: Selector
     scopes: tuple[str, ...] | None
+    ids: str | None
+    exclude: Selector | None
+    sample: Sample | None
     parameters: Mapping[str, Any] = field(repr=False)
     rollout: Rollout
+    schedule: Schedule | None
     guards: Guards
+    prices: str | None
     document: Document = field(repr=False, compare=False)
 
 
@@ -69,14 +64,29 @@ def parse_job(text: str, where: str) -> JobFile:
     rollout = _given(file.rollout)
     if "gate" in rollout:
         rollout["gate"] = GateCommand(**rollout["gate"])
+    if "notice" in rollout:
+        rollout["notice"] = Notice(**rollout["notice"])
+    if "idle" in rollout:
+        rollout["idle"] = Idleness(**rollout["idle"])
+    windows, blackouts = rollout.pop("windows", ()), rollout.pop("blackouts", ())
+    calendar = Calendar(
+        tuple(window.window() for window in windows), tuple(blackout.blackout() for blackout in blackouts)
+    )
+    if file.seed is not None and file.limit is None:
+        raise document.complaint(("seed",), "chooses a sample; give its limit too, such as limit: 10%")
     return JobFile(
         job=file.job,
         name=file.name,
         select=_selector(file.select, document, ("select",)),
         scopes=file.scopes,
+        ids=file.ids,
+        exclude=None if file.exclude is None else _selector(file.exclude, document, ("exclude",)),
+        sample=None if file.limit is None else Sample(file.limit, file.seed or 0),
         parameters=file.parameters,
-        rollout=Rollout(**rollout),
+        rollout=Rollout(**rollout, calendar=calendar),
+        schedule=None if file.schedule is None else file.schedule.schedule(),
         guards=Guards(**guards),
+        prices=file.prices,
         document=document,
     )
 
@@ -86,189 +96,11 @@ def bind(jobfile: JobFile, spec_type: type[Spec]) -> Spec:
     return _validate(spec_type, jobfile.parameters, jobfile.document, ("with",))
 
 
-def parse_duration(value: object) -> float:
-    """Seconds of a text such as 90s, 10m or 1h30m. Raises ValueError for anything else."""
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError(f"{clean(repr(value), 40)} is not a duration such as 90s, 10m or 1h30m")
-    hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return float(hours * 3600 + minutes * 60 + seconds)
-
-
-def parse_share(value: object) -> Share:
-    """A number of at least 1, or a percentage from 1% to 100%. Raises ValueError for anything else."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        share = Share(value)
-    elif isinstance(value, str) and (percent := _PERCENT.fullmatch(value)):
-        share = Share(int(percent[1]), percent=True)
-    else:
-        raise ValueError(f"{clean(repr(value), 40)} is neither a number nor a percentage such as 5%")
-    if share.amount < 1:
-        raise ValueError(f"{share} would let nothing happen; give at least 1 or 1%")
-    if share.percent and share.amount > 100:
-        raise ValueError(f"{share} is more than everything; give at most 100%")
-    return share
-
-
-def parse_waves(value: object) -> tuple[Share, ...]:
-    """Running totals such as [1, 5%, 100%], each larger than the one before. Raises ValueError."""
-    if not isinstance(value, list) or not value:
-        raise ValueError("must be a list of running totals such as [1, 5%, 100%]")
-    waves = tuple(parse_share(item) for item in value)
-    for kind in (False, True):
-        for one, other in pairwise(share for share in waves if share.percent is kind):
-            if other.amount <= one.amount:
-                raise ValueError(f"{other} does not follow after {one}; each wave is a larger running total")
-    if Share(100, percent=True) in waves[:-1]:
-        raise ValueError("100% is everything; nothing can follow after it")
-    return waves
-
-
-_DURATION = re.compile(r"(?=.)(?:(\d{1,5})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s)?", re.ASCII)
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_PERCENT = re.compile(r"(0|[1-9]\d{0,2})%", re.ASCII)
-
-
-def _positive(value: object) -> float:
-    seconds = parse_duration(value)
-    if seconds == 0:
-        raise ValueError("must be longer than nothing, such as 30m")
-    return seconds
-
-
-def _word(value: str) -> str:
-    if not _WORD.fullmatch(value):
-        raise ValueError("must be 1 to 100 letters, digits, '.', '-' or '_', the first a letter or digit")
-    return value
-
-
-def _unlike(values: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(values)) < len(values):
-        raise ValueError("a name is listed twice")
-    return values
-
-
-def _rising(values: tuple[int, ...]) -> tuple[int, ...]:
-    if any(other <= one for one, other in pairwise(values)):
-        raise ValueError("must be wave numbers in rising order, such as [1, 2]")
-    return values
-
-
-def _literal(value: object) -> object:
-    """YAML's true and false are CEL's."""
-    return str(value).lower() if isinstance(value, bool) else value
-
-
-def _argument(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("must not hold a NUL; no program could be given it")
-    return value
-
-
-_DURATION_SCHEMA = {
-    "type": "string",
-    "pattern": r"^(?=.)([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?$",
-    "examples": ["90s", "10m", "1h30m"],
-}
-_SHARE_SCHEMA = {
-    "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^([1-9][0-9]?|100)%$"}],
-    "examples": [3, "5%"],
-}
-Duration = Annotated[float, PlainValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
-PositiveDuration = Annotated[float, PlainValidator(_positive), WithJsonSchema(_DURATION_SCHEMA)]
-ShareText = Annotated[Share, PlainValidator(parse_share), WithJsonSchema(_SHARE_SCHEMA)]
-Waves = Annotated[
-    tuple[Share, ...],
-    PlainValidator(parse_waves),
-    WithJsonSchema({"type": "array", "minItems": 1, "items": _SHARE_SCHEMA}),
-]
-Word = Annotated[
-    str, AfterValidator(_word), WithJsonSchema({"type": "string", "pattern": f"^{_WORD.pattern}$"})
-]
-Names = Annotated[
-    tuple[str, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(_unlike)
-]
-Argument = Annotated[str, Field(min_length=1), AfterValidator(_argument)]
-Arguments = Annotated[tuple[Argument, ...], Field(min_length=1)]
-WaveNumbers = Annotated[
-    tuple[Annotated[int, Field(ge=1)], ...],
-    Field(min_length=1, json_schema_extra={"uniqueItems": True}),
-    AfterValidator(_rising),
-]
-Expression = Annotated[
-    str,
-    BeforeValidator(_literal),
-    WithJsonSchema({"type": ["string", "boolean"]}),
-    Field(description="A CEL expression; fleet ls --fields lists its fields."),
-]
-
-
-class _Part(BaseModel):
-    """A part of the file. None stands for "not given" only: an empty value is refused before this."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class MaxUnavailable(_Part):
-    """How many notebooks may be away from their owners at once, of all and within each group."""
-
-    fleet: ShareText | None = None
-    scope: ShareText | None = None
-    owner: ShareText | None = None
-    pool: ShareText | None = None
-    flavor: ShareText | None = None
-
-
-class GateModel(_Part):
-    """A program that says after each wave whether the next one may go: exit code 0 yes, 1 no."""
-
-    command: Arguments = Field(description="The program and its arguments; no shell reads them.")
-    timeout: PositiveDuration | None = Field(None, description="The longest that it may take.")
-
-
-class RolloutModel(_Part):
-    """How the changes are released."""
-
-    waves: Waves | None = Field(None, description="Running totals released one after the other.")
-    soak: Duration | None = Field(None, description="Wait between two waves.")
-    concurrency: int | None = Field(None, ge=1, le=1000, description="Changes under way at once.")
-    max_failures: ShareText | None = Field(None, description="Hard limit: never one more than this.")
-    max_unavailable: MaxUnavailable | None = None
-    disruption: Disruption | None = Field(None, description="What may happen to a running notebook.")
-    deadline: PositiveDuration | None = Field(None, description="After this no change starts.")
-    change_deadline: PositiveDuration | None = Field(
-        None, description="The longest that one change may take."
-    )
-    gate: GateModel | None = None
-    approve: WaveNumbers | None = Field(None, description="Waves after which a person must approve.")
-
-
-class GuardsModel(_Part):
-    """What must never happen."""
-
-    max_targets: int | None = Field(None, ge=1, description="Refuse to change more notebooks than this.")
-    protect: Expression | None = None
-
-
-class JobFileModel(_Part):
-    """A job: what to change on which notebooks, and how fast."""
-
-    job: Word = Field(description="The job type.")
-    name: Word = Field(description="The name of this job, for plans and reports.")
-    scopes: Names | None = Field(None, description="Configured scopes; default all.")
-    select: Expression
-    parameters: dict[str, Any] = Field(
-        default_factory=dict, alias="with", description="The job type's own parameters."
-    )
-    rollout: RolloutModel = Field(default_factory=RolloutModel)
-    guards: GuardsModel = Field(default_factory=GuardsModel)
-
-
-def _given(part: _Part) -> dict[str, Any]:
+def _given(part: Part) -> dict[str, Any]:
     """The values that the file gives; all others keep the defaults of the dataclass they go to."""
     named = [name for name in type(part).model_fields if name in part.model_fields_set]
     values = {name: getattr(part, name) for name in named}
-    return {name: _given(value) if isinstance(value, _Part) else value for name, value in values.items()}
+    return {name: _given(value) if isinstance(value, Part) else value for name, value in values.items()}
 
 
 def _selector(text: str, document: Document, path: Path) -> Selector:

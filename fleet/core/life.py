@@ -11,7 +11,7 @@ from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from fleet.core.events import Outcome, Step
+from fleet.core.events import Leave, Outcome, Step
 from fleet.core.notebook import Lease, LeaseType, Status
 from fleet.core.patch import When, readable
 from fleet.core.plan import Change, Phase
@@ -28,6 +28,7 @@ class Stage(StrEnum):
 
     ARRIVING = "arriving"  # on its way to a stable state; nothing written
     FENCE = "fence"  # the look right before the first write
+    SPARED = "spared"  # it runs and must not be stopped now: to be tried again later
     READY = "ready"  # free to decide the next write, or to end
     STOP_SENT = "stop sent"
     STOP_SETTLE = "stop settling"  # stop refused or unanswered: looking what happened
@@ -72,6 +73,7 @@ class Life(NamedTuple):
     doubt: bool = False  # the last kind of write may have been applied
     doubted: bool = False  # `doubt` as it stood before the last intent
     written: bool = False  # some write was, or may have been, applied
+    has_put: bool = False  # and a PUT among them
     proven: bool = False  # the last look showed everything as it should be, and nothing was written since
     restarted: bool = False  # we started it, or may have
     ours: bool = False  # `restarted` as it stood before the last start was intended
@@ -90,6 +92,7 @@ class Life(NamedTuple):
     no_lease_off: bool = False
     lease_due: bool = False
     moved: Mapping[str, When] = MappingProxyType({})
+    leave: Leave | None = None  # given only to what was planned to run
     ending: tuple[Outcome, str] | None = None
     notes: tuple[str, ...] = ()
     trouble: str = ""  # the last refusal, for the reason of a failure
@@ -234,8 +237,13 @@ def onward(life: Life) -> Life:
         return life._replace(stage=Stage.READY, settle=0)
     if not life.proven:
         return life._replace(stage=Stage.VERIFY, settle=0)
-    outcome, reason = life.ending or (Outcome.CHANGED, "")
+    outcome, reason = life.ending or _as_planned(life)
     return over(life, outcome, reason)
+
+
+def _as_planned(life: Life) -> tuple[Outcome, str]:
+    """The end of a change whose notebook is home with every planned value: by our PUT, or by another hand."""
+    return (Outcome.CHANGED, "") if life.has_put else (Outcome.UNCHANGED, "already so")
 
 
 def homeward(life: Life, outcome: Outcome, reason: str) -> Life:

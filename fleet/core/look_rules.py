@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
-from fleet.core.events import Outcome, Saw, Step
+from fleet.core.events import Leave, Outcome, Saw, Step
 from fleet.core.life import (
     Life,
     Stage,
@@ -44,12 +45,28 @@ def differs(expected: Mapping[str, object], sight: Sight) -> bool:
     return any(sight.values.get(name) != value for name, value in expected.items() if readable(name))
 
 
+def holds(life: Life, sight: Sight) -> bool:
+    """Whether every planned value can be seen, and is."""
+    return all(readable(name) for name in life.change.after) and not differs(life.change.after, sight)
+
+
+def fulfilled(life: Life, saw: Saw) -> Life:
+    """Every planned value is there, perhaps by another hand: what is left is the way home.
+
+    A run that died may find so what a later run or a person finished in its place.
+    """
+    life = life._replace(phases=(), expected=life.change.after, ending=None, reverting=False, doubt=False)
+    return verified(life._replace(debt=False), saw) if life.home else onward(life)
+
+
 # --- before the first write ----------------------------------------------------------------------------
 
 
 def fence(life: Life, saw: Saw) -> Life:
+    planned = life.change.run_state
+    life = _as_found(life, saw)
     change, sight = life.change, saw.sight
-    already = all(readable(name) for name in change.after) and not differs(change.after, sight)
+    already = holds(life, sight)
     if not already and differs(change.before, sight):
         return over(life, Outcome.DRIFTED, difference(change.before, sight.values))
     if sight.status is not change.run_state:
@@ -60,9 +77,39 @@ def fence(life: Life, saw: Saw) -> Life:
     if already:
         return over(life, Outcome.UNCHANGED, "already so")
     moved = [name for phase in life.phases for name in phase.body if not phase.when.allows(change.run_state)]
+    if sight.status is Status.RUNNING and _to_spare(life):
+        return life._replace(stage=Stage.SPARED)
+    if moved and change.run_state is Status.STOPPED is not planned:
+        return over(life, Outcome.SKIPPED, f"stopped since the plan; {', '.join(moved)}: needs it running")
     if moved and not change.may_restart:
         return over(life, Outcome.SKIPPED, _no_restart(moved))
+    if moved and sight.status is Status.RUNNING:
+        life = with_note(life, _STOPPED_AS.get(life.leave, ""))
     return onward(life._replace(current=sight.status))
+
+
+_STOPPED_AS: Mapping[Leave | None, str] = {
+    Leave.IDLE: "it was idle when it was stopped",
+    Leave.FORCED: "it was still in use when the patience was over",
+}
+
+
+def _as_found(life: Life, saw: Saw) -> Life:
+    """Where persons are left alone, a notebook that its person has stopped since the plan is to stay so.
+
+    So it is between two stages, which may be days apart: in which state the second one finds a notebook is
+    its owner's affair.
+    """
+    as_it_is = life.leave is not None or life.change.follows is not None
+    if not as_it_is or saw.sight.status not in (Status.RUNNING, Status.STOPPED):
+        return life
+    return life._replace(change=replace(life.change, run_state=saw.sight.status))
+
+
+def _to_spare(life: Life) -> bool:
+    """Whether the next steps would stop a notebook that a person uses."""
+    in_the_way = any(not phase.when.allows(Status.RUNNING) for phase in life.phases)
+    return life.leave is Leave.SPARE and in_the_way
 
 
 def _no_restart(fields: Iterable[str]) -> str:
@@ -75,11 +122,31 @@ def not_now(life: Life, saw: Saw) -> Life:
 
 
 def arriving(life: Life, saw: Saw) -> Life:
+    if saw.sight.status.heading is Status.RUNNING and _to_spare(life):
+        return life._replace(stage=Stage.SPARED)
     return life._replace(stage=Stage.ARRIVING, current=saw.sight.status)
 
 
 def arrived(life: Life, saw: Saw) -> Life:
     return life._replace(stage=Stage.FENCE, settle=0)
+
+
+# --- before a later write ------------------------------------------------------------------------------
+
+
+def unsettled(life: Life, sight: Sight) -> Stage | None:
+    """Where the life goes if the stop or the PUT that is due no longer fits what is seen; None if it does.
+
+    The write had to wait for its turn, and the look before it had grown old.
+    """
+    down = sight.status is Status.START_FAILED and (life.debt or life.reverting)
+    same = (Status.STOPPED if down else sight.status) is life.current
+    if life.phases and life.phases[0].when.allows(life.current):
+        fits = same and compare(life, sight) in (Values.BEFORE, Values.MIXED)
+        return None if fits else Stage.PUT_SETTLE
+    if life.current is Status.RUNNING:
+        return None if same and not _restarted(life, sight) else Stage.STOP_SETTLE
+    return None
 
 
 # --- anywhere ------------------------------------------------------------------------------------------
@@ -114,10 +181,14 @@ def _why(sight: Sight) -> str:
 
 
 def still_running(life: Life, saw: Saw) -> Life:
-    if _restarted(life, saw.sight):
-        return over(life, Outcome.DRIFTED, "restarted by somebody after our stop")
-    if life.settle + 1 < LOOKS:
+    restarted = _restarted(life, saw.sight)
+    if not restarted and life.settle + 1 < LOOKS:
         return look_again(life, saw)
+    if life.change.run_state is Status.RUNNING and holds(life, saw.sight):
+        # We stop only for values that a running notebook does not take: it was stopped, and runs again.
+        return fulfilled(life._replace(current=Status.RUNNING), saw)
+    if restarted:  # somebody wants it to run, with the old values: to stop it again would undo their start
+        return over(life, Outcome.DRIFTED, "restarted by somebody after our stop")
     accepted_or_doubt = life.doubt or life.stage is Stage.STOPPING
     going_home = life.change.run_state is Status.STOPPED
     tries = STOPS_IN_DOUBT if accepted_or_doubt else BUSY_TRIES
@@ -144,6 +215,8 @@ def has_stopped(life: Life, saw: Saw) -> Life:
         return over(life, Outcome.DRIFTED, "stopped by somebody just before us")
     life = life._replace(current=Status.STOPPED, settle=0)
     if differs(life.expected, saw.sight):
+        if holds(life, saw.sight):
+            return fulfilled(life, saw)
         return homeward(life, Outcome.DRIFTED, difference(life.expected, saw.sight.values))
     return onward(life)
 
@@ -161,11 +234,13 @@ def values(life: Life, saw: Saw) -> Life:
     if saw.sight.status is Status.START_FAILED and (life.debt or life.reverting):
         life = life._replace(current=Status.STOPPED)  # as good as stopped, and ours to bring back
     elif saw.sight.status is not life.current:
-        return _meddled(life._replace(current=saw.sight.status), found)
+        return _meddled(life._replace(current=saw.sight.status), saw, found)
     give_up = life.late and not life.reverting
     match found:
         case Values.DESIRED:
             return _phase_done(life)
+        case Values.OTHER if holds(life, saw.sight):
+            return fulfilled(life, saw)
         case Values.OTHER:
             wanted = {**life.expected, **life.phases[0].body}
             return homeward(life, Outcome.DRIFTED, difference(wanted, saw.sight.values))
@@ -186,8 +261,10 @@ def passes_by(life: Life, saw: Saw) -> Life:
     return look_again(life._replace(current=saw.sight.status), saw)
 
 
-def _meddled(life: Life, found: Values) -> Life:
+def _meddled(life: Life, saw: Saw, found: Values) -> Life:
     """Somebody started or stopped the notebook around our PUT: all is well if nothing is left to do."""
+    if life.home and holds(life, saw.sight):
+        return fulfilled(life, saw)
     if found is Values.DESIRED and life.home and len(life.phases) == 1 and life.ending is None:
         return _phase_done(life)
     by = "stopped" if life.current is Status.STOPPED else "started"
@@ -225,6 +302,10 @@ def _other_state(life: Life, status: Status) -> Life:
     if not life.change.may_restart:
         outcome = Outcome.FAILED if life.written else Outcome.SKIPPED
         return homeward(life, outcome, _no_restart(body))
+    if life.leave is Leave.SPARE and status is life.change.run_state is Status.RUNNING:
+        if not life.written:
+            return life._replace(stage=Stage.SPARED, tries={})
+        return homeward(life, Outcome.FAILED, f"{', '.join(body)}: needs a stop, which must wait")
     return onward(life._replace(tries={**life.tries, Step.PUT: 0}, phases=regroup(life.phases, life.moved)))
 
 
@@ -239,6 +320,8 @@ def runs(life: Life, saw: Saw) -> Life:
     life = life._replace(current=Status.RUNNING, settle=0, proven=False)
     if not life.phases and life.ending is None and life.home:
         return verified(life, saw)  # where it was to come back to: this is the last look already
+    if life.phases and holds(life, saw.sight):
+        return fulfilled(life, saw)
     if life.phases and differs(life.expected, saw.sight):
         return homeward(life, Outcome.DRIFTED, difference(life.expected, saw.sight.values))
     return onward(life)
@@ -251,6 +334,8 @@ def starts(life: Life, saw: Saw) -> Life:
 def still_stopped(life: Life, saw: Saw) -> Life:
     if life.settle + 1 < LOOKS:
         return look_again(life, saw)
+    if life.change.run_state is Status.STOPPED and holds(life, saw.sight):
+        return fulfilled(life._replace(current=Status.STOPPED), saw)
     life = _drifted(life, saw.sight)
     if life.tried(Step.START) < _tries(life) or (life.sold_out and not life.late):
         return onward(life._replace(current=Status.STOPPED))
@@ -306,7 +391,7 @@ def _old_values(life: Life) -> dict[str, object]:
 
     Nothing, once somebody else has changed them: that is not ours to replace.
     """
-    if _has_drifted(life):
+    if _has_drifted(life) or not life.has_put:
         return {}
     return {
         name: life.change.before[name]
@@ -329,6 +414,8 @@ def verified(life: Life, saw: Saw) -> Life:
         by = "stopped" if saw.sight.status is Status.STOPPED else "started"
         return over(life, Outcome.DRIFTED, f"{so_far(life)}{by} by somebody meanwhile")
     if differs(life.expected, saw.sight):
+        if holds(life, saw.sight):
+            return fulfilled(life, saw)
         return over(life, Outcome.DRIFTED, so_far(life) + difference(life.expected, saw.sight.values))
     off = lease_off_by(life, saw.sight, saw.at)
     if off and life.tried(Step.LEASE) == 0:

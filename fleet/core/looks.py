@@ -20,6 +20,11 @@ from fleet.core.sight import Sight
 
 def after_look(life: Life, saw: Saw) -> Life:
     """The life after a look."""
+    if life.stage is Stage.READY:
+        settling = rules.unsettled(life, saw.sight)
+        if settling is None:
+            return _remember(life, life.stage, saw)
+        life = life._replace(stage=settling, settle=0, refused_state=False)
     row = TABLE.get(life.stage)
     if row is None:
         return life
@@ -29,7 +34,7 @@ def after_look(life: Life, saw: Saw) -> Life:
 
 def _applied_late(life: Life, sight: Sight) -> Life:
     """On the way home after a PUT that seemed to do nothing: what shows its values is our doing, no drift."""
-    if life.ending is None or life.phases or life.reverting or not life.written:
+    if life.ending is None or life.phases or life.reverting or not life.has_put:
         return life
     late = {
         name: value

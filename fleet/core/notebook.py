@@ -148,7 +148,10 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class Notebook:
-    """One notebook instance as last read from the cloud."""
+    """One notebook instance as last read from the cloud.
+
+    `custom_spec` is the machine of one in a dedicated pool that has no flavor of the catalogue.
+    """
 
     id: str
     status: Status
@@ -157,6 +160,7 @@ class Notebook:
     fail_reason: str = ""
     feature: str = ""
     flavor: str = ""
+    custom_spec: Flavor | None = None
     image: Image = field(default_factory=lambda: Image(id=""))
     lease: Lease | None = None
     pool_id: str = ""

@@ -11,19 +11,20 @@ import base64
 import binascii
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
 from fleet.core.errors import UsageError
-from fleet.core.notebook import Endpoint, Notebook, Status
+from fleet.core.notebook import Endpoint, Image, Notebook, Status
 
 DESCRIPTION_MAX = 512
 DESCRIPTION_FORBIDDEN = "&<>\"'/"
 NAME_MAX = 128
 STORAGE_MAX_GB = 4096
 WHITELIST_MAX = 5
+LARGEST_IPV4, LARGEST_IPV6 = 24, 64  # prefix lengths of the widest ranges that a whitelist may hold
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -86,8 +87,15 @@ class Hooks:
     post_start: Hook | None = None
 
 
-def check_whitelist(addresses: Iterable[str]) -> tuple[str, ...]:
-    """One to five public IPv4 addresses, as given (Update API, table 3).
+class Breadth(StrEnum):
+    """Forms of a whitelist entry that the Update API page does not name; a job must allow them explicitly."""
+
+    CIDR = "cidr"
+    IPV6 = "ipv6"
+
+
+def check_whitelist(addresses: Iterable[str], allow: Collection[Breadth] = ()) -> tuple[str, ...]:
+    """One to five public IPv4 addresses, as given (Update API, table 3), or of the forms in `allow`.
 
     Raises InvalidField when the list is empty or too long, or holds an address that would open the
     notebook to the world or can never match: 0.0.0.0/0, private, loopback, link-local, multicast.
@@ -101,13 +109,39 @@ def check_whitelist(addresses: Iterable[str]) -> tuple[str, ...]:
     if len(set(listed)) != len(listed):
         raise InvalidField(where, "an address is listed twice")
     for text in listed:
-        try:
-            address = ipaddress.IPv4Address(text)
-        except ValueError:
-            raise InvalidField(where, f"{text[:60]!r} is not a single public IPv4 address") from None
-        if _never_public(address):
-            raise InvalidField(where, f"{text} is not a public address; no such client can ever connect")
+        if problem := address_problem(text, allow):
+            raise InvalidField(where, problem)
     return listed
+
+
+def address_problem(text: str, allow: Collection[Breadth] = ()) -> str:
+    """Why `text` must not stand in a whitelist; empty when it may.
+
+    A range that is allowed holds at most 256 addresses, of IPv6 one network of a site, and all are public.
+    """
+    _, slash, mask = text.partition("/")
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError:
+        return f"{text[:60]!r} is not a single public IPv4 address"
+    if slash and not mask.isdecimal():
+        return f"{text[:60]!r} is not a range such as 203.0.113.0/28"
+    forms = {Breadth.CIDR} if slash else set()
+    if network.version == 6:
+        forms.add(Breadth.IPV6)
+    if lacking := sorted(forms - set(allow)):
+        need = f"; it needs allow: [{', '.join(lacking)}]"
+        return f"{text[:60]!r} is not a single public IPv4 address{need}"
+    if isinstance(network, ipaddress.IPv6Network):
+        largest, public = LARGEST_IPV6, _is_public_ipv6(network)
+    else:
+        largest = LARGEST_IPV4
+        public = network.prefixlen >= largest and not any(map(_never_public, network))
+    if network.prefixlen < largest:
+        return f"{text} is too wide a range; the widest allowed is /{largest}"
+    if not public:
+        return f"{text} is not a public address; no such client can ever connect"
+    return ""
 
 
 def _never_public(address: ipaddress.IPv4Address) -> bool:
@@ -120,16 +154,35 @@ def _never_public(address: ipaddress.IPv4Address) -> bool:
 _DOCUMENTATION = tuple(
     ipaddress.IPv4Network(net) for net in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")
 )
+_DOCUMENTATION_IPV6 = ipaddress.IPv6Network("2001:db8::/32")
+
+# Of IPv6 only 2000::/3 is given to the public. In it, addresses that stand for others are none of their own:
+# protocol assignments (Teredo among them), 6to4 and the second documentation range.
+_PUBLIC_IPV6 = ipaddress.IPv6Network("2000::/3")
+_NOT_PUBLIC_IPV6 = tuple(ipaddress.IPv6Network(net) for net in ("2001::/23", "2002::/16", "3fff::/20"))
+
+
+def _is_public_ipv6(network: ipaddress.IPv6Network) -> bool:
+    """Whether every address of the range is public; one with a zone is for a single machine only."""
+    if network.network_address.scope_id is not None or not network.subnet_of(_PUBLIC_IPV6):
+        return False
+    return not any(network.overlaps(reserved) for reserved in _NOT_PUBLIC_IPV6)
 
 
 def documentation_address(text: str) -> bool:
-    """True for an address that only examples use."""
-    return any(ipaddress.IPv4Address(text) in net for net in _DOCUMENTATION)
+    """True for an address, or a range of them, that only examples use."""
+    network = ipaddress.ip_network(text)
+    if isinstance(network, ipaddress.IPv6Network):
+        return network.subnet_of(_DOCUMENTATION_IPV6)
+    return any(network.subnet_of(reserved) for reserved in _DOCUMENTATION)
 
 
 @dataclass(frozen=True, slots=True)
 class NotebookPatch:
-    """The fields of one PUT (Update API, table 2). Raises InvalidField on any broken constraint."""
+    """The fields of one PUT (Update API, table 2). Raises InvalidField on any broken constraint.
+
+    `allow` is no field: it says which forms of whitelist entries are meant to be sent.
+    """
 
     name: str | None = None
     description: str | None = None
@@ -138,6 +191,7 @@ class NotebookPatch:
     storage_new_size: int | None = None
     endpoints: tuple[Endpoint, ...] | None = None
     hooks: Hooks | None = None
+    allow: tuple[Breadth, ...] = ()
 
     def __post_init__(self) -> None:
         if self.name is not None:
@@ -151,7 +205,7 @@ class NotebookPatch:
         if self.storage_new_size is not None:
             _check_size(self.storage_new_size)
         if self.endpoints is not None:
-            _check_endpoints(self.endpoints)
+            _check_endpoints(self.endpoints, self.allow)
         if self.hooks is not None and self.hooks == Hooks():
             raise InvalidField("hooks", "neither pre_start nor post_start is given")
 
@@ -162,13 +216,14 @@ class NotebookPatch:
     def only(self, names: Iterable[str]) -> NotebookPatch:
         """The part of this patch that concerns `names`."""
         kept = set(names)
-        return replace(self, **{name: None for name in self.fields() if name not in kept})
+        left_out: dict[str, Any] = {name: None for name in self.fields() if name not in kept}
+        return replace(self, **left_out)
 
     def __bool__(self) -> bool:
         return bool(self.fields())
 
 
-_FIELDS = tuple(field.name for field in fields(NotebookPatch))
+_FIELDS = tuple(field.name for field in fields(NotebookPatch) if field.name != "allow")
 
 
 def _check_name(name: str) -> None:
@@ -191,14 +246,14 @@ def _check_size(size: int) -> None:
         raise InvalidField("storage_new_size", f"{size} GB is outside 1 to {STORAGE_MAX_GB}")
 
 
-def _check_endpoints(items: tuple[Endpoint, ...]) -> None:
+def _check_endpoints(items: tuple[Endpoint, ...], allow: Collection[Breadth]) -> None:
     if not items:
         raise InvalidField("endpoints", "an empty list would remove every way in")
     for item in items:
         if item.service not in ("NOTEBOOK", "SSH"):
             raise InvalidField("endpoints.service", f"{item.service!r} is neither NOTEBOOK nor SSH")
         if item.allowed_access_ips is not None:  # to carry an open one as it was, leave the list out
-            check_whitelist(item.allowed_access_ips)
+            check_whitelist(item.allowed_access_ips, allow)
 
 
 def opens_to_world(before: Sequence[Endpoint], after: Iterable[Endpoint]) -> str | None:
@@ -228,7 +283,7 @@ def to_body(patch: NotebookPatch) -> dict[str, Any]:
     return body
 
 
-def from_body(body: Mapping[str, Any]) -> NotebookPatch:
+def from_body(body: Mapping[str, Any], allow: Iterable[Breadth] = ()) -> NotebookPatch:
     """The patch that `to_body` wrote. Raises InvalidField for an unknown field or a broken constraint."""
     values = dict(body)
     for name, value in body.items():
@@ -238,7 +293,7 @@ def from_body(body: Mapping[str, Any]) -> NotebookPatch:
             values[name] = _FROM_BODY[name](value)
         except (TypeError, KeyError, ValueError, AttributeError):
             raise InvalidField(name, "does not have the shape that the update takes") from None
-    return NotebookPatch(**values)
+    return NotebookPatch(**values, allow=tuple(allow))
 
 
 def _text(value: Any) -> str:
@@ -326,6 +381,17 @@ def read_field(notebook: Notebook, field: str) -> Any:
 def readable(field: str) -> bool:
     """Whether the cloud shows the field's value, so that a write can be proven."""
     return field in _READERS
+
+
+def with_patch(notebook: Notebook, patch: NotebookPatch) -> Notebook:
+    """The notebook as it will be read once `patch` has been made to it; what no answer shows stays."""
+    plain = ("name", "description", "flavor", "endpoints")
+    values: dict[str, Any] = {name: getattr(patch, name) for name in plain if name in patch.fields()}
+    if patch.image_id is not None and patch.image_id != notebook.image.id:
+        values["image"] = Image(patch.image_id)
+    if patch.storage_new_size is not None and notebook.volume is not None:
+        values["volume"] = replace(notebook.volume, capacity=patch.storage_new_size)
+    return replace(notebook, **values)
 
 
 class When(StrEnum):

@@ -31,7 +31,8 @@ def reopened(life: Life) -> Life:
     if life.stage in _UNANSWERED:
         step, settling = _UNANSWERED[life.stage]
         tries = {**life.tries, step: life.tried(step) - 1}  # that we died says nothing about the cloud
-        return life._replace(stage=settling, tries=tries, doubt=True, written=True)
+        has_put = life.has_put or step is Step.PUT
+        return life._replace(stage=settling, tries=tries, doubt=True, written=True, has_put=has_put)
     if life.end is not None:
         life = life._replace(end=None, tries=dict.fromkeys(life.tries, 0), stage=Stage.READY)
     if life.stage is not Stage.READY:

@@ -10,9 +10,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import accumulate, chain
 from typing import Generic, Protocol, TypeVar
 
+from fleet.core.calendar import Calendar
 from fleet.core.events import Outcome
+from fleet.core.timing import Idleness, Moment, Notice, Otherwise
 
 
 class Disruption(StrEnum):
@@ -20,6 +23,15 @@ class Disruption(StrEnum):
 
     NONE = "none"
     RESTART = "restart"
+
+
+class ReleaseOrder(StrEnum):
+    """Who goes first. The first of each kind leads in any case, so that the first wave proves the most."""
+
+    LONGEST_FIRST = "longest-first"
+    BY_OWNER = "by-owner"
+    BY_POOL = "by-pool"
+    BY_ID = "by-id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +67,9 @@ class Rollout:
     """How a plan is released. Durations in seconds; `max_unavailable` by group (see GROUPS).
 
     `gate` is asked after every wave but the last. `approve` names the waves after which a person decides.
+    `when` says when a running notebook may be stopped, and `patience` how long after the begin of its wave
+    that moment may come; `otherwise` is what happens then. Without `carry_over` a run ends with its window.
+    With `accept_sold_out` a notebook is stopped although no other machine of its flavor is left.
     """
 
     waves: tuple[Share, ...] = (EVERYTHING,)
@@ -62,11 +77,25 @@ class Rollout:
     concurrency: int = 20
     max_failures: Share | None = None
     max_unavailable: Mapping[str, Share] = field(default_factory=dict)
+    order: ReleaseOrder = ReleaseOrder.LONGEST_FIRST
     disruption: Disruption = Disruption.NONE
+    accept_sold_out: bool = False
     deadline: float | None = None
     change_deadline: float = 1800.0
     gate: GateCommand | None = None
     approve: tuple[int, ...] = ()
+    calendar: Calendar = field(default_factory=Calendar)
+    carry_over: bool = True
+    when: Moment = Moment.NOW
+    patience: float = 0.0
+    otherwise: Otherwise = Otherwise.SKIP
+    idle: Idleness = field(default_factory=Idleness)
+    notice: Notice | None = None
+
+    @property
+    def stops_nobody(self) -> bool:
+        """Whether no running notebook is stopped, whatever the changes ask for."""
+        return self.when is Moment.NEXT_STOP and self.otherwise is Otherwise.SKIP
 
 
 def wave_sizes(total: int, waves: Sequence[Share]) -> list[int]:
@@ -81,15 +110,18 @@ def empty_waves(total: int, waves: Sequence[Share]) -> tuple[int, ...]:
     return tuple(number for number, size in enumerate(_sizes(total, waves), start=1) if not size)
 
 
-def without_empty_waves(rollout: Rollout, total: int) -> Rollout:
-    """The rollout as it will be walked: later waves, and the approvals after them, move up."""
-    empty = empty_waves(total, rollout.waves) if total else ()
-    if not empty:
+def without_empty_waves(rollout: Rollout, *totals: int) -> Rollout:
+    """The rollout as it will be walked: later waves, and the approvals after them, move up.
+
+    Each of `totals` changes is released in waves of its own, one after the other; waves are counted through.
+    """
+    sizes = [list(_sizes(total, rollout.waves)) for total in totals if total]
+    walked = list(accumulate(bool(size) for size in chain.from_iterable(sizes)))
+    if not walked or walked[-1] == len(walked):
         return rollout
-    kept = tuple(share for number, share in enumerate(rollout.waves, start=1) if number not in empty)
-    moved = dict.fromkeys(wave - sum(gap <= wave for gap in empty) for wave in rollout.approve)
-    last = len(wave_sizes(total, kept))
-    return replace(rollout, waves=kept, approve=tuple(wave for wave in moved if wave < last))
+    kept = tuple(share for at, share in enumerate(rollout.waves) if any(stage[at] for stage in sizes))
+    moved = dict.fromkeys(walked[wave - 1] for wave in rollout.approve if wave <= len(walked))
+    return replace(rollout, waves=kept, approve=tuple(wave for wave in moved if wave < walked[-1]))
 
 
 def _sizes(total: int, waves: Sequence[Share]) -> Iterator[int]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain, pairwise
 from typing import Any
 
 from fleet.core.change import advance
@@ -53,8 +54,9 @@ class Row:
     """What became of one selected notebook.
 
     `outcome` is None while the change is open. Instants are wall seconds; `away_s` counts from our stop to
-    the look that showed RUNNING again, or to the end when there was none. `written` says that a PUT was
-    accepted or may have been. `fix` pays the `debt`.
+    the look that showed RUNNING again, or to the end when there was none. `idle_s` are the seconds between
+    its stages, in which nothing was done. `written` says that a PUT was accepted or may have been. `fix` pays
+    the `debt`.
     """
 
     item: int
@@ -74,6 +76,7 @@ class Row:
     started_at: float | None = None
     finished_at: float | None = None
     away_s: float = 0.0
+    idle_s: float = 0.0
     calls: Calls = Calls()
     request_ids: tuple[str, ...] = ()
     written: bool = False
@@ -195,7 +198,7 @@ class Track:
             reason=self.reason,
             before=change.before,
             after=dict(self.after),
-            run_state_before=change.run_state.value,
+            run_state_before=self.life.change.run_state.value,
             run_state_after=self.run_state,
             lease_before=self.lease_before,
             lease_after=self.lease_after,
@@ -213,6 +216,57 @@ class Track:
 def track_of(change: Change, planned_at: float) -> Track:
     lease = _planned_lease(change.lease, planned_at)
     return Track(change, Life.begin(change), dict(change.before), change.run_state.value, lease, lease)
+
+
+WELL = frozenset({Outcome.CHANGED, Outcome.UNCHANGED})
+
+
+def joined(stages: Mapping[int, Row]) -> Row:
+    """The one row of a notebook that was changed in `stages`, in their order by number.
+
+    The first stage that did not go well decides. Run state and lease are those of the latest stage that sent
+    anything: between two stages they are the owner's to change.
+    """
+    if len(stages) == 1:
+        return next(iter(stages.values()))
+    rows = list(stages.values())
+    begun = [row for row in rows if row.calls != Calls()] or rows[:1]
+    number, deciding = next(((n, row) for n, row in stages.items() if row.outcome not in WELL), (0, rows[-1]))
+    outcome = deciding.outcome
+    if outcome in WELL:
+        outcome = Outcome.CHANGED if any(row.outcome is Outcome.CHANGED for row in rows) else outcome
+    before = {name: value for row in reversed(rows) for name, value in row.before.items()}
+    return replace(
+        begun[-1],
+        item=rows[0].item,
+        wave=deciding.wave,
+        outcome=outcome,
+        reason=f"stage {number}: {deciding.reason}" if number and deciding.reason else deciding.reason,
+        before=before,
+        after=before | {name: value for row in begun for name, value in row.after.items()},
+        started_at=begun[0].started_at,
+        finished_at=None if outcome is None else begun[-1].finished_at,
+        away_s=round(sum(row.away_s for row in rows), 3),
+        idle_s=round(sum(_between(one, other) for one, other in pairwise(begun)), 3),
+        calls=_sum_of(row.calls for row in rows),
+        request_ids=tuple(dict.fromkeys(chain.from_iterable(row.request_ids for row in rows))),
+        written=any(row.written for row in rows),
+        debt=any(row.debt for row in rows),
+        fix=next((row.fix for row in rows if row.fix), ""),
+    )
+
+
+def _between(one: Row, other: Row) -> float:
+    """Seconds from the end of a stage to the beginning of the next."""
+    if one.finished_at is None or other.started_at is None:
+        return 0.0
+    return max(0.0, other.started_at - one.finished_at)
+
+
+def _sum_of(calls: Iterable[Calls]) -> Calls:
+    return Calls(
+        *map(sum, zip(*((one.put, one.stop, one.start, one.get, one.lease) for one in calls), strict=True))
+    )
 
 
 def settled_row(settled: Settled, planned_at: float) -> Row:

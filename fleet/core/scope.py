@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from fleet.core.metrics import Metrics
 from fleet.core.pace import Rate
 
 ASSUMED_RATE = Rate(60, 60.0)  # what is expected of a scope whose rate is yet to be learned
@@ -86,7 +87,7 @@ class ScopeSpec:
 
     `workspaces` names those to list; empty means every workspace of the project, and "0". `rate` is a hard
     ceiling; without one, what is allowed is learned. `poll` is the pause between two shared list polls in
-    seconds. `ca_file` is a PEM file with a private authority.
+    seconds. `ca_file` is a PEM file with a private authority. `metrics` says where usage is measured.
     """
 
     name: str
@@ -103,6 +104,7 @@ class ScopeSpec:
     ca_file: str | None = None
     proxy: Proxy = Proxy.NONE
     transport: Way = Way.WIRE
+    metrics: Metrics | None = None
 
     @property
     def throttle(self) -> str:

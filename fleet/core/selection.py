@@ -6,12 +6,15 @@ counts only when two consecutive passes say the same of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from fleet.core.catalog import Catalog
+from fleet.core.fields import UNREAD, Offer
 from fleet.core.notebook import Notebook
 from fleet.core.patch import FIELD_TABLE, read_field
+from fleet.core.selector import Selector
 
 MAX_PASSES = 4
 
@@ -24,7 +27,10 @@ class Picker(Protocol):
     @property
     def text(self) -> str: ...
 
-    def matches(self, notebook: Notebook, scope: str, now: int) -> bool: ...
+    @property
+    def offers(self) -> frozenset[Offer]: ...
+
+    def matches(self, notebook: Notebook, scope: str, now: int, catalog: Catalog = UNREAD) -> bool: ...
 
     def pushdown(self) -> Mapping[str, str]: ...
 
@@ -38,7 +44,11 @@ class Known:
     text: str
     keys: frozenset[Key]
 
-    def matches(self, notebook: Notebook, scope: str, now: int) -> bool:
+    @property
+    def offers(self) -> frozenset[Offer]:
+        return frozenset()
+
+    def matches(self, notebook: Notebook, scope: str, now: int, catalog: Catalog = UNREAD) -> bool:
         return (scope, notebook.id) in self.keys
 
     def pushdown(self) -> Mapping[str, str]:
@@ -49,9 +59,60 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class Narrowed:
+    """Picks what another picker picks, but only notebooks in a list of ids, and none that `exclude` matches.
+
+    Without a list (None) every id will do. An id of the list that no scope holds is a mistake.
+    """
+
+    base: Picker
+    listed: tuple[str, ...] | None = None
+    exclude: tuple[Selector, ...] = ()
+    _listed: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_listed", frozenset(self.listed or ()))
+
+    @property
+    def text(self) -> str:
+        return self.base.text
+
+    @property
+    def offers(self) -> frozenset[Offer]:
+        return self.base.offers.union(*(one.offers for one in self.exclude))
+
+    def matches(self, notebook: Notebook, scope: str, now: int, catalog: Catalog = UNREAD) -> bool:
+        return (
+            self.lists(notebook)
+            and self.base.matches(notebook, scope, now, catalog)
+            and not any(one.matches(notebook, scope, now, catalog) for one in self.exclude)
+        )
+
+    def lists(self, notebook: Notebook) -> bool:
+        """Whether the list of ids, if there is one, has this notebook."""
+        return self.listed is None or notebook.id in self._listed
+
+    def pushdown(self) -> Mapping[str, str]:
+        return self.base.pushdown()
+
+    def ids(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.base.ids(), *(self.listed or ()))))
+
+    def remarks(self) -> Iterator[str]:
+        """What narrows the selection, for a person."""
+        if isinstance(self.base, Narrowed):
+            yield from self.base.remarks()
+        if self.listed is not None:
+            yield f"only from a list of {len(self.listed)} ids"
+        for one in self.exclude:
+            yield f"without: {' '.join(one.text.split())}"
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     """One scope's matches, in order of id; `rows` are all that the last pass read. The repr shows neither.
 
+    `catalog` is what was read of the scope's for the picker.
     `unstable` ones matched in one of the last two passes but did not hold still; they are left out.
     """
 
@@ -59,11 +120,14 @@ class Selection:
     rows: tuple[Notebook, ...] = field(repr=False)
     matched: tuple[Notebook, ...] = field(repr=False)
     unstable: tuple[Notebook, ...] = field(default=(), repr=False)
+    catalog: Catalog = field(default=UNREAD, repr=False)
 
 
-def select(rows: Iterable[Notebook], picker: Picker, scope: str, now: int) -> dict[str, Notebook]:
+def select(
+    rows: Iterable[Notebook], picker: Picker, scope: str, now: int, catalog: Catalog = UNREAD
+) -> dict[str, Notebook]:
     """The rows that match, by id. Raises SelectorError when the expression fails on a row."""
-    matched = (row for row in rows if picker.matches(row, scope, now))
+    matched = (row for row in rows if picker.matches(row, scope, now, catalog))
     return {row.id: row for row in sorted(matched, key=lambda row: row.id)}
 
 

@@ -11,7 +11,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
+from fleet.core.catalog import Catalog
 from fleet.core.errors import UsageError
 from fleet.core.expression import (
     Condition,
@@ -23,7 +25,7 @@ from fleet.core.expression import (
     refusal,
 )
 from fleet.core.expression import SelectorError as SelectorError
-from fleet.core.fields import FIELDS, Field, Subject
+from fleet.core.fields import FIELDS, UNREAD, Field, Offer, Subject
 from fleet.core.notebook import Notebook, Status
 from fleet.core.patch import require_uuid
 from fleet.core.spelling import nearest
@@ -50,19 +52,38 @@ class Selector:
         names = {node.variable for node in condition.tree.walk()}
         return cls(text, condition, tuple(field for field in FIELDS.values() if field.name in names))
 
-    def matches(self, notebook: Notebook, scope: str, now: int) -> bool:
+    def matches(self, notebook: Notebook, scope: str, now: int, catalog: Catalog = UNREAD) -> bool:
         """Whether the notebook, held by `scope` and seen at wall time `now` (ms), is meant.
 
-        Raises SelectorError when that cannot be decided: then the whole selection must be refused.
+        `catalog` must hold the `offers`. Raises SelectorError when that cannot be decided: then the whole
+        selection must be refused.
         """
-        subject = Subject(notebook, scope, now)
-        values = {field.name: value for field in self._reads if (value := field.read(subject)) is not None}
-        cut = next((name for name, value in values.items() if _holds_nul(value)), None)
-        verdict = f"{cut} holds a NUL character" if cut else self._condition.evaluate(values)
+        verdict = self.verdict(Subject(notebook, scope, now, catalog))
         if isinstance(verdict, bool):
             return verdict
         who = f"{clean(notebook.name) or 'notebook'} ({scope}, {notebook.id})"
-        raise SelectorError(f"cannot be decided for {who}: {_undecided(verdict)}\n  {clean(self.text)}")
+        raise SelectorError(f"cannot be decided for {who}: {verdict}\n  {clean(self.text)}")
+
+    def verdict(self, subject: Subject) -> bool | str:
+        """Whether the subject is meant, or why that cannot be decided."""
+        values = {name: value for name, value in self.values(subject).items() if value is not None}
+        cut = next((name for name, value in values.items() if _holds_nul(value)), None)
+        verdict = f"{cut} holds a NUL character" if cut else self._condition.evaluate(values)
+        return verdict if isinstance(verdict, bool) else _undecided(verdict)
+
+    def values(self, subject: Subject) -> dict[str, Any]:
+        """The fields that the expression asks for, with what they are for the subject; None where nothing."""
+        return {field.name: field.read(subject) for field in self._reads}
+
+    @property
+    def offers(self) -> frozenset[Offer]:
+        """The parts of a scope's catalogue that the expression asks of."""
+        return frozenset(field.offer for field in self._reads if field.offer is not None)
+
+    @property
+    def tree(self) -> Node:
+        """The checked expression."""
+        return self._condition.tree
 
     def both(self, other: Selector) -> Selector:
         """The selector for what this one and the other one mean together."""
@@ -103,6 +124,21 @@ def fields() -> tuple[Field, ...]:
 def parse_ids(texts: Iterable[str]) -> tuple[str, ...]:
     """The notebook ids in a list given by hand, each once. Raises UsageError for one that is no UUID."""
     return tuple(dict.fromkeys(require_uuid("id", text.strip()) for text in texts if text.strip()))
+
+
+def read_ids(text: str, where: str) -> tuple[str, ...]:
+    """The notebook ids in a file: one a line, the rest of a line after "#" is a comment.
+
+    Raises UsageError with `where` and the line for anything that is no UUID, and for a file without any.
+    """
+    found: dict[str, None] = {}
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
+        word = line.partition("#")[0].strip()
+        if word:
+            found[require_uuid(f"{where}:{number}: id", word)] = None
+    if not found:
+        raise UsageError(f"{where}: names no notebook; write an id a line")
+    return tuple(found)
 
 
 def unmatched(ids: Iterable[str], notebooks: Iterable[Notebook]) -> tuple[str, ...]:
@@ -187,10 +223,14 @@ _TEXT = re.compile(
 _HAS = re.compile(r"\bhas\s*\(\s*([\w.]+)\s*\)")
 
 
+def without_texts(text: str) -> str:
+    """The expression with quotes for all of its literal texts, and blanks for its comments."""
+    return _TEXT.sub(lambda match: (" " if match[0].startswith("//") else '"') * len(match[0]), text)
+
+
 def _has_without_tag(text: str) -> Iterator[Problem]:
     """has() of a plain field: the runtime would take it for the field itself."""
-    bare = _TEXT.sub(lambda match: " " * len(match[0]), text)
-    for match in _HAS.finditer(bare):
+    for match in _HAS.finditer(without_texts(text)):
         asked = FIELDS.get(match[1])
         if asked is not None:
             advice = asked.absent or f"every notebook has {asked.name}; compare its value"

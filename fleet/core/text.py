@@ -30,6 +30,11 @@ def clean(text: str, limit: int = LONGEST) -> str:
     return "".join(pieces) + "…"
 
 
+def brief(reason: str) -> str:
+    """The first clause of a reason: what it was, without what else there is to know and to do about it."""
+    return reason.partition("; ")[0]
+
+
 def _visible(char: str) -> str:
     if (char.isprintable() or unicodedata.category(char) == "Zs") and char not in _INVISIBLE:
         return char

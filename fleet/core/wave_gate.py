@@ -55,6 +55,7 @@ class Question:
     attended: bool
     check: Check | None = None
     approved: bool = False
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,5 +93,9 @@ def next_move(question: Question) -> RunCommand | AskPerson | Decision:
     if question.wanted:
         return AskPerson(said)
     if check is not None and check.finding is Finding.INCONCLUSIVE:
-        return AskPerson(said) if question.attended else Decision(False, f"{said}; nobody could be asked")
+        return AskPerson(said) if question.attended else Decision(False, f"{said}; {_alone(question.run)}")
     return Decision(True, said)
+
+
+def _alone(run: str) -> str:
+    return f"nobody could be asked: at a terminal this asks again, and you may approve: fleet resume {run}"

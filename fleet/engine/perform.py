@@ -1,7 +1,7 @@
 """Performs one change: asks the tables what to do, does it, tells them what came of it.
 
-Nothing is decided here. The order of a write is: a turn at the gate, for the first write the fence look, the
-intent on disk, the send.
+Nothing is decided here. The order of a write is: a turn at the gate, for the first write the fence look and
+for a later one another look if the last is old by then, the intent on disk, the send.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from fleet.core.events import (
     Fate,
     Intended,
     Late,
+    Leave,
     Outcome,
     Reopened,
     Saw,
@@ -33,6 +34,7 @@ from fleet.core.notebook import Notebook, Status
 from fleet.core.patch import When
 from fleet.core.plan import Change
 from fleet.core.sight import GONE, Sight, sight_of
+from fleet.core.text import brief
 from fleet.engine.brakes import Brakes
 from fleet.engine.control import Control
 from fleet.engine.ports import Clock, Cloud
@@ -40,6 +42,8 @@ from fleet.engine.tape import Tape
 from fleet.engine.watch import Watch
 
 LATEST = 5.0  # seconds after its turn and its look that a write may still leave
+# These could undo what somebody did since the look. A start or a lease could not, and a debt waits for none.
+_OVERTURNING = frozenset({Step.STOP, Step.PUT})
 LOOK_AGAIN = 5.0  # seconds between looks while the cloud does not answer
 
 
@@ -62,11 +66,15 @@ class Performance:
     """One change on its way. `run` returns the life it had; errors of calls become events of that life.
 
     `life` is where an earlier process left the change; whatever was under way then is looked at first.
+    `leave` is what one that begins may do to a notebook that runs.
     """
 
-    def __init__(self, change: Change, here: Surroundings, life: Life | None = None) -> None:
+    def __init__(
+        self, change: Change, here: Surroundings, life: Life | None = None, leave: Leave | None = None
+    ) -> None:
         self._change = change
         self._here = here
+        self._leave = leave
         self._again = life is not None
         self._life = life or Life.begin(change)
         self._turn: Turn | None = None
@@ -77,7 +85,8 @@ class Performance:
 
     async def run(self) -> Life:
         item, now = self._change.item, self._now()
-        self._happened(Reopened(item, now) if self._again else Began(item, now, dict(self._here.moved)))
+        began = Began(item, now, dict(self._here.moved), self._leave)
+        self._happened(Reopened(item, now) if self._again else began)
         while True:
             match decide(self._life):
                 case End() as end:
@@ -109,6 +118,11 @@ class Performance:
             self._happened(turn)
             return
         self._turn = None
+        if write.step in _OVERTURNING and turn.at - self._looked_at > LATEST:
+            event = await self._look(0.0)
+            self._turn = turn
+            self._happened(event)
+            return
         if not self._life.tries and not await self._may_begin(turn):
             return
         attempt = self._life.tried(write.step) + 1
@@ -137,7 +151,7 @@ class Performance:
     def _unrecorded(self, reason: str) -> None:
         """No write may leave without its intent on disk: a change that has sent none has not started."""
         if self._life.tries:
-            self._happened(Late(self._change.item, self._now(), reason))
+            self._happened(Late(self._change.item, self._now(), reason, unrecorded=True))
         else:
             self._life = over(self._life, Outcome.NOT_STARTED, f"nothing was sent: {reason}")
 
@@ -148,7 +162,7 @@ class Performance:
         new look must come first.
         """
         control, clock = self._here.control, self._here.clock
-        if (early := turn.at - clock.monotonic()) > 0:
+        if (early := turn.at - clock.boottime()) > 0:
             await anyio.sleep(early)
         if (barred := self._here.brakes.barred(self._change)) is not None:
             self._life = over(self._life, Outcome.NOT_STARTED, f"nothing was sent: {barred}")
@@ -157,7 +171,7 @@ class Performance:
             return True
         await control.released()
         if control.end is not None:
-            self._life = over(self._life, Outcome.NOT_STARTED, f"nothing was sent: {control.end[1]}")
+            self._life = over(self._life, Outcome.NOT_STARTED, f"nothing was sent: {brief(control.end[1])}")
         else:
             self._happened(Reopened(self._change.item, self._now()))
             self._time_up = clock.monotonic() + self._here.deadline
@@ -222,6 +236,8 @@ class Performance:
             if isinstance(turn, Blind):
                 return turn
             self._turn = turn
+        else:
+            self._turn = None  # it would be past when it is used
         # Most looks are answered at once: watching the time would cost more than the look itself.
         event = None if wait else await self._single_look()
         if event is not None and not _to_repeat(event):
@@ -254,7 +270,6 @@ class Performance:
 
     async def _arrival(self, status: Status) -> ChangeEvent:
         """A look when the notebook may have left `status`, in which it has been since its wait began."""
-        self._turn = None  # it would be long past when the wait is over
         clock, watch = self._here.clock, self._here.watch
         if self._waits_for is not status:
             self._waits_for, self._since = status, clock.monotonic()
@@ -294,7 +309,7 @@ class Performance:
 
     def _happened(self, event: ChangeEvent) -> None:
         if isinstance(event, Saw):
-            self._looked_at = self._here.clock.monotonic()
+            self._looked_at = self._here.clock.boottime()
         self._here.tape.note(event)
         self._life = advance(self._life, event)
 

@@ -9,6 +9,7 @@ from fleet.core.calls import Rank, Reading, Receipt, Turn
 from fleet.core.events import Event
 from fleet.core.notebook import Status
 from fleet.core.rollout import GateCommand
+from fleet.core.timing import Notice
 from fleet.core.wave_gate import Check
 
 
@@ -30,10 +31,10 @@ class Cloud(Protocol):
 
     async def look(self, notebook_id: str, rank: Rank) -> Reading: ...
 
-    async def poll(self, statuses: Collection[Status]) -> Collection[str]:
+    async def poll(self, statuses: Collection[Status], rank: Rank = Rank.AWAY) -> Collection[str]:
         """The ids of those in one of the statuses, read page by page; some may be missing or old news.
 
-        Of the highest rank: notebooks that are away wait for it.
+        Of the highest rank unless told otherwise: notebooks that are away wait for it.
         """
         ...
 
@@ -77,9 +78,36 @@ class Checker(Protocol):
         ...
 
 
+class Activity(Protocol):
+    """Knows which notebooks of a scope are in use."""
+
+    async def idle(self, ids: Collection[str]) -> Mapping[str, bool | None]:
+        """Whether each has been idle for long enough; None, or nothing, where nobody can tell.
+
+        Raises CallError when it cannot find out.
+        """
+        ...
+
+
+class Herald(Protocol):
+    """Speaks with the owners of notebooks."""
+
+    async def tell(self, notice: Notice, message: Mapping[str, Any]) -> str:
+        """Sends a notice; returns why it did not arrive, empty when it did."""
+        ...
+
+    async def postponed(self, file: str) -> Mapping[str, float]:
+        """Until when (wall s) owners have asked to be left alone. Raises OSError or ValueError."""
+        ...
+
+
 class Clock(Protocol):
     """Monotonic seconds decide, wall seconds are only printed, signed and compared with the cloud's times."""
 
     def monotonic(self) -> float: ...
+
+    def boottime(self) -> float:
+        """Monotonic seconds that go on while the machine is suspended; those of a `Turn`."""
+        ...
 
     def wall(self) -> float: ...

@@ -65,7 +65,10 @@ class WaveGate:
 
     async def _ask_around(self, wave: int, counts: Mapping[str, int]) -> Decision:
         question = Question(
-            self._rollout.gate, wave in self._rollout.approve, self._control.approvals.attended()
+            self._rollout.gate,
+            wave in self._rollout.approve,
+            self._control.approvals.attended(),
+            run=self._run,
         )
         while True:
             match next_move(question):

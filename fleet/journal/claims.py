@@ -147,13 +147,14 @@ class Claims:
         )
 
 
-def holder(path: Path, key: Key) -> str | None:
-    """The living run that claims the notebook in the claims file at `path`. Makes no file, claims nothing.
+def holder(path: Path, key: Key) -> Path | None:
+    """The folder of the living run that claims the notebook in the claims file at `path`.
 
-    Raises JournalError when the file cannot be read.
+    Makes no file, claims nothing. Raises JournalError when the file cannot be read.
     """
     found = _read(path, f"{_CLAIM} WHERE scope = ? AND notebook = ?", *key)
-    return next((run for _, _, run, folder in found if is_locked(Path(folder))), None)
+    folders = (Path(folder) for _, _, _, folder in found)
+    return next(filter(is_locked, folders), None)
 
 
 def left_behind(path: Path, keys: Collection[Key]) -> dict[Path, list[Key]]:

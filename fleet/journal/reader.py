@@ -17,13 +17,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from fleet.core.errors import FleetError
-from fleet.core.events import Event, load_event
+from fleet.core.events import Event
 from fleet.core.fold import RunState
 from fleet.core.plan import Plan, load_plan
+from fleet.journal.balance import Brief, read_brief
 from fleet.journal.errors import JournalDamage, JournalError
-from fleet.journal.rows import FORMAT, Record, intact, meta_intact
+from fleet.journal.lost import lost, unreadable
+from fleet.journal.rows import EVENT, FORMAT, Record, event_of, intact, meta_intact
 
-_EVENT = "SELECT seq, item, kind, at, body, crc FROM event"
 _SMALLEST_ROW = 40  # bytes
 
 
@@ -56,7 +57,7 @@ class JournalReader:
         self.path = path
         self.damage: list[JournalDamage] = []
         if not path.is_file():
-            raise JournalError(f"{path}: there is no journal; see the runs with: fleet runs")
+            raise lost(path, "there is no journal")
         try:
             self._connection = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None
@@ -71,7 +72,7 @@ class JournalReader:
             self.meta = self._read_meta()
         except sqlite3.Error as error:
             self._connection.close()
-            raise JournalError(f"{path}: cannot be read: {error}; it is damaged, or no journal") from None
+            raise unreadable(path, "is damaged, or no journal", error) from None
         except JournalError:
             self._connection.close()
             raise
@@ -90,17 +91,23 @@ class JournalReader:
         try:
             row = self._connection.execute("SELECT key, value, crc FROM meta WHERE key = 'plan'").fetchone()
             if row is None or not meta_intact(row):
-                raise JournalError(f"{self.path}: the plan in it is damaged; nothing can be told from it")
+                raise lost(self.path, "the plan in it is damaged")
             plan = load_plan(row[1], str(self.path))
         except JournalError:
             raise
         except sqlite3.Error as error:
-            raise JournalError(f"{self.path}: the plan in it cannot be read: {error}") from None
+            raise unreadable(self.path, "the plan in it cannot be read", error) from None
         except FleetError as error:
             raise JournalError(str(error)) from None
         if plan.digest != self.meta["digest"]:
             raise JournalError(f"{self.path}: the plan in it is not the one that the run began with")
         return plan
+
+    def brief(self) -> Brief | None:
+        """How the run stands, from its balance on: quick, whatever its size. None when there is no balance
+        that can be used; then `fold`. Damage in the events of changes that are over is not noticed.
+        """
+        return read_brief(self._connection, self.meta)
 
     def fold(self, *observers: Callable[[Event], None]) -> RunState:
         """The state of the run as far as it can be read; `observers` see the events that made it."""
@@ -118,7 +125,7 @@ class JournalReader:
         due, bad = 1, 0
         for record in self._scan_events():
             seq = int(record[0]) if isinstance(record[0], int) else 0
-            event = _event(record)
+            event = event_of(record)
             if event is None:
                 bad = max(bad, due, seq)
             elif seq >= due:
@@ -132,8 +139,8 @@ class JournalReader:
 
     def since(self, seq: int) -> Iterator[tuple[int, Event]]:
         """The whole events after number `seq`, each with its own number. Damage is passed over in silence."""
-        for record in self._connection.execute(f"{_EVENT} WHERE seq > ? ORDER BY seq", (seq,)):
-            event = _event(record)
+        for record in self._connection.execute(f"{EVENT} WHERE seq > ? ORDER BY seq", (seq,)):
+            event = event_of(record)
             if event is not None:
                 yield int(record[0]), event
 
@@ -151,7 +158,7 @@ class JournalReader:
                 "use the version that began the run"
             )
         if not {"format", "run", "job", "digest"} <= meta.keys():
-            raise JournalError(f"{self.path}: is no journal, or damaged at its beginning")
+            raise lost(self.path, "is no journal, or damaged at its beginning")
         return meta
 
     def _check_items(self) -> None:
@@ -166,13 +173,13 @@ class JournalReader:
         """The rows of the event table; where the table itself is broken, those that can still be found."""
         last = 0
         try:
-            for record in self._connection.execute(f"{_EVENT} ORDER BY seq"):
+            for record in self._connection.execute(f"{EVENT} ORDER BY seq"):
                 last = record[0]
                 yield record
         except sqlite3.Error:
             for seq in range(last + 1, self._highest() + 1):
                 with suppress(sqlite3.Error):
-                    yield from self._connection.execute(f"{_EVENT} WHERE seq = ?", (seq,))
+                    yield from self._connection.execute(f"{EVENT} WHERE seq = ?", (seq,))
 
     def _highest(self) -> int:
         """The largest seq there may be, no more than the file has room for."""
@@ -185,13 +192,3 @@ class JournalReader:
 
     def _lost(self, table: str, first: int, last: int, seen: bool) -> None:
         self.damage.append(JournalDamage(table, first, last, "wrong checksum" if seen else "missing"))
-
-
-def _event(record: Record) -> Event | None:
-    """The event in a row; None when the row is not as it was written."""
-    if not intact(record) or not isinstance(record[4], str):
-        return None
-    try:
-        return load_event(record[4])
-    except ValueError:
-        return None

@@ -9,10 +9,11 @@ from zlib import crc32
 
 from pydantic_core import to_json
 
-from fleet.core.events import Event, dump_event
+from fleet.core.events import Event, dump_event, load_event
 from fleet.core.plan import Change, Plan, Settled
 
 FORMAT = 1
+EVENT = "SELECT seq, item, kind, at, body, crc FROM event"
 
 Cell = int | float | str | bytes | None
 Record = tuple[Cell, ...]
@@ -48,6 +49,16 @@ def meta_intact(record: Record) -> bool:
 
 def event_record(seq: int, event: Event) -> Record:
     return sealed((seq, getattr(event, "item", None), event.kind, float(event.at), _body(event)))
+
+
+def event_of(record: Record) -> Event | None:
+    """The event in a row that EVENT selected; None when the row is not as it was written."""
+    if not intact(record) or not isinstance(record[4], str):
+        return None
+    try:
+        return load_event(record[4])
+    except ValueError:
+        return None
 
 
 def _body(event: Event) -> str:

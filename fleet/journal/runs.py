@@ -9,20 +9,25 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fleet.core.errors import UsageError
 from fleet.core.fold import count
+from fleet.core.members import members
 from fleet.journal.errors import JournalError
 from fleet.journal.filesystem import network_mount
 from fleet.journal.lock import is_locked
+from fleet.journal.lost import PLAN as PLAN
+from fleet.journal.lost import JournalLost, has_plan
 from fleet.journal.reader import JournalReader
 
-PLAN = "plan.json"
 JOURNAL = "journal.db"
 LOG = "log.jsonl"
+
+_HEAD = 4096  # bytes of a plan, more than come before its rows
 
 _RUN = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-z]{4}")
 _PREFIX = re.compile(r"[0-9a-z-]{1,20}")
@@ -33,7 +38,8 @@ class RunSummary:
     """One run at a glance. Instants are wall seconds.
 
     `state` is `running`, how the run ended (`finished`, `halted`, `interrupted`, `credentials lost`), or
-    `damaged` when its journal cannot be read. A run that broke off counts as `interrupted`.
+    `damaged` when its journal cannot be read, or `journal lost` when all the same its plan can tell what is
+    owed: then `counts` are empty. A run that broke off counts as `interrupted`.
     """
 
     run: str
@@ -102,7 +108,14 @@ def find_run(base: Path, name: str) -> Path:
 
 def list_runs(base: Path) -> list[RunSummary]:
     """Every run, the newest first."""
-    return [_summary(folder) for folder in _run_dirs(base) if (folder / JOURNAL).exists()]
+    return [_summary(folder) for folder in _run_dirs(base) if is_run_dir(folder)]
+
+
+def is_run_dir(folder: Path) -> bool:
+    """Whether the folder holds a run: its journal, or the plan of one whose journal is gone."""
+    if os.path.exists(folder / JOURNAL):
+        return True
+    return _RUN.fullmatch(folder.absolute().name) is not None and has_plan(folder)
 
 
 def _run_dirs(base: Path) -> list[Path]:
@@ -126,8 +139,19 @@ def _summary(folder: Path) -> RunSummary:
     try:
         with JournalReader(folder / JOURNAL) as reader:
             return _read_summary(folder, reader, running)
+    except JournalLost:
+        return RunSummary(folder.name, _planned_job(folder), "journal lost", None, None, {}, folder)
     except JournalError:
         return RunSummary(folder.name, "", "damaged", None, None, {}, folder)
+
+
+def _planned_job(folder: Path) -> str:
+    """The job's name by the plan, which begins with it; empty where it does not."""
+    with suppress(OSError, ValueError, RecursionError), (folder / PLAN).open("rb") as file:
+        for key, value in members(file.read(_HEAD).decode(errors="replace"), ()):
+            if key == "job" and isinstance(value, str):
+                return value
+    return ""
 
 
 def _read_summary(folder: Path, reader: JournalReader, running: bool) -> RunSummary:
@@ -135,7 +159,8 @@ def _read_summary(folder: Path, reader: JournalReader, running: bool) -> RunSumm
     if final is not None:
         state = final["end"] or "interrupted"
         return RunSummary(run, job, state, final["started_at"], final["finished_at"], final["counts"], folder)
-    fold = reader.fold()
+    brief = reader.brief()
+    fold = reader.fold() if brief is None else brief.state
     state = "running" if running else fold.end or ("damaged" if fold.gaps else "interrupted")
-    counts = count(fold.rows(over=not running))
+    counts = count(fold.rows(over=not running)) if brief is None else brief.counts(over=not running)
     return RunSummary(run, job, state, fold.started_at, fold.finished_at, counts, folder)

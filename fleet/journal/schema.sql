@@ -1,14 +1,14 @@
 -- The journal of one run. Every row carries the CRC-32 of its other columns, because SQLite does not
 -- notice a changed byte in the middle of a row.
 
-CREATE TABLE meta (
+CREATE TABLE IF NOT EXISTS meta (
     key   TEXT PRIMARY KEY,  -- format, run, job, digest, plan; final once the journal was closed
     value BLOB NOT NULL,
     crc   INTEGER NOT NULL
 );
 
 -- What the plan says about each selected notebook, for whoever reads this file without the program.
-CREATE TABLE item (
+CREATE TABLE IF NOT EXISTS item (
     item      INTEGER PRIMARY KEY,
     scope     TEXT NOT NULL,
     id        TEXT NOT NULL,
@@ -25,11 +25,19 @@ CREATE TABLE item (
 );
 
 -- Append only. seq has no holes, so that a lost row is noticed.
-CREATE TABLE event (
+CREATE TABLE IF NOT EXISTS event (
     seq  INTEGER PRIMARY KEY,
     item INTEGER,               -- null for events of the whole run
     kind TEXT NOT NULL,
     at   REAL NOT NULL,         -- wall time, seconds since the epoch
     body TEXT NOT NULL,         -- the whole event as JSON
     crc  INTEGER NOT NULL
+);
+
+-- One row at most: what the events up to seq add up to, so that nobody need read them all to see how the run
+-- stands. The events are the truth: without this row, or if it is damaged, they are read.
+CREATE TABLE IF NOT EXISTS balance (
+    seq   INTEGER PRIMARY KEY,
+    value BLOB NOT NULL,        -- JSON
+    crc   INTEGER NOT NULL
 );

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Self
 
 from fleet.core.errors import FleetError
-from fleet.core.events import Event
+from fleet.core.events import Event, RunResumed
 from fleet.core.fold import RunState
 from fleet.core.plan import Plan, dump_plan
+from fleet.journal.balance import EVERY, Gauge, balance_record, next_balance
 from fleet.journal.errors import JournalError, JournalWriteError
 from fleet.journal.lock import RunLock
 from fleet.journal.reader import JournalReader
@@ -28,12 +29,14 @@ from fleet.journal.tally import Tally
 
 BALLAST_BYTES = 1 << 20
 
+_SCHEMA = files(__package__).joinpath("schema.sql").read_text("utf-8")
+
 
 class JournalFile:
     """An open journal. Not for use by two threads at once.
 
-    `tally` is the run as far as it is on disk. `failure` says why an event could not be written, and stays;
-    `unsaved` holds the events that are nowhere but here.
+    `tally` is the run as far as it is on disk, and so is the `gauge`; a balance holds both. `failure` says
+    why an event could not be written, and stays; `unsaved` holds the events that are nowhere but here.
     """
 
     def __init__(
@@ -41,12 +44,13 @@ class JournalFile:
     ) -> None:
         self.path = path
         self.tally = tally
+        self.gauge: Gauge | None = None
+        self._due = EVERY
         self._run = run
         self.failure = ""
         self.unsaved: list[Event] = []
         self._connection = connection
         self._lock = lock
-        self._seq = int(connection.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0])
 
     @classmethod
     def create(cls, path: Path, plan: Plan, run: str) -> Self:
@@ -67,16 +71,23 @@ class JournalFile:
         return cls(path, connection, lock, run, Tally.of(plan))
 
     @classmethod
-    def reopen(cls, path: Path, accept: Callable[[RunState], None] = lambda state: None) -> Self:
+    def reopen(
+        cls,
+        path: Path,
+        accept: Callable[[RunState], None] = lambda state: None,
+        measure: Callable[[Plan], Gauge] | None = None,
+    ) -> Self:
         """The journal of a run that is to go on. `accept` sees how the run stands and may refuse by raising;
-        until then nothing is written.
+        until then nothing is written. `measure` makes the gauge.
 
         Raises JournalBusy when another process writes to it, JournalError when it is damaged.
         """
         lock = RunLock(path.parent)
         try:
             with JournalReader(path) as reader:
-                state = reader.fold()
+                tally = Tally.of(reader.plan)
+                gauge = measure(reader.plan) if measure is not None else None
+                state = reader.fold(tally.take, *([gauge.apply] if gauge is not None else []))
             if reader.damage:
                 raise JournalError(
                     f"{path}: damaged ({reader.damage[0]}); it is left as it is, make a new plan instead"
@@ -84,6 +95,7 @@ class JournalFile:
             accept(state)
             connection = _connect(path)
             with _closed_on_error(connection):
+                connection.executescript(_SCHEMA)  # an older journal has no table for balances
                 connection.execute("DELETE FROM meta WHERE key = 'final'")
                 _put_ballast(_ballast(path))
         except (OSError, sqlite3.Error) as error:
@@ -92,7 +104,9 @@ class JournalFile:
         except FleetError:
             lock.release()
             raise
-        return cls(path, connection, lock, state.run, Tally.taken_up(state))
+        file = cls(path, connection, lock, state.run, tally)
+        file.gauge = gauge
+        return file
 
     def save(self, events: Sequence[Event]) -> None:
         """Returns when the events are on disk, in this order.
@@ -104,10 +118,11 @@ class JournalFile:
             try:
                 self.insert(events)
             except (sqlite3.Error, OSError) as error:
-                self.failure = f"{self.path}: cannot be written: {error}"
+                self.failure = f"the journal cannot be written: {error}"
                 _ballast(self.path).unlink(missing_ok=True)
             else:
                 return
+        self.checkpoint()  # what the WAL holds takes less room in the file, and the WAL begins anew
         for event in events:
             try:
                 self.insert([event])
@@ -117,17 +132,40 @@ class JournalFile:
 
     def write_error(self) -> JournalWriteError:
         return JournalWriteError(
-            f"{self.failure}; no further change is made. Free some space, then: fleet resume {self._run}"
+            f"{self.failure}; no further change is made: free some space for {self.path.parent.absolute()}, "
+            f"then: fleet resume {self._run}"
         )
 
     def insert(self, events: Sequence[Event]) -> None:
         """All the events in one transaction, synced; or none, and an error of SQLite."""
-        records = [event_record(self._seq + number, event) for number, event in enumerate(events, start=1)]
+        records = [
+            event_record(self.tally.seq + number, event) for number, event in enumerate(events, start=1)
+        ]
         with _transaction(self._connection):
             self._connection.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", records)
-        self._seq += len(records)
         for event in events:
             self.tally.take(event)
+            if isinstance(event, RunResumed):
+                self._due = 0
+        if self.gauge is not None:
+            try:
+                for event in events:
+                    self.gauge.apply(event)
+            except Exception:  # who only wants to look must not keep a notebook from coming home
+                self.gauge = None
+
+    def keep_balance(self, *, now: bool = False) -> None:
+        """Keeps a balance if one is due, so that how the run stands can be told without all the events."""
+        due = now or self.tally.seq >= self._due
+        if self.gauge is None or self.failure or not self.tally.certain or not due:
+            return
+        # Without it nothing is lost but time.
+        with contextlib.suppress(sqlite3.Error):
+            record = balance_record(self.tally, self.gauge)
+            with _transaction(self._connection):
+                self._connection.execute("DELETE FROM balance")
+                self._connection.execute("INSERT INTO balance VALUES (?, ?, ?)", record)
+            self._due = next_balance(*record[:2])
 
     def checkpoint(self) -> None:
         """Moves what the WAL holds into the file, as far as no reader is in the way."""
@@ -136,10 +174,11 @@ class JournalFile:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
-        """Stores the final counts, folds the WAL into the file and gives the run free."""
+        """Stores the final counts and a balance, folds the WAL into the file and gives the run free."""
+        self.keep_balance(now=True)
         summary = self.tally.summary()
         if summary is not None:
-            final = meta_record("final", json.dumps({"events": self._seq, **summary}).encode())
+            final = meta_record("final", json.dumps({"events": self.tally.seq, **summary}).encode())
             with contextlib.suppress(sqlite3.Error), _transaction(self._connection):
                 self._connection.execute("INSERT INTO meta VALUES (?, ?, ?)", final)
         with contextlib.suppress(sqlite3.Error):
@@ -181,7 +220,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def _fill(connection: sqlite3.Connection, plan: Plan, run: str) -> None:
     meta = {"format": str(FORMAT), "run": run, "job": plan.job, "digest": plan.digest}
     records = [meta_record(key, value.encode()) for key, value in meta.items()]
-    connection.executescript(files(__package__).joinpath("schema.sql").read_text("utf-8"))
+    connection.executescript(_SCHEMA)
     with _transaction(connection):
         connection.executemany(
             "INSERT INTO meta VALUES (?, ?, ?)", [*records, meta_record("plan", dump_plan(plan))]

@@ -1,81 +1,167 @@
-"""The numbers of a run as it is written, so that a list of runs need not read every event again."""
+"""The numbers of a run as it is written, so that nobody need read every event again to see how it stands."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from fleet.core.events import (
+    Answered,
     Began,
+    ChangeEvent,
     Ended,
     Event,
+    Fate,
+    Intended,
+    Late,
     Outcome,
     Reopened,
     RunEnd,
     RunEnded,
     RunResumed,
     RunStarted,
+    Step,
 )
-from fleet.core.fold import RunState
 from fleet.core.plan import Plan
+
+# Ends that a resumed run may better; nothing follows the others.
+_NOT_FINAL = frozenset({Outcome.STRANDED, Outcome.UNKNOWN, Outcome.NOT_STARTED})
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts outcomes from the few events that decide them. `open` holds changes that have begun."""
+    """Counts outcomes from the few events that decide them, and remembers which events still matter.
 
-    changes: int
-    settled: Mapping[Outcome, int]
+    `counts` has every end so far, and the notebooks without a change. `seq` is the number of the last event,
+    `at` the latest instant. `open` holds changes that have begun and not ended, `final` a bit for each that
+    nothing follows any more. Of all others, `ended` says how they ended and `seqs` are the numbers of their
+    events; `course` are those that begin and end the run. `written`: a PUT was accepted or may have been.
+    `certain` ends when something did follow: then only all the events can tell.
+    """
+
+    untouched: int
+    counts: Counter[Outcome]
+    final: bytearray
     started_at: float | None = None
     finished_at: float | None = None
     end: RunEnd | None = None
+    seq: int = 0
+    at: float = 0.0
+    written: bool = False
+    certain: bool = True
     ended: dict[int, Outcome] = field(default_factory=dict)
     open: set[int] = field(default_factory=set)
+    seqs: dict[int, list[int]] = field(default_factory=dict)
+    course: list[int] = field(default_factory=list)
+    _at_rest: set[int] = field(default_factory=set)  # of `seqs`: ended, with nothing owed
+    _unanswered: set[int] = field(default_factory=set)  # PUTs
 
     @classmethod
     def of(cls, plan: Plan) -> Tally:
         """Before anything happened."""
-        return cls(len(plan.changes), Counter(row.outcome for row in plan.settled))
-
-    @classmethod
-    def taken_up(cls, state: RunState) -> Tally:
-        """Where an earlier process left the run."""
-        tally = cls.of(state.plan)
-        tally.started_at, tally.finished_at, tally.end = state.started_at, state.finished_at, state.end
-        lives = state.lives()
-        for item, outcome in state.outcomes().items():
-            if outcome is not None and lives[item].end is not None:
-                tally.ended[item] = outcome
-            else:
-                tally.open.add(item)
-        return tally
+        size = max((change.item for change in plan.changes), default=0) // 8 + 1
+        counts = Counter(row.outcome for row in plan.settled)
+        # Counted are changes. Where a notebook has several, only all the events tell how it ended.
+        return cls(len(plan.changes), counts, bytearray(size), certain=not plan.staged)
 
     def take(self, event: Event) -> None:
         """Takes in the next event."""
+        self.seq += 1
+        self.at = max(self.at, event.at)
+        if isinstance(event, ChangeEvent):
+            self._follow(event)
+            return
         match event:
-            case Began() | Reopened():
-                self.ended.pop(event.item, None)
-                self.open.add(event.item)
-            case Ended():
-                self.open.discard(event.item)
-                self.ended[event.item] = event.outcome
             case RunStarted() | RunResumed():
                 self.started_at = event.at if self.started_at is None else self.started_at
                 self.finished_at, self.end = None, None
+                self.course.append(self.seq)
             case RunEnded():
                 self.finished_at, self.end = event.at, event.end
+                self.course.append(self.seq)
+
+    def _follow(self, event: ChangeEvent) -> None:
+        item = event.item
+        if is_final(self.final, item):
+            self.certain = False
+            return
+        if item not in self.seqs:
+            self.seqs[item] = []
+            self.untouched -= 1
+        self.seqs[item].append(self.seq)
+        self._note_put(event)
+        self._at_rest.discard(item)
+        if isinstance(event, Ended | Began | Reopened) and item in self.ended:
+            self.counts[self.ended.pop(item)] -= 1
+        if isinstance(event, Ended):
+            self._end(event)
+        elif item not in self.ended:
+            self.open.add(item)
+
+    def _end(self, event: Ended) -> None:
+        item = event.item
+        self.open.discard(item)
+        self.counts[event.outcome] += 1
+        if event.outcome not in _NOT_FINAL and not event.debt:
+            self.final[item >> 3] |= 1 << (item & 7)
+            del self.seqs[item]
+            return
+        self.ended[item] = event.outcome
+        if not event.debt:
+            self._at_rest.add(item)
+
+    def _note_put(self, event: ChangeEvent) -> None:
+        """As `Track` does: a PUT of which nothing more will be heard may have been applied."""
+        item = event.item
+        match event:
+            case Answered():
+                self.written |= event.step is Step.PUT and event.fate is not Fate.REFUSED
+                self._unanswered.discard(item)
+            case Late() | Ended(outcome=Outcome.NOT_STARTED):
+                self._unanswered.discard(item)
+            case Intended() | Began() | Reopened() | Ended():
+                if item in self._unanswered:
+                    self.written = True
+                    self._unanswered.discard(item)
+                if isinstance(event, Intended) and event.step is Step.PUT:
+                    self._unanswered.add(item)
 
     def summary(self) -> dict[str, Any] | None:
         """The final numbers; None when a change was cut off, so that only the events can tell."""
-        if self.open or self.end is None:
+        if self.open or self.end is None or not self.certain:
             return None
-        found = Counter(self.ended.values()) + Counter(self.settled)
-        found[Outcome.NOT_STARTED] += self.changes - len(self.ended)
+        found = Counter(self.counts)
+        found[Outcome.NOT_STARTED] += self.untouched
         return {
             "end": self.end,
             "started_at": self.started_at,
             "finished_at": self.finished_at,
             "counts": {outcome.value: found[outcome] for outcome in Outcome},
         }
+
+    def dump(self) -> dict[str, Any]:
+        """What events to come can be added to, as JSON.
+
+        `pending` are the events of changes under way or owed, whose ends are not in `counts`; `resting` those
+        of changes that ended, but may be taken up again, with the outcome.
+        """
+        pending = {item: seqs for item, seqs in self.seqs.items() if item not in self._at_rest}
+        counts = Counter(self.counts)
+        counts.subtract(self.ended[item] for item in pending if item in self.ended)
+        return {
+            "seq": self.seq,
+            "at": self.at,
+            "written": self.written,
+            "course": self.course,
+            "pending": list(pending.items()),
+            "resting": [[item, self.ended[item], self.seqs[item]] for item in self._at_rest],
+            "counts": {outcome.value: number for outcome, number in counts.items() if number},
+            "untouched": self.untouched,
+            "final": self.final.hex(),
+        }
+
+
+def is_final(final: bytes | bytearray, item: int) -> bool:
+    """Whether nothing follows any more of the change, by the bits of a tally."""
+    return bool(final[item >> 3] >> (item & 7) & 1)

@@ -19,6 +19,7 @@ from typing import Self
 from fleet.core.events import Event
 from fleet.core.fold import RunState
 from fleet.core.plan import Plan
+from fleet.journal.balance import Gauge
 from fleet.journal.errors import JournalError, JournalWriteError
 from fleet.journal.sqlite import JournalFile
 
@@ -45,12 +46,22 @@ class _OnFile:
         return cls(JournalFile.create(path, plan, run))
 
     @classmethod
-    def open_for_append(cls, path: Path, accept: Callable[[RunState], None] = lambda state: None) -> Self:
+    def open_for_append(
+        cls,
+        path: Path,
+        accept: Callable[[RunState], None] = lambda state: None,
+        measure: Callable[[Plan], Gauge] | None = None,
+    ) -> Self:
         """The journal of a run that goes on; `accept` sees how it stands and may refuse it by raising.
+        `measure` makes the gauge for its balances.
 
         Raises JournalError when it is damaged or in use.
         """
-        return cls(JournalFile.reopen(path, accept))
+        return cls(JournalFile.reopen(path, accept, measure))
+
+    def balance_by(self, gauge: Gauge) -> None:
+        """Keeps balances of a new journal from now on, before its first event."""
+        self._file.gauge = gauge
 
     @property
     def unsaved(self) -> tuple[Event, ...]:
@@ -95,6 +106,7 @@ class InlineJournal(_OnFile):
         noted, self._noted = self._noted, []
         if noted:
             self._file.save(noted)
+            self._file.keep_balance()
 
 
 class Journal(_OnFile):
@@ -154,6 +166,7 @@ class Journal(_OnFile):
             batch = [self._entries.popleft() for _ in range(len(self._entries))]
             if batch:
                 self._write(batch)
+                self._file.keep_balance()
             written_at = time.monotonic()
             batches += 1
             if batches >= MOST_BATCHES:

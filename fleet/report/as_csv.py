@@ -40,7 +40,7 @@ def csv_text(report: Report) -> str:
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(columns)
     for row in report.rows:
-        cells = dict(_flat(row_object(report.run, row)))
+        cells = dict(_flat(row_object(report, row)))
         writer.writerow([_cell(cells.get(column)) for column in columns])
     return out.getvalue()
 

@@ -24,7 +24,7 @@ def json_text(report: Report) -> str:
 
 def jsonl_text(report: Report) -> str:
     """One JSON object a line for every selected notebook."""
-    return "".join(json.dumps(row_object(report.run, row)) + "\n" for row in report.rows)
+    return "".join(json.dumps(row_object(report, row)) + "\n" for row in report.rows)
 
 
 def document(report: Report) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def document(report: Report) -> dict[str, Any]:
         "run": report.run,
         "job": report.job,
         "state": report.state,
-        "reason": report.reason,
+        "reason": report.whole(report.reason),
         "started_at": instant(report.started_at),
         "finished_at": instant(report.finished_at),
         "duration_s": report.duration_s,
@@ -53,26 +53,33 @@ def document(report: Report) -> dict[str, Any]:
             for key, peaks in report.peaks.items()
         },
         "debts": [
-            {"scope": debt.scope, "id": debt.id, "name": debt.name, "at": instant(debt.at), "fix": debt.fix}
+            {
+                "scope": debt.scope,
+                "id": debt.id,
+                "name": debt.name,
+                "at": instant(debt.at),
+                "fix": report.whole(debt.fix),
+            }
             for debt in report.debts
         ],
+        "overrides": dict(report.overrides),
         "damage": list(report.damage),
         "next": list(next_steps(report)),
-        "rows": [row_object(report.run, row) for row in report.rows],
+        "rows": [row_object(report, row) for row in report.rows],
     }
 
 
-def row_object(run: str, row: Row) -> dict[str, Any]:
+def row_object(report: Report, row: Row) -> dict[str, Any]:
     """One notebook's row; scripts rely on these keys."""
     return {
-        "run": run,
+        "run": report.run,
         "scope": row.scope,
         "id": row.id,
         "name": row.name,
         "owner": row.owner,
         "wave": row.wave,
         "outcome": row.outcome,
-        "reason": row.reason,
+        "reason": report.whole(row.reason),
         "before": dict(row.before),
         "after": dict(row.after),
         "run_state": {"before": row.run_state_before, "after": row.run_state_after},
@@ -83,7 +90,7 @@ def row_object(run: str, row: Row) -> dict[str, Any]:
         "calls": asdict(row.calls),
         "request_ids": list(row.request_ids),
         "debt": row.debt,
-        "fix": row.fix,
+        "fix": report.whole(row.fix),
     }
 
 

@@ -16,7 +16,7 @@ from fleet.core.duration import duration
 from fleet.core.events import Outcome
 from fleet.core.rows import Row
 from fleet.core.text import clean
-from fleet.report.as_text import summary_text
+from fleet.report.as_text import LONGEST, summary_text
 from fleet.report.summary import Report
 
 UNBOUNDED = 10_000  # columns; lines are as long as they need to be when nobody says how wide the view is
@@ -40,8 +40,8 @@ def table_text(report: Report, *, width: int | None = None, color: bool = False,
     """
     rows = _worth_telling(report.rows) if brief else report.rows
     more = len(report.rows) - len(rows)
-    told = f"and {more} more: fleet report {report.run}{report.options}\n" if more else ""
-    return f"{_table(rows, width, color)}\n{told}{summary_text(report)}"
+    told = report.whole(f"and {more} more: fleet report {report.run}\n") if more else ""
+    return f"{_table(report, rows, width, color)}\n{told}{summary_text(report)}"
 
 
 def _worth_telling(rows: Sequence[Row]) -> Sequence[Row]:
@@ -50,13 +50,13 @@ def _worth_telling(rows: Sequence[Row]) -> Sequence[Row]:
     return [row for row in rows if row.outcome not in _AS_PLANNED][:MOST_ROWS]
 
 
-def _table(rows: Sequence[Row], width: int | None, color: bool) -> str:
+def _table(report: Report, rows: Sequence[Row], width: int | None, color: bool) -> str:
     table = Table(box=None, pad_edge=False, header_style="bold" if color else "")
     for title in ("scope", "name", "id", "wave", "outcome", "run state", "away", "reason"):
         right, whole = title in ("wave", "away"), title in ("id", "outcome")
         table.add_column(title, overflow="fold", justify="right" if right else "left", no_wrap=whole)
     for row in rows:
-        table.add_row(*_cells(row))
+        table.add_row(*_cells(report, row))
     out = io.StringIO()
     console = Console(
         file=out,
@@ -71,7 +71,7 @@ def _table(rows: Sequence[Row], width: int | None, color: bool) -> str:
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
-def _cells(row: Row) -> tuple[Text, ...]:
+def _cells(report: Report, row: Row) -> tuple[Text, ...]:
     texts = (
         clean(row.scope),
         clean(row.name),
@@ -80,7 +80,7 @@ def _cells(row: Row) -> tuple[Text, ...]:
         row.outcome or "open",
         _run_state(row),
         duration(row.away_s) if row.away_s else "",
-        clean(row.reason),
+        report.whole(clean(row.reason, LONGEST)),
     )
     cells = [Text(text) for text in texts]
     if row.outcome in _STYLES:

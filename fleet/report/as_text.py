@@ -11,18 +11,21 @@ from fleet.report.makespan import took
 from fleet.report.summary import Report, next_steps
 
 MOST_DEBTS = 50  # shown; all of them are rows of the report
+LONGEST = 400  # characters of what may hold a command
 
 
 def summary_text(report: Report) -> str:
     """The block, one fact a line, ending with a line break."""
-    return "".join(f"{line}\n" for line in _lines(report))
+    return "".join(f"{report.whole(line)}\n" for line in _lines(report))
 
 
 def _lines(report: Report) -> Iterator[str]:
-    reason = f": {clean(report.reason)}" if report.reason else ""
+    reason = f": {clean(report.reason, LONGEST)}" if report.reason else ""
     took_all = duration(report.duration_s)
     yield f"run {report.run}, job {clean(report.job)}: {report.state} after {took_all}{reason}"
     yield tally(report.counts)
+    for name, why in report.overrides.items():
+        yield f"guards.{name} is lifted: {clean(why, LONGEST)}"
     if (makespan := report.makespan) is not None:
         least = f"at least {duration(makespan.bound_s)}: {clean(makespan.by)}"
         yield f"took {duration(makespan.took_s)}, {least}"
@@ -70,9 +73,9 @@ def _debts(report: Report) -> Iterator[str]:
     when = "once the run is over, " if report.live else ""
     yield f"{len(owed)} stopped by us and not back; {when}each is brought back by its command:"
     for debt in owed[:MOST_DEBTS]:
-        yield f"  {clean(debt.name)}: {clean(debt.fix, 400)}{report.config}"
+        yield f"  {clean(debt.name)}: {clean(debt.fix, LONGEST)}"
     if (more := len(owed) - MOST_DEBTS) > 0:
-        yield f"  and {more} more: fleet report {report.run} -o jsonl{report.options}"
+        yield f"  and {more} more: fleet report {report.run} -o jsonl"
 
 
 def _who(row: Row) -> str:

@@ -7,7 +7,6 @@ that is part of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fleet.core.estimate import Bounds, Work, bound_of
@@ -32,10 +31,10 @@ def took(row: Row) -> float:
     """Seconds from a change's beginning to its end; 0 when it has not had both."""
     if row.started_at is None or row.finished_at is None:
         return 0.0
-    return round(max(0.0, row.finished_at - row.started_at), 3)
+    return round(max(0.0, row.finished_at - row.started_at - row.idle_s), 3)
 
 
-def makespan(state: RunState, rows: Iterable[Row], duration_s: float) -> Makespan | None:
+def makespan(state: RunState, duration_s: float) -> Makespan | None:
     """What can be said of a run that finished by itself, None for any other.
 
     A person who steers it, lets its waves pass or takes it up again makes times that no work asked for.
@@ -43,9 +42,9 @@ def makespan(state: RunState, rows: Iterable[Row], duration_s: float) -> Makespa
     plan = state.plan
     if state.end is not RunEnd.FINISHED or state.disturbed or plan.rollout.approve or not plan.changes:
         return None
-    works = {row.item: _work(row) for row in rows}
+    works = {row.item: _work(row) for row in state.change_rows()}
     bounds = Bounds.of(plan.changes, plan.scopes, plan.rollout, unknown=None)
-    seconds, by = bound_of(plan.changes, bounds, plan.rollout.soak, lambda change: works[change.item])
+    seconds, by = bound_of(plan.changes, bounds, plan.pause_before, lambda change: works[change.item])
     return Makespan(duration_s, round(min(seconds, duration_s), 3), by)
 
 

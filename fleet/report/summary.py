@@ -6,8 +6,9 @@ Pure, and the same for every format; the rows come from `core.fold`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
+from fleet.core.commands import whole
 from fleet.core.errors import Exit
 from fleet.core.events import Outcome
 from fleet.core.fold import Debt, RunState, count, debts, exit_code
@@ -38,7 +39,7 @@ class Report:
     run `broke_off`, told none. `undoable` says that a PUT was accepted or may have been. `makespan` is None
     where a person, a budget or a crash had its part in how long the run took. `config` and
     `run_dir` are the options that commands named here need to find the same cloud and the same runs again.
-    `damage` lists what of the journal is not to be trusted.
+    `damage` lists what of the journal is not to be trusted, `overrides` the guards that the plan lifts.
     """
 
     run: str
@@ -65,13 +66,13 @@ class Report:
     debts: tuple[Debt, ...]
     damage: tuple[str, ...]
     exit: Exit
+    overrides: Mapping[str, str] = field(default_factory=dict)
     config: str = ""
     run_dir: str = ""
 
-    @property
-    def options(self) -> str:
-        """What a command about this run must end with."""
-        return self.config + self.run_dir
+    def whole(self, text: str) -> str:
+        """The text with commands that can be typed anywhere."""
+        return whole(text, self.config, self.run_dir)
 
     @property
     def owed(self) -> tuple[Debt, ...]:
@@ -100,7 +101,7 @@ def summarize(state: RunState, *, live: bool = False, damage: Iterable[object] =
         started_at=state.started_at,
         finished_at=state.finished_at,
         duration_s=duration_s,
-        makespan=makespan(state, rows, duration_s),
+        makespan=makespan(state, duration_s),
         rows=rows,
         counts=count(rows),
         calls=_total(rows),
@@ -117,6 +118,7 @@ def summarize(state: RunState, *, live: bool = False, damage: Iterable[object] =
         debts=debts(state),
         damage=tuple(str(one) for one in damage),
         exit=exit_code(rows, state.end),
+        overrides=state.plan.overrides,
     )
 
 
@@ -131,16 +133,15 @@ def next_steps(report: Report) -> tuple[str, ...]:
     if report.live:
         return ()
     counts, steps = report.counts, []
-    unfinished = sum(counts[outcome] for outcome in (Outcome.UNKNOWN, Outcome.NOT_STARTED))
+    left_out = sum(row.outcome is Outcome.NOT_STARTED and row.wave is None for row in report.rows)
+    unfinished = counts[Outcome.UNKNOWN] + counts[Outcome.NOT_STARTED] - left_out
     if unfinished or (report.debts and report.state != "finished"):
-        steps.append(f"to go on where it stopped: fleet resume {report.run}{report.options}")
+        steps.append(f"to go on where it stopped: fleet resume {report.run}")
     if any(counts[outcome] for outcome in (Outcome.FAILED, Outcome.DRIFTED)):
-        steps.append(
-            f"to plan those again that failed or drifted: fleet retry {report.run} -o PLAN{report.options}"
-        )
+        steps.append(f"to plan those again that failed or drifted: fleet retry {report.run} -o PLAN")
     if report.undoable:
-        steps.append(f"to take the changes back: fleet undo {report.run} -o PLAN{report.options}")
-    return tuple(steps)
+        steps.append(f"to take the changes back: fleet undo {report.run} -o PLAN")
+    return tuple(map(report.whole, steps))
 
 
 def _total(rows: Iterable[Row]) -> Calls:

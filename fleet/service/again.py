@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from fleet.core.again import Again, Recall, Writes, retry, undo
+from fleet.core.again import Again, Past, Writes, retry, undo
 from fleet.core.errors import UsageError
 from fleet.core.events import Outcome
-from fleet.core.plan import Plan
+from fleet.core.fold import RunState
+from fleet.core.guards import Guards
+from fleet.core.plan import Change, Plan
+from fleet.core.rollout import EVERYTHING
 from fleet.core.rows import Row
 from fleet.core.selection import Key, Known
 from fleet.core.selector import Selector
@@ -26,19 +29,14 @@ class PastRun:
 
     run: str
     plan: Plan
-    rows: tuple[Row, ...]
+    notebooks: tuple[Past, ...]
     writes: Writes
     gaps: bool
 
     @property
-    def planned(self) -> dict[Key, Mapping[str, Any]]:
-        """What the plan wanted of each notebook, in the form of the PUT body."""
-        return {(change.scope, change.id): change.after for change in self.plan.changes}
-
-    @property
     def stranded(self) -> tuple[Row, ...]:
         """The notebooks that it left away from home."""
-        return tuple(row for row in self.rows if row.outcome is Outcome.STRANDED)
+        return tuple(one.row for one in self.notebooks if one.row.outcome is Outcome.STRANDED)
 
 
 def past_run(folder: Path) -> PastRun:
@@ -48,15 +46,23 @@ def past_run(folder: Path) -> PastRun:
     writes = Writes()
     with JournalReader(folder / JOURNAL) as reader:
         state = reader.fold(writes.see)
-        return PastRun(folder.name, reader.plan, state.rows(over=True), writes, state.gaps)
+        return PastRun(folder.name, reader.plan, tuple(_notebooks(state)), writes, state.gaps)
+
+
+def _notebooks(state: RunState) -> Iterator[Past]:
+    changes: defaultdict[Key, list[tuple[Change, Row]]] = defaultdict(list)
+    for change, row in zip(state.plan.changes, state.change_rows(over=True), strict=True):
+        changes[change.scope, change.id].append((change, row))
+    for row in state.rows(over=True):
+        yield Past(row, tuple(changes[row.scope, row.id]))
 
 
 def undo_order(past: PastRun) -> tuple[Order, tuple[str, ...]]:
     """What takes the run back, and the scopes that it concerns. Raises UsageError when it changed nothing."""
-    recalls = undo(past.planned, past.rows, past.writes, gaps=past.gaps)
+    recalls = undo(past.notebooks, past.writes, gaps=past.gaps)
     if not recalls:
         raise UsageError(f"{past.run}: changed nothing, so there is nothing to undo")
-    return _order(f"undo-{past.run}", "undo", past.plan, recalls)
+    return _order(f"undo-{past.run}", "undo", past.plan, Again(recalls=recalls))
 
 
 def retry_order(past: PastRun, outcomes: Iterable[Outcome]) -> tuple[Order, tuple[str, ...]]:
@@ -65,24 +71,28 @@ def retry_order(past: PastRun, outcomes: Iterable[Outcome]) -> tuple[Order, tupl
     Raises UsageError when no row ended so.
     """
     chosen = tuple(outcomes)
-    recalls = retry(past.planned, past.rows, chosen)
+    recalls = retry(past.notebooks, chosen)
     if not recalls:
         raise UsageError(f"{past.run}: no notebook ended as {' or '.join(chosen)}; nothing to try again")
-    return _order(f"retry-{past.run}", "retry", past.plan, recalls)
+    job = Again(recalls=recalls, plan_stages=past.plan.stages)
+    return _order(f"retry-{past.run}", "retry", past.plan, job)
 
 
-def _order(
-    name: str, job_type: str, plan: Plan, recalls: Mapping[Key, Recall]
-) -> tuple[Order, tuple[str, ...]]:
+def _order(name: str, job_type: str, plan: Plan, job: Again) -> tuple[Order, tuple[str, ...]]:
     """Released as the run was. Whoever was restarted for the change may be restarted again."""
+    recalls = job.recalls
     order = Order(
         name=name,
         job_type=job_type,
         picker=Known(f"the {len(recalls)} notebooks to {name}", frozenset(recalls)),
-        job=Again(recalls=recalls),
+        job=job,
         rollout=plan.rollout,
-        max_targets=len(recalls),
-        protect=Selector.parse(plan.protect) if plan.protect else None,
+        guards=Guards(
+            max_targets=len(recalls),
+            max_share=EVERYTHING,
+            protect=Selector.parse(plan.protect) if plan.protect else None,
+            confirm_over=plan.confirm_over,
+        ),
         expected={key: recall.name for key, recall in recalls.items()},
     )
     return order, tuple(dict.fromkeys(scope for scope, _ in recalls))

@@ -19,7 +19,7 @@ from fleet.core.notebook import Notebook, Status
 from fleet.core.patch import require_uuid
 from fleet.core.scope import ScopeSpec
 from fleet.journal.claims import holder
-from fleet.service.owing import claim_key
+from fleet.service.owing import claim_key, named
 
 PATIENCE = 1800.0  # s
 MOST_DOUBTS = 3  # calls in a row of which nobody knows whether they were applied
@@ -158,8 +158,9 @@ async def _send(cloud: ModelArts, errand: _Errand, course: _Course) -> None:
 
 
 def _require_unclaimed(errand: _Errand) -> None:
-    run = holder(errand.claims, claim_key(errand.spec, errand.key))
-    if run is not None:
+    folder = holder(errand.claims, claim_key(errand.spec, errand.key))
+    if folder is not None:
         raise GuardError(
-            f"{errand.key}: run {run} is working on it; wait for its end, or end it with: fleet cancel {run}"
+            f"{errand.key}: run {folder.name} is working on it; wait for its end, or end it with: "
+            f"fleet cancel {named(folder)}"
         )

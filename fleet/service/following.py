@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fleet.core.events import Event
 from fleet.core.under_way import Roll, UnderWay
+from fleet.journal.balance import Brief
 from fleet.journal.lock import is_locked
 from fleet.journal.reader import JournalReader
 from fleet.journal.runs import JOURNAL
@@ -17,7 +18,11 @@ from fleet.telemetry import Progress, Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a run stands. `under_way` of a run that is over are the changes that it left unfinished."""
+    """How a run stands. `under_way` of a run that is over are the changes that it left unfinished.
+
+    What the report says of single rows and adds up of them need not be all, but for its `counts` and `debts`:
+    see `Brief`.
+    """
 
     report: Report
     snapshot: Snapshot
@@ -31,15 +36,30 @@ def look_at(folder: Path, now: float) -> Standing:
     """
     live = is_locked(folder)
     with JournalReader(folder / JOURNAL) as reader:
-        progress, roll = Progress(reader.plan), Roll(reader.plan)
-        state = reader.fold(progress.apply, roll.apply)
-        report = summarize(state, live=live, damage=reader.damage)
+        brief = reader.brief()
+        if brief is not None:
+            progress, roll = Progress.loaded(brief.plan, brief.gauge), Roll(brief.plan)
+            for event in brief.events:
+                roll.apply(event)
+            for event in brief.news:
+                progress.apply(event)
+            state, report = brief.state, _in_brief(brief, live=live)
+        else:
+            progress, roll = Progress(reader.plan), Roll(reader.plan)
+            state = reader.fold(progress.apply, roll.apply)
+            report = summarize(state, live=live, damage=reader.damage)
     left = roll.under_way()
     return Standing(
         report,
         progress.snapshot(now if report.live else state.at),
         left if report.live else tuple(replace(one, deadline=None) for one in left),
     )
+
+
+def _in_brief(brief: Brief, *, live: bool) -> Report:
+    report = summarize(brief.state, live=live)
+    undoable = report.undoable or brief.written
+    return replace(report, counts=brief.counts(over=not report.live), undoable=undoable)
 
 
 def follow(folder: Path, wait: Callable[[], None]) -> Iterator[list[Event]]:

@@ -1,16 +1,19 @@
-"""Runs the program of a wave's gate: without a shell, for a bounded time, keeping its last words only."""
+"""Runs the program of a wave's gate or of a notice: without a shell, for a bounded time.
+
+Only its last words are kept.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from subprocess import DEVNULL, STDOUT
+from subprocess import DEVNULL, PIPE, STDOUT
 
 import anyio
-from anyio.abc import ByteReceiveStream, Process
+from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 
 from fleet.core.duration import duration
 from fleet.core.errors import UsageError
@@ -32,40 +35,56 @@ def require_program(gate: GateCommand | None) -> None:
 
 
 async def run_command(gate: GateCommand, environment: Mapping[str, str]) -> Check:
-    """What the program found; inconclusive when it cannot be run or takes longer than its time.
+    """What the program found; inconclusive when it cannot be run or takes longer than its time."""
+    ended = await run_program(gate.command, gate.timeout, environment)
+    return no_check(ended) if isinstance(ended, str) else check_of(*ended)
 
-    It inherits our environment and folder, and nothing to read; it is killed with all that it started when
-    its time is over or the run ends.
+
+async def run_program(
+    command: Sequence[str], at_most: float, environment: Mapping[str, str], given: bytes | None = None
+) -> tuple[int, str] | str:
+    """The exit code of a program and its last line of output, or why there is none after `at_most` seconds.
+
+    It inherits our environment and folder, and has nothing to read but what is `given`; it is killed with all
+    that it started when its time is over or the run ends.
     """
     try:
         process = await anyio.open_process(
-            gate.command,
-            stdin=DEVNULL,
+            command,
+            stdin=DEVNULL if given is None else PIPE,
             stderr=STDOUT,
             env={**os.environ, **environment},
             start_new_session=True,
         )
     except OSError as error:
-        return no_check(f"cannot be run: {error.strerror}")
+        return f"cannot be run: {error.strerror}"
     async with process:
         try:
-            with anyio.move_on_after(gate.timeout):
-                return check_of(*await _listen(process))
-            return no_check(f"took longer than {duration(gate.timeout)}")
+            with anyio.move_on_after(at_most):
+                return await _listen(process, given)
+            return f"took longer than {duration(at_most)}"
         finally:
             _kill(process)
 
 
-async def _listen(process: Process) -> tuple[int, str]:
+async def _listen(process: Process, given: bytes | None) -> tuple[int, str]:
     """The exit code and the last line of output. What the program left running may hold the pipe open."""
     tail = bytearray()
     async with anyio.create_task_group() as group:
         if process.stdout is not None:
             group.start_soon(_keep_tail, process.stdout, tail)
+        if process.stdin is not None and given is not None:
+            group.start_soon(_hand_over, process.stdin, given)
         code = await process.wait()
         group.cancel_scope.deadline = anyio.current_time() + GRACE
     lines = tail.decode(errors="replace").split("\n")
     return code, clean(next((line.strip() for line in reversed(lines) if line.strip()), ""))
+
+
+async def _hand_over(stdin: ByteSendStream, given: bytes) -> None:
+    with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # it need not read all of it
+        await stdin.send(given)
+        await stdin.aclose()
 
 
 async def _keep_tail(output: ByteReceiveStream, tail: bytearray) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from functools import partial
+from pathlib import Path
 
 import anyio
 
@@ -12,27 +13,55 @@ from fleet import __version__
 from fleet.client.clock import Clock
 from fleet.client.connect import connect, lowest_rates
 from fleet.client.memory import LimitFile
-from fleet.core.catalog import Catalog
+from fleet.core.errors import UsageError
 from fleet.core.estimate import estimate
 from fleet.core.events import Outcome
+from fleet.core.guards import Guards, exceeded, lifted
 from fleet.core.job import Context, JobSpec
 from fleet.core.jobfile import JobFile
-from fleet.core.notebook import Flavor, Image
-from fleet.core.plan import FORMAT, Change, Plan, PlanScope, Settled, seal
+from fleet.core.notebook import Notebook
+from fleet.core.plan import FORMAT, Change, Plan, PlanScope, Settled, heads, seal
 from fleet.core.planner import Target, plan_changes, wave_remarks
-from fleet.core.rollout import Rollout, without_empty_waves
+from fleet.core.prices import Prices, price_remarks, read_prices, with_costs
+from fleet.core.rollout import Rollout, Share, without_empty_waves
+from fleet.core.sampling import Sample, keys_of, sampled
 from fleet.core.scope import ScopeSpec
-from fleet.core.selection import Key, Picker, Selection
+from fleet.core.selection import Key, Narrowed, Picker, Selection
 from fleet.core.selector import Selector
-from fleet.service.survey import Listing, OnRead, survey, unwatched, whole
+from fleet.core.stages import of_first_stage, stage_remarks, stages_of, totals
+from fleet.core.times import Timed, learned
+from fleet.core.timing_words import timing_remarks
+from fleet.service.activity import require_metrics
+from fleet.service.facts import Gathered, files_of, gather, running_shares
+from fleet.service.resizes import Resizes
+from fleet.service.survey import Catalogued, OnRead, read_catalogs, survey, unwatched, whole
+from fleet.settings.files import read_text
 
 
-class Catalogued(Listing, Protocol):
-    """A scope that can be listed and that offers images and flavors."""
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Asked beside a job file: only these ids, not those, a sample, guards lifted for a reason."""
 
-    async def images(self) -> Sequence[Image]: ...
+    listed: tuple[str, ...] | None = None
+    exclude: tuple[Selector, ...] = ()
+    limit: Share | None = None
+    seed: int | None = None
+    overrides: Mapping[str, str] = field(default_factory=dict)
 
-    async def flavors(self) -> Sequence[Flavor]: ...
+    def sample(self, usual: Sample | None = None) -> Sample | None:
+        """The sample that is meant; what is not given is as `usual`. Raises UsageError for a seed alone."""
+        limit = self.limit or (usual.limit if usual else None)
+        if limit is None and self.seed is not None:
+            raise UsageError("--seed: chooses a sample; give its limit too, such as --limit 10%")
+        seed = self.seed if self.seed is not None else usual.seed if usual else 0
+        return Sample(limit, seed) if limit is not None else None
+
+    def narrow(self, picker: Picker) -> Picker:
+        """The picker for whom both are content with."""
+        return Narrowed(picker, self.listed, self.exclude) if self.listed or self.exclude else picker
+
+
+ASKED_NOTHING = Choice()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +69,8 @@ class Order:
     """What is to be planned: whom a job concerns, what it proposes, how it is released.
 
     `expected` names notebooks that must be there (by key, with the name they had); each that is not gets a
-    row that says `gone`.
+    row that says `gone`. What `shield` matches is protected by the configuration, from every job. Files are
+    relative to `folder`, `prices` too; `resizes` are what earlier runs did to flavors.
     """
 
     name: str
@@ -48,23 +78,48 @@ class Order:
     picker: Picker
     job: JobSpec
     rollout: Rollout
-    max_targets: int
-    protect: Selector | None = None
+    guards: Guards
+    sample: Sample | None = None
+    shield: Selector | None = None
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    folder: Path = Path()
+    prices: str | None = None
+    resizes: Resizes = field(default_factory=Resizes)
     expected: Mapping[Key, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, file: JobFile, job: JobSpec) -> Order:
-        """The order in a job file: its own condition, joined with what the parameters imply."""
+    def of(
+        cls,
+        file: JobFile,
+        job: JobSpec,
+        listed: tuple[str, ...] | None = None,
+        choice: Choice = ASKED_NOTHING,
+    ) -> Order:
+        """The order in a job file: its own condition, joined with what the parameters imply.
+
+        `listed` are the ids in the file that it names; `choice` narrows it further.
+        """
         implied = job.narrows()
+        own = Choice(listed, () if file.exclude is None else (file.exclude,))
+        select = file.select if implied is None else file.select & Selector.parse(implied)
         return cls(
             name=file.name,
             job_type=file.job,
-            picker=file.select if implied is None else file.select & Selector.parse(implied),
+            picker=choice.narrow(own.narrow(select)),
             job=job,
             rollout=file.rollout,
-            max_targets=file.guards.max_targets,
-            protect=file.guards.protect,
+            guards=file.guards,
+            sample=choice.sample(file.sample),
+            overrides=choice.overrides,
+            folder=Path(file.document.where).parent,
+            prices=file.prices,
         )
+
+    @property
+    def protections(self) -> dict[str, Selector]:
+        """What must be left alone, by the place that says so."""
+        named = {"guards.protect": self.guards.protect, "the configuration's guards": self.shield}
+        return {place: selector for place, selector in named.items() if selector is not None}
 
 
 async def plan_job(
@@ -74,11 +129,14 @@ async def plan_job(
     *,
     accept_churn: bool = False,
     memory: LimitFile | None = None,
+    timed: Sequence[Timed] = (),
     on_read: OnRead = unwatched,
 ) -> Plan:
     """Connects to the scopes and plans; see `make_plan`. `memory` remembers limits across runs."""
     async with connect(specs, memory=memory, monotonic=clock.monotonic, wall=clock.wall) as clouds:
-        return await make_plan(order, specs, clouds, clock.wall(), accept_churn=accept_churn, on_read=on_read)
+        return await make_plan(
+            order, specs, clouds, clock.wall(), accept_churn=accept_churn, timed=timed, on_read=on_read
+        )
 
 
 async def make_plan(
@@ -88,30 +146,41 @@ async def make_plan(
     wall: float,
     *,
     accept_churn: bool = False,
+    timed: Sequence[Timed] = (),
     on_read: OnRead = unwatched,
 ) -> Plan:
     """The sealed plan for `order` at wall time `wall` (s). Nothing is written to the cloud.
 
-    `on_read` is told of every page of the notebooks that is read.
+    `timed` are stops and starts of earlier runs, from which the estimate learns. `on_read` is told of every
+    page of the notebooks that is read.
 
     Raises FleetError for whatever makes a plan impossible, and CallError when the cloud cannot be read.
     """
-    now = int(wall * 1000)
+    require_metrics(order.rollout, specs)
     chosen = {spec.name: clouds[spec.name] for spec in specs}
-    contexts = await _contexts(chosen, now)
-    for context in contexts.values():
-        order.job.check(context)
-    selections = await survey(chosen, order.picker, now, accept_churn=accept_churn, on_read=on_read)
-    protect = order.protect
+    prices = prices_of(order)
+    contexts, selected = await look(
+        order, chosen, int(wall * 1000), accept_churn=accept_churn, on_read=on_read
+    )
+    selections = sampled(selected, order.sample)
+    gathered = await informed(order, chosen, contexts, selections)
+    contexts = gathered.contexts
     targets = [
-        Target(row, contexts[found.scope], protect is not None and protect.matches(row, found.scope, now))
+        Target(row, contexts[found.scope], protection(order, row, contexts[found.scope]))
         for found in selections
         for row in found.matched
     ]
-    changes, settled = plan_changes(targets, order.job, order.rollout, order.max_targets)
+    changes, settled = plan_changes(targets, order.job, order.rollout)
+    if prices is not None:
+        changes = with_costs(changes, prices, dict(running_shares(contexts.values())))
+    overrides = await _lifted(order, chosen, selections, len({(one.scope, one.id) for one in changes}))
     left_out = [*_restless(selections), *_vanished(selections, order.expected)]
     settled += tuple(replace(row, item=len(changes) + len(settled) + at) for at, row in enumerate(left_out))
+    flavors = {id: row for context in contexts.values() for id, row in context.catalog.flavors.items()}
+    times = learned(timed, changes, {spec.endpoint for spec in specs}, flavors)
     scopes = tuple(_plan_scope(spec, found) for spec, found in zip(specs, selections, strict=True))
+    words = next((order.job.stages(context) for context in contexts.values()), ())
+    stages = stages_of(changes, order.job.pause(), words, order.rollout)
     return seal(
         Plan(
             format=FORMAT,
@@ -121,33 +190,108 @@ async def make_plan(
             created_at=wall,
             engine=__version__,
             scopes=scopes,
-            rollout=without_empty_waves(order.rollout, len(changes)),
+            rollout=without_empty_waves(order.rollout, *totals(changes)),
             changes=changes,
             settled=settled,
-            checks=tuple(_checks(specs, changes, order.rollout)),
-            estimate=estimate(changes, scopes, order.rollout),
+            checks=(
+                *_checks(specs, changes, order.rollout),
+                *stage_remarks(stages),
+                *gathered.notes,
+                *price_remarks(changes, prices),
+            ),
+            estimate=estimate(changes, scopes, order.rollout, stages, times),
             names=_image_names(changes, contexts),
-            protect=order.protect.text if order.protect is not None else "",
+            protect=order.guards.protect.text if order.guards.protect is not None else "",
+            narrowed=tuple(_narrowed(order, selected)),
+            overrides=overrides,
+            confirm_over=order.guards.confirm_over,
+            stages=stages,
         )
     )
 
 
-async def _contexts(clouds: Mapping[str, Catalogued], now: int) -> dict[str, Context]:
-    """What each scope offers, read concurrently."""
-    contexts: dict[str, Context] = {}
+async def look(
+    order: Order,
+    clouds: Mapping[str, Catalogued],
+    now: int,
+    *,
+    named: Sequence[str] = (),
+    accept_churn: bool = False,
+    on_read: OnRead = unwatched,
+) -> tuple[Mapping[str, Context], list[Selection]]:
+    """What the scopes offer, and whom the order's picker picks, before any sample is drawn."""
+    catalogs = await read_catalogs(clouds)
+    files = files_of(order.job.wants(), order.folder)
+    contexts = {name: Context(name, catalog, now, files) for name, catalog in catalogs.items()}
+    for context in contexts.values():
+        order.job.check(context)
+    selections = await survey(
+        clouds, order.picker, now, catalogs=catalogs, named=named, accept_churn=accept_churn, on_read=on_read
+    )
+    return contexts, selections
 
-    async def one(name: str, cloud: Catalogued) -> None:
-        images, flavors = await whole(cloud.images), await cloud.flavors()
-        catalog = Catalog(
-            images={image.id: image for image in images},
-            flavors={flavor.id: flavor for flavor in flavors},
-        )
-        contexts[name] = Context(name, catalog, now)
+
+async def informed(
+    order: Order,
+    clouds: Mapping[str, Catalogued],
+    contexts: Mapping[str, Context],
+    selections: Sequence[Selection],
+) -> Gathered:
+    """The contexts with the facts that the job wants about those selected, and notes for people."""
+    rows = {
+        found.scope: [row for row in found.matched if not protection(order, row, contexts[found.scope])]
+        for found in selections
+    }
+    return await gather(order.job, contexts, clouds, rows, folder=order.folder, resizes=order.resizes)
+
+
+def prices_of(order: Order) -> Prices | None:
+    """The prices that the order names. Raises UsageError when they cannot be read."""
+    if order.prices is None:
+        return None
+    path = order.folder / order.prices
+    return read_prices(read_text(path, str(path)).text, str(path))
+
+
+def protection(order: Order, notebook: Notebook, context: Context) -> str:
+    """What protects the notebook; empty when nothing does."""
+    found = (
+        place
+        for place, selector in order.protections.items()
+        if selector.matches(notebook, context.scope, context.now, context.catalog)
+    )
+    return next(found, "")
+
+
+async def _lifted(
+    order: Order, clouds: Mapping[str, Catalogued], selections: Sequence[Selection], count: int
+) -> dict[str, str]:
+    """The guards that the order lifts. Raises GuardError for one that forbids `count` changes."""
+    listed = sum(len(found.rows) for found in selections)
+    too_many = any(name == "max_share" for name, _ in exceeded(order.guards, count, listed))
+    if too_many and order.picker.pushdown():  # what was listed may be a part of all
+        listed = await _held(clouds)
+    return lifted(exceeded(order.guards, count, listed), order.overrides)
+
+
+async def _held(clouds: Mapping[str, Catalogued]) -> int:
+    """How many notebooks the scopes hold in all."""
+    counts: list[int] = []
+
+    async def one(cloud: Catalogued) -> None:
+        counts.append(len(await whole(partial(cloud.list_pass, {}, lambda page, pages: None))))
 
     async with anyio.create_task_group() as group:
-        for name, cloud in clouds.items():
-            group.start_soon(one, name, cloud)
-    return contexts
+        for cloud in clouds.values():
+            group.start_soon(one, cloud)
+    return sum(counts)
+
+
+def _narrowed(order: Order, selected: Sequence[Selection]) -> Iterator[str]:
+    if isinstance(order.picker, Narrowed):
+        yield from order.picker.remarks()
+    if order.sample is not None:
+        yield f"{order.sample} of the {len(keys_of(selected))} then selected"
 
 
 def _restless(selections: Sequence[Selection]) -> Iterator[Settled]:
@@ -217,10 +361,12 @@ def _checks(specs: Sequence[ScopeSpec], changes: Sequence[Change], rollout: Roll
             most = f"together at most {lowest}" if lowest else "their rate is learned together"
             said.append(f"scopes {names} share one throttle ({throttle}): {most}")
     if rollout.max_failures is not None:
-        slots = rollout.max_failures.of(len(changes))
-        if slots < min(rollout.concurrency, len(changes)):
+        notebooks = len(heads(changes))
+        slots = rollout.max_failures.of(notebooks)
+        if slots < min(rollout.concurrency, notebooks):
             said.append(f"max_failures {rollout.max_failures}: at most {slots} go at once, as each may fail")
-    said += wave_remarks(changes, rollout)
+    said += wave_remarks(of_first_stage(changes), rollout)
+    said += timing_remarks(rollout)
     notes: dict[str, int] = {}
     for change in changes:
         for note in change.notes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,20 +21,25 @@ from fleet.core.life import Life
 from fleet.core.plan import Plan, plan_digest, plan_pieces
 from fleet.core.reopen import is_open
 from fleet.core.scope import ScopeSpec
+from fleet.core.timing import Memory
 from fleet.engine.control import Control
 from fleet.engine.ports import Checker, Observer
+from fleet.engine.readiness_attendants import People
 from fleet.engine.run import run_plan
 from fleet.engine.tape import Tape
 from fleet.journal.claims import Claims, Key, Owed
 from fleet.journal.errors import JournalError
 from fleet.journal.runs import JOURNAL, PLAN, create_run_dir, remove_run_dir
 from fleet.journal.writer import InlineJournal, Journal
+from fleet.service.activity import activity_of
 from fleet.service.approving import heed_terminal
 from fleet.service.gate_command import require_program, run_command
 from fleet.service.helm import Helm
+from fleet.service.notices import Courier, require_notice
 from fleet.service.owing import Debts, Owing, claim_key
 from fleet.service.signals import heed_signals, signals_restored
 from fleet.service.steering import serve
+from fleet.telemetry import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,8 @@ class RunFolder:
     """A run on disk that this process works on.
 
     `held` are the changes that another run keeps it from, by item with the reason; `wanted` all that it
-    asked for.
+    asked for. `waves_ended` are the wall seconds at which waves ended in an earlier process,
+    `memory` what that left of waits and notices.
     """
 
     run: str
@@ -51,6 +57,8 @@ class RunFolder:
     claims: Claims | None = None
     held: Mapping[int, str] = field(default_factory=dict)
     wanted: Mapping[int, Key] = field(default_factory=dict)
+    waves_ended: Mapping[int, float] = field(default_factory=dict)
+    memory: Memory | None = None
 
     def close(self, owed: Collection[int] = ()) -> None:
         """Gives up the run, and its claims but those on the items that it owes."""
@@ -85,12 +93,15 @@ def open_run(
     writes.
     """
     require_program(plan.rollout.gate)
+    require_notice(plan.rollout.notice)
     folder = create_run_dir(base, run)
     try:
         (folder / PLAN).touch(mode=0o600, exist_ok=False)
         with (folder / PLAN).open("wb") as file:
             file.writelines(plan_pieces(plan))
-        return RunFolder(run, folder, journal.create(folder / JOURNAL, plan, run))
+        made = journal.create(folder / JOURNAL, plan, run)
+        made.balance_by(Progress(plan))
+        return RunFolder(run, folder, made)
     except OSError as error:
         remove_run_dir(folder)
         raise JournalError(f"{folder}: {error.strerror}; choose another place with --run-dir") from None
@@ -114,7 +125,7 @@ def claim(
     (`past` is None) leaves no folder behind.
     """
     wanted = _wanted(plan, specs, past or {})
-    debts = Debts(plan, file.with_name("runs"))
+    debts = Debts(plan)
     try:
         claims, taken = _take(file, wanted.values(), folder, now, debts.among)
     except JournalError:
@@ -158,11 +169,13 @@ def reopen_run(path: Path) -> tuple[RunFolder, Plan, dict[int, Life]]:
                 f"go on with that version, or see what is left with: fleet report {path.name}"
             )
         require_program(state.plan.rollout.gate)
+        require_notice(state.plan.rollout.notice)
         seen.append(state)
 
-    journal = Journal.open_for_append(path / JOURNAL, accept)
+    journal = Journal.open_for_append(path / JOURNAL, accept, Progress)
     (state,) = seen
-    return RunFolder(path.name, path, journal), state.plan, state.lives()
+    folder = RunFolder(path.name, path, journal, waves_ended=state.waves_ended, memory=state.memory)
+    return folder, state.plan, state.lives()
 
 
 def _require_same_plan(path: Path, plan: Plan) -> None:
@@ -195,12 +208,15 @@ async def apply_plan(
     terminal: TextIO | None = None,
     check: Checker = run_command,
     memory: LimitFile | None = None,
+    whole: Callable[[str], str] = str,
+    people: People | None = None,
 ) -> RunEnd:
     """Performs the plan, or what `past` left of it.
 
     The first signal lets changes under way come home, the second stops at once. A `steerable` run can be
     reached from another terminal. A person at `terminal` may approve waves; `check` runs the gate's command.
-    `memory` remembers limits across runs.
+    `memory` remembers limits across runs. `whole` completes the commands in the last words of a killed run.
+    `people` is the way to the owners of notebooks, by default the one that the plan names.
     The run's deadline counts from here: to take a run up again is a person's decision to give it its whole
     time once more. Gives up the run at the end, and the claims but on what is owed.
     """
@@ -219,7 +235,7 @@ async def apply_plan(
                 on_counted=tape.note,
                 on_reach=tape.note,
                 memory=memory,
-                monotonic=clock.monotonic,
+                monotonic=clock.boottime,
                 wall=clock.wall,
             ) as clouds,
         ):
@@ -229,6 +245,7 @@ async def apply_plan(
                 group.cancel_scope,
                 folder.run,
                 lambda what: tape.note(Steered(clock.wall(), what)),
+                whole,
             )
             if steerable:
                 helm = Helm(control, tape, clock, clouds, plan.rollout.concurrency)
@@ -236,7 +253,19 @@ async def apply_plan(
             if terminal is not None:
                 group.start_soon(heed_terminal, terminal, control.approvals)
             end = await run_plan(
-                plan, folder.run, clouds, tape, clock, control, polls, past, folder.held, check
+                plan,
+                folder.run,
+                clouds,
+                tape,
+                clock,
+                control,
+                polls,
+                past,
+                folder.held,
+                check,
+                folder.waves_ended,
+                folder.memory,
+                people or People(Courier(), await activity_of(plan, clouds, clock)),
             )
             group.cancel_scope.cancel()
     return end

@@ -18,11 +18,16 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 async def heed_signals(
-    control: Control, everything: anyio.CancelScope, run: str, tell: Callable[[str], None]
+    control: Control,
+    everything: anyio.CancelScope,
+    run: str,
+    tell: Callable[[str], None],
+    whole: Callable[[str], str] = str,
 ) -> None:
     """Ends the run at the first signal, cancels `everything` at the second; the third ends the process.
 
-    `tell` is told what the signal means, so that nobody presses again for want of an answer.
+    `tell` is told what the signal means, so that nobody presses again for want of an answer. `whole`
+    completes the commands in the last words.
 
     To be called within `signals_restored`. The third does not come through the event loop: that may be what
     hangs.
@@ -37,7 +42,7 @@ async def heed_signals(
             control.drain(RunEnd.INTERRUPTED, f"{name} received")
             tell(f"{name}: nothing new starts, what is under way comes home; once more stops at once")
     everything.cancel()
-    last_words = (
+    last_words = whole(
         f"fleet: killed by the third signal, what is owed is not known; see: fleet report {run}, "
         f"then: fleet resume {run}\n"
     )

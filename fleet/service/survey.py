@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -12,8 +13,10 @@ import anyio
 from fleet.client.clock import Clock
 from fleet.client.connect import connect
 from fleet.client.listing import BrokenPass, OnPage
+from fleet.core.catalog import Catalog
 from fleet.core.errors import GuardError
-from fleet.core.notebook import Notebook
+from fleet.core.fields import UNREAD, Offer
+from fleet.core.notebook import Flavor, Image, Notebook
 from fleet.core.scope import ScopeSpec
 from fleet.core.selection import MAX_PASSES, Passes, Picker, Selection, select
 from fleet.core.selector import require_all
@@ -33,18 +36,60 @@ class Listing(Protocol):
     async def list_pass(self, filters: Mapping[str, str], on_page: OnPage) -> Sequence[Notebook]: ...
 
 
+class Catalogued(Listing, Protocol):
+    """A scope that can be listed and that offers images and flavors."""
+
+    async def images(self) -> Sequence[Image]: ...
+
+    async def flavors(self) -> Sequence[Flavor]: ...
+
+
 async def survey_scopes(
     specs: Sequence[ScopeSpec],
     picker: Picker,
     clock: Clock,
     *,
+    named: Sequence[str] = (),
+    offers: Collection[Offer] = (),
     accept_churn: bool = False,
     on_read: OnRead = unwatched,
 ) -> list[Selection]:
-    """Connects to the scopes and surveys them; see `survey`."""
+    """Connects to the scopes and surveys them; see `survey`.
+
+    Of the catalogues it reads what the picker asks for, and `offers`.
+    """
     async with connect(specs, monotonic=clock.monotonic, wall=clock.wall) as clouds:
         now = int(clock.wall() * 1000)
-        return await survey(clouds, picker, now, accept_churn=accept_churn, on_read=on_read)
+        catalogs = await read_catalogs(clouds, {*picker.offers, *offers})
+        return await survey(
+            clouds,
+            picker,
+            now,
+            catalogs=catalogs,
+            named=named,
+            accept_churn=accept_churn,
+            on_read=on_read,
+        )
+
+
+async def read_catalogs(
+    clouds: Mapping[str, Catalogued], offers: Collection[Offer] = frozenset(Offer)
+) -> dict[str, Catalog]:
+    """The parts of every scope's catalogue that are asked for, read concurrently."""
+    catalogs: dict[str, Catalog] = {}
+
+    async def one(name: str, cloud: Catalogued) -> None:
+        images = await whole(cloud.images) if Offer.IMAGES in offers else ()
+        flavors = await cloud.flavors() if Offer.FLAVORS in offers else ()
+        catalogs[name] = Catalog(
+            images={image.id: image for image in images},
+            flavors={flavor.id: flavor for flavor in flavors},
+        )
+
+    async with anyio.create_task_group() as group:
+        for name, cloud in clouds.items():
+            group.start_soon(one, name, cloud)
+    return catalogs
 
 
 async def survey(
@@ -52,34 +97,50 @@ async def survey(
     picker: Picker,
     now: int,
     *,
+    catalogs: Mapping[str, Catalog] | None = None,
+    named: Sequence[str] = (),
     accept_churn: bool = False,
     on_read: OnRead = unwatched,
 ) -> list[Selection]:
     """The selection of every scope, read concurrently.
 
-    `now` is wall time in ms; `on_read` is told of every page.
+    `now` is wall time in ms; `on_read` is told of every page. `catalogs` hold what the picker asks for, by
+    scope. The notebooks `named` are read even where the picker does not pick them.
 
     Raises GuardError when a scope does not hold still for two passes out of four, BrokenPass when its list
-    had a hole in all but one of them, and UsageError when a notebook that the selector names by its id is in
-    no scope.
+    had a hole in all but one of them, and UsageError when a notebook that the selector names by its id, or
+    one of `named`, is in no scope.
     """
     found: dict[str, Selection] = {}
+    ids = (*picker.ids(), *named)
+    # A notebook named by its id must be found even when the rest of the expression rules it out.
+    filters = {} if ids else picker.pushdown()
 
     async def one(name: str, scope: Listing) -> None:
-        found[name] = _steady(await _read(name, scope, picker, now, on_read), accept_churn=accept_churn)
+        catalog = (catalogs or {}).get(name, UNREAD)
+
+        def pick(rows: Sequence[Notebook]) -> dict[str, Notebook]:
+            return select(rows, picker, name, now, catalog)
+
+        passes = await _read(name, scope, filters, pick, on_read)
+        found[name] = replace(_steady(passes, accept_churn=accept_churn), catalog=catalog)
 
     async with anyio.create_task_group() as group:
         for name, scope in scopes.items():
             group.start_soon(one, name, scope)
     selections = [found[name] for name in scopes]
-    require_all(picker.ids(), (row for one in selections for row in (*one.rows, *one.unstable)))
+    require_all(ids, (row for one in selections for row in (*one.rows, *one.unstable)))
     return selections
 
 
-async def _read(name: str, scope: Listing, picker: Picker, now: int, on_read: OnRead) -> Passes:
+async def _read(
+    name: str,
+    scope: Listing,
+    filters: Mapping[str, str],
+    pick: Callable[[Sequence[Notebook]], Mapping[str, Notebook]],
+    on_read: OnRead,
+) -> Passes:
     """Passes over one scope until two agree, four at most; one with a hole counts, but is not believed."""
-    # A notebook named by its id must be found even when the rest of the expression rules it out.
-    filters = {} if picker.ids() else picker.pushdown()
     passes, broken = Passes(name), None
     for number in range(1, MAX_PASSES + 1):
         try:
@@ -87,7 +148,7 @@ async def _read(name: str, scope: Listing, picker: Picker, now: int, on_read: On
         except BrokenPass as error:
             broken = error
             continue
-        passes.take(rows, select(rows, picker, name, now))
+        passes.take(rows, pick(rows))
         if passes.agree:
             break
     if passes.taken < 2 and broken is not None:

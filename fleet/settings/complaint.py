@@ -10,7 +10,15 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from fleet.core.text import clean
-from fleet.settings.tables import CREDENTIAL_TABLES, FileTables, RunTable, ScopeTable, Table
+from fleet.settings.tables import (
+    CREDENTIAL_TABLES,
+    METRICS_TABLES,
+    FileTables,
+    GuardsTable,
+    RunTable,
+    ScopeTable,
+    Table,
+)
 
 # pydantic's type of error -> our words; other types keep pydantic's text, which never holds a value.
 _WORDS = {
@@ -22,8 +30,12 @@ _WORDS = {
     "dict_type": "must be a table",
     "model_type": "must be a table",
     "model_attributes_type": "must be a table",
-    "union_tag_not_found": "kind is missing: aksk, password, token or profile",
-    "union_tag_invalid": "kind must be aksk, password, token or profile",
+    "union_tag_not_found": "kind is missing: ",
+    "union_tag_invalid": "kind must be ",
+}
+_KINDS = {
+    "credentials": "aksk, password, token or profile",
+    "metrics": "aom, prometheus or file",
 }
 
 Place = tuple[int | str, ...]
@@ -45,6 +57,8 @@ def _complaint(problem: ErrorDetails, raw: Mapping[str, Any]) -> str:
         text = "at least one [[scope]] table is needed, with name, region and project_id"
     else:
         text = _WORDS.get(problem["type"], problem["msg"])
+        if problem["type"].startswith("union_tag"):
+            text += _KINDS[str(place[0])]
     return f"{_path(place)}: {text}{_which_scope(place, raw)}"
 
 
@@ -62,8 +76,12 @@ def _table_at(place: Place) -> type[Table]:
             return ScopeTable
         case ("credentials", _, kind):
             return CREDENTIAL_TABLES[str(kind)]
+        case ("metrics", _, kind):
+            return METRICS_TABLES[str(kind)]
         case ("run",):
             return RunTable
+        case ("guards",):
+            return GuardsTable
         case _:
             return FileTables
 
@@ -74,7 +92,7 @@ def _keys(table: type[Table]) -> list[str]:
 
 def _path(place: Place) -> str:
     parts = list(place)
-    if len(parts) > 2 and parts[0] == "credentials":
+    if len(parts) > 2 and parts[0] in _KINDS:
         del parts[2]  # pydantic names the kind here; the file has no such level
     path = ""
     for part in parts:

@@ -17,9 +17,18 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from fleet.core.errors import UsageError
+from fleet.core.metrics import Metrics, PrometheusMetrics
 from fleet.core.scope import AkSkKeys, Credential, PasswordLogin, TokenGiven
 from fleet.settings.files import read_text
-from fleet.settings.tables import AkSkTable, CredentialTable, PasswordTable, ProfileTable, Table, TokenTable
+from fleet.settings.tables import (
+    AkSkTable,
+    CredentialTable,
+    PasswordTable,
+    ProfileTable,
+    PrometheusTable,
+    Table,
+    TokenTable,
+)
 
 _SDK = (
     "HUAWEICLOUD_SDK_AK",
@@ -83,6 +92,12 @@ def credential_of(table: CredentialTable, where: str, around: Surroundings) -> C
             return _profile(table.profile, where, around)
 
 
+def bearer_token(table: PrometheusTable, where: str, around: Surroundings) -> str:
+    """The token for a Prometheus server; empty for one that asks for none."""
+    token = _value(table, "token", where, around)
+    return _header_safe(token, f"{where}.token") if token else ""
+
+
 def from_chain(around: Surroundings) -> Found | None:
     """The first filled place: the SDK's variables, its profile file, the HW_* variables."""
     return (
@@ -112,8 +127,8 @@ def holds_secrets(table: Table) -> bool:
     return any(isinstance(value, SecretStr) and value for _, value in table)
 
 
-def secret_values(credential: Credential) -> tuple[str, ...]:
-    """The strings that must never be shown."""
+def secret_values(credential: Credential, metrics: Metrics | None = None) -> tuple[str, ...]:
+    """The strings that must never be shown: those of a scope's credential and of its source of usage."""
     values: tuple[str, ...]
     match credential:
         case AkSkKeys():
@@ -122,6 +137,8 @@ def secret_values(credential: Credential) -> tuple[str, ...]:
             values = (credential.password,)
         case TokenGiven():
             values = (credential.token,)
+    if isinstance(metrics, PrometheusMetrics):
+        values += (metrics.token,)
     return tuple(value for value in values if value)
 
 

@@ -7,6 +7,7 @@ need everybody's keys.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,16 +18,34 @@ import platformdirs
 from pydantic import TypeAdapter, ValidationError
 
 from fleet.core.errors import UsageError
+from fleet.core.metrics import NAMES, AomMetrics, FileMetrics, Metrics, PrometheusMetrics, Queries
 from fleet.core.scope import Credential, ListMode, Proxy, ScopeSpec, Way
+from fleet.core.selector import Selector
 from fleet.core.text import clean
 from fleet.settings.complaint import complaints, unknown_key
-from fleet.settings.credentials import Surroundings, credential_of, from_chain, holds_secrets, keys_from_chain
+from fleet.settings.credentials import (
+    Surroundings,
+    bearer_token,
+    credential_of,
+    from_chain,
+    holds_secrets,
+    keys_from_chain,
+)
 from fleet.settings.files import TextFile, read_text
-from fleet.settings.tables import FileTables, ProjectId, Region, ScopeTable
+from fleet.settings.tables import (
+    AomTable,
+    FileTable,
+    FileTables,
+    ProjectId,
+    PrometheusTable,
+    Region,
+    ScopeTable,
+)
 
 APP = "notebook-fleet"
 CONFIG = "fleet.toml"
 MOST_PROBLEMS = 5  # told at once
+_URL_PARTS = re.compile(r"([a-z]+://[^/]+)(.*)")
 
 _EXAMPLE = """
 [[scope]]
@@ -39,7 +58,7 @@ project_id = "00000000000000000000000000000000\""""
 class Settings:
     """What the configuration says. `source` is the file, None for the environment's "default" scope.
 
-    `run_dir` is the folder that [run] dir names.
+    `run_dir` is the folder that [run] dir names, `shield` what [guards] protects from every job.
     """
 
     source: Path | None
@@ -62,6 +81,11 @@ class Settings:
             self._spec(table) for name in wanted for table in self._tables.scope if table.name == name
         )
 
+    @property
+    def shield(self) -> Selector | None:
+        text = self._tables.guards.protect
+        return None if text is None else Selector.parse(text)
+
     def _spec(self, table: ScopeTable) -> ScopeSpec:
         return ScopeSpec(
             name=table.name,
@@ -75,9 +99,10 @@ class Settings:
             features=table.features,
             rate=table.rate,
             poll=table.poll,
-            ca_file=self._ca_file(table),
+            ca_file=self._ca_file(table.ca_file, f"scope {table.name}"),
             proxy=Proxy(table.proxy or self._tables.proxy),
             transport=Way(self._tables.transport),
+            metrics=self._metrics(table),
         )
 
     def _credential(self, table: ScopeTable) -> Credential:
@@ -86,13 +111,41 @@ class Settings:
         where = f"{self._where}: credentials.{clean(table.credentials)}"
         return credential_of(self._tables.credentials[table.credentials], where, self._around)
 
-    def _ca_file(self, table: ScopeTable) -> str | None:
-        if table.ca_file is None:
+    def _metrics(self, scope: ScopeTable) -> Metrics | None:
+        """The source that the scope names, else the only one that there is."""
+        tables = self._tables.metrics
+        name = scope.metrics or (next(iter(tables)) if len(tables) == 1 else None)
+        match None if name is None else tables[name]:
+            case AomTable() as aom:
+                endpoint = aom.endpoint or _vendor_origin("aom", scope.region)
+                return AomMetrics(endpoint, aom.instance or "", _queries(aom), aom.rate)
+            case PrometheusTable() as server:
+                where = f"{self._where}: metrics.{clean(name or '')}"
+                url = _URL_PARTS.match(server.url)
+                return PrometheusMetrics(
+                    origin=url[1] if url else server.url,
+                    path=url[2] if url else "",
+                    token=bearer_token(server, where, self._around),
+                    queries=_queries(server),
+                    rate=server.rate,
+                    ca_file=self._ca_file(server.ca_file, where),
+                )
+            case FileTable() as file:
+                return FileMetrics(str(_resolve(file.path, self.source, self._around.home)), file.step)
+            case None:
+                return None
+
+    def _ca_file(self, named: str | None, where: str) -> str | None:
+        if named is None:
             return None
-        path = _resolve(table.ca_file, self.source, self._around.home)
+        path = _resolve(named, self.source, self._around.home)
         if not path.is_file():
-            raise UsageError(f"scope {table.name}: ca_file {path} does not exist")
+            raise UsageError(f"{where}: ca_file {path} does not exist")
         return str(path)
+
+
+def _queries(table: AomTable | PrometheusTable) -> Queries:
+    return Queries(table.query, table.label, {**NAMES, **table.names}, table.step)
 
 
 def find_config(config: Path | None, *, environ: Mapping[str, str], home: Path, cwd: Path) -> Path | None:
@@ -143,6 +196,11 @@ def limits_file(environ: Mapping[str, str]) -> Path:
     return claims_file(environ).with_name("limits.json")
 
 
+def times_file(environ: Mapping[str, str]) -> Path:
+    """Where the times of stops and starts are remembered for the next plan."""
+    return claims_file(environ).with_name("times.json")
+
+
 def _parse(file: TextFile) -> FileTables:
     problems, tables, raw = [], None, {}
     try:
@@ -160,7 +218,7 @@ def _parse(file: TextFile) -> FileTables:
             problems = [*_inconsistencies(tables)]
     if problems or tables is None:  # raised out here, where no error that knows the file's text is attached
         raise UsageError(_told(problems, file.where))
-    if any(holds_secrets(table) for table in tables.credentials.values()):
+    if any(holds_secrets(table) for table in (*tables.credentials.values(), *tables.metrics.values())):
         file.require_private()
     return tables
 
@@ -183,6 +241,10 @@ def _inconsistencies(tables: FileTables) -> Iterator[str]:
             known = list(tables.credentials)
             hint = unknown_key(scope.credentials, known, "table") if known else "no [credentials.NAME] table"
             yield f"scope[{number}].credentials: {hint} (scope {scope.name})"
+        if scope.metrics is not None and scope.metrics not in tables.metrics:
+            known = list(tables.metrics)
+            hint = unknown_key(scope.metrics, known, "table") if known else "no [metrics.NAME] table"
+            yield f"scope[{number}].metrics: {hint} (scope {scope.name})"
 
 
 def _without_file(around: Surroundings, cwd: Path) -> Settings:

@@ -23,12 +23,16 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from fleet.core.errors import UsageError
+from fleet.core.metrics import LABEL, NAMES, QUERY, STEP, template_problem
 from fleet.core.pace import Rate, parse_rate
+from fleet.core.selector import Selector
+from fleet.core.usage import Resource
 
 _ORIGIN = re.compile(
     r"(https?)://([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?/?"
 )
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
+_URL = re.compile(r"(https?://[^/?#@\s]+)(/[A-Za-z0-9._~/-]*)?")
 _PAUSE = re.compile(r"(\d{1,5})([smh])")
 
 
@@ -88,6 +92,51 @@ def _pause(value: object) -> float:
     return float(int(match[1]) * _SECONDS[match[2]])
 
 
+def _url(text: str) -> str:
+    match = _URL.fullmatch(text)
+    if match is None:
+        raise _refuse("must be https://HOST[:PORT][/PATH], without user or query")
+    return origin(match[1]) + (match[2] or "").rstrip("/")
+
+
+def _template(text: str) -> str:
+    problem = template_problem(text)
+    if problem:
+        raise _refuse(problem)
+    return text
+
+
+def _metric(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_:][A-Za-z0-9_:]{0,199}", text):
+        raise _refuse("not a metric name such as ma_container_cpu_util")
+    return text
+
+
+def _label(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", text):
+        raise _refuse("not a label name such as service_id")
+    return text
+
+
+def _instance(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
+        raise _refuse("not the id of a Prometheus instance")
+    return text
+
+
+def _resource(text: object) -> Resource:
+    if text not in list(Resource):
+        raise _refuse(f"not a resource; there are {', '.join(Resource)}")
+    return Resource(str(text))
+
+
+def _selector(text: str) -> str:
+    try:
+        return Selector.parse(text).text
+    except UsageError as error:
+        raise _refuse(f"not a selector: {str(error).partition(chr(10))[0]}") from None
+
+
 def _listed(value: object) -> object:
     """TOML arrays are lists; the tables hold tuples."""
     return tuple(value) if isinstance(value, list) else value
@@ -130,6 +179,7 @@ class ScopeTable(Table):
     poll: Annotated[float, PlainValidator(_pause)] = 10.0
     ca_file: Text | None = None
     proxy: ProxyWord | None = None
+    metrics: Text | None = None
 
 
 class AkSkTable(Table):
@@ -198,10 +248,67 @@ CREDENTIAL_TABLES: dict[str, type[Table]] = {
 }
 
 
+class _QueriesTable(Table):
+    """What is the same for every source that speaks PromQL."""
+
+    query: Annotated[str, AfterValidator(_template)] = QUERY
+    label: Annotated[str, AfterValidator(_label)] = LABEL
+    names: dict[Annotated[Resource, BeforeValidator(_resource)], Annotated[str, AfterValidator(_metric)]] = (
+        Field(default_factory=lambda: dict(NAMES))
+    )
+    step: Annotated[float, PlainValidator(_pause)] = STEP
+    rate: Annotated[Rate | None, PlainValidator(_rate)] = None
+
+
+class AomTable(_QueriesTable):
+    """[metrics.NAME] that AOM keeps for the scope's project."""
+
+    kind: Literal["aom"]
+    endpoint: Origin | None = None
+    instance: Annotated[str, AfterValidator(_instance)] | None = None
+
+
+class PrometheusTable(_QueriesTable):
+    """[metrics.NAME] that a Prometheus server keeps."""
+
+    kind: Literal["prometheus"]
+    url: Annotated[str, AfterValidator(_url)]
+    token: SecretStr | None = None
+    token_env: Text | None = None
+    ca_file: Text | None = None
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        _one_source(self, "token", optional=True)
+        return self
+
+
+class FileTable(Table):
+    """[metrics.NAME] in a file."""
+
+    kind: Literal["file"]
+    path: Text
+    step: Annotated[float, PlainValidator(_pause)] = STEP
+
+
+MetricsTable = Annotated[AomTable | PrometheusTable | FileTable, Field(discriminator="kind")]
+METRICS_TABLES: dict[str, type[Table]] = {
+    "aom": AomTable,
+    "prometheus": PrometheusTable,
+    "file": FileTable,
+}
+
+
 class RunTable(Table):
     """[run]"""
 
     dir: Text | None = None
+
+
+class GuardsTable(Table):
+    """[guards]: what holds for every job."""
+
+    protect: Annotated[str, AfterValidator(_selector)] | None = None
 
 
 class FileTables(Table):
@@ -211,7 +318,9 @@ class FileTables(Table):
     transport: Literal["wire", "session"] = "wire"
     scope: Annotated[tuple[ScopeTable, ...], BeforeValidator(_listed), Field(min_length=1)]
     credentials: dict[str, CredentialTable] = Field(default_factory=dict)
+    metrics: dict[str, MetricsTable] = Field(default_factory=dict)
     run: RunTable = RunTable()
+    guards: GuardsTable = GuardsTable()
 
 
 def _one_source(table: Table, *keys: str, optional: bool = False) -> None:

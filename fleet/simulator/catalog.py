@@ -11,7 +11,7 @@ from typing import Any
 
 from fleet.simulator.messages import Answer, Call, answer
 from fleet.simulator.queries import choice, flag, page, sort
-from fleet.simulator.refusals import Refusal
+from fleet.simulator.refusals import Refusal, image_unusable
 from fleet.simulator.views import flavor_view, image_view
 from fleet.simulator.world import CUSTOM_FLAVOR, Flavor, Image, Notebook, World
 
@@ -130,25 +130,27 @@ def machine(world: World, flavor_id: str, custom_spec: Mapping[str, Any] | None)
 
 
 def fits(image: Image, flavor: Flavor) -> bool:
-    """Same processor architecture (in any case of letters), category, kind of accelerator."""
+    """Same processor architecture (in any case of letters), category, and accelerator where both name it."""
+    kinds = (image.flavor_type, flavor.flavor_type)
     return (
         image.arch.lower() == flavor.arch.lower()
         and flavor.category in image.categories
-        and (flavor.category != "ASCEND" or image.flavor_type in (None, flavor.flavor_type))
+        and (flavor.category != "ASCEND" or None in kinds or kinds[0] == kinds[1])
     )
 
 
 def check_image(image: Image, services: Sequence[str]) -> None:
     """Raise when the image cannot be used, or not by the ways in that the notebook has."""
     if image.status != "ACTIVE":
-        raise Refusal("ModelArts.6797", f"The image {image.id} cannot be used: its status is {image.status}.")
+        raise image_unusable(image.id, image.status)
     if "NOTEBOOK" not in image.dev_services and "SSH" not in services:
         raise Refusal(
             "ModelArts.6768",
             f"SSH configuration is missing: the image {image.name} only supports SSH.",
         )
-    if "SSH" in services and "SSH" not in image.dev_services:
-        raise Refusal("ModelArts.6768", f"The image {image.name} does not support SSH.")
+    for service in services:
+        if service not in image.dev_services:
+            raise Refusal("ModelArts.6768", f"The image {image.name} does not support {service}.")
 
 
 def check_fit(image: Image, flavor: Flavor) -> None:

@@ -16,7 +16,7 @@ from email.utils import formatdate
 from functools import lru_cache
 from typing import Any
 
-from fleet.simulator import catalog, iam, life, listing, notebooks, tags, updating
+from fleet.simulator import catalog, iam, life, listing, metrics, notebooks, tags, updating
 from fleet.simulator.access import Access, Identity
 from fleet.simulator.faults.occasions import CLEAR, Deed, Occasion, Verdict
 from fleet.simulator.faults.plan import FaultPlan
@@ -48,6 +48,7 @@ _OPERATIONS: Mapping[Operation, Callable[[World, Call], Answer]] = {
     Operation.CREATE_NOTEBOOK_TAGS: tags.create,
     Operation.DELETE_NOTEBOOK_TAGS: tags.delete,
     Operation.LIST_WORKSPACES: iam.list_workspaces,
+    Operation.QUERY_RANGE: metrics.query_range,
 }
 
 _READ_BODY = frozenset(
@@ -191,7 +192,7 @@ class Cloud:
         call = Call(operation, route.project, route.target, exchange.query, body, user, now, verdict.cut)
         for happens in verdict.first:
             happens(self, call)
-        writes = exchange.request.method != "GET"
+        writes = call_class(operation, exchange.request.method) == "writes"
         if writes and exchange.notebook is not None:
             exchange.before = _facts(exchange.notebook, now)
         answer = _OPERATIONS[operation](self.world, call)

@@ -49,8 +49,10 @@ def start(world: World, notebook: Notebook, now: float) -> None:
     require(notebook, Cause.START)
     if notebook.status is Status.START_FAILED and world.rules.start_failed == "stuck":
         raise refusals.busy(notebook.name)
+    if notebook.image.status != "ACTIVE":
+        raise refusals.image_unusable(notebook.image.id, notebook.image.status)
     if world.is_sold_out(notebook.flavor, now):
-        raise refusals.sold_out(notebook.flavor)
+        raise refusals.sold_out(notebook.flavor, world.rules.sold_out)
     notebook.fail_reason = None
     _follow(world, notebook, Cause.START, now)
 

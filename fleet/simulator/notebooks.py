@@ -141,7 +141,7 @@ def create(world: World, call: Call) -> Answer:
     check_image(image, tuple(said))
     check_fit(image, flavor)
     if world.is_sold_out(flavor.id, call.now):
-        raise sold_out(flavor.id)
+        raise sold_out(flavor.id, world.rules.sold_out)
     at = ms(call.now)
     notebook = Notebook(
         id=world.fresh_uuid(),

@@ -59,8 +59,12 @@ def frozen() -> Refusal:
     return Refusal("ModelArts.6326", "The instance is frozen.")
 
 
-def sold_out(flavor: str) -> Refusal:
-    return Refusal("ModelArts.6716", f"The flavor {flavor} is sold out.")
+def sold_out(flavor: str, code: str) -> Refusal:
+    return Refusal(code, f"The flavor {flavor} is sold out.")
+
+
+def image_unusable(image: str, status: str) -> Refusal:
+    return Refusal("ModelArts.6797", f"The image {image} cannot be used: its status is {status}.")
 
 
 def bad_signature(detail: str) -> Refusal:

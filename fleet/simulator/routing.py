@@ -30,6 +30,7 @@ class Operation(StrEnum):
     CREATE_NOTEBOOK_TAGS = "CreateNotebookTags"
     DELETE_NOTEBOOK_TAGS = "DeleteNotebookTags"
     LIST_WORKSPACES = "ListWorkspaces"
+    QUERY_RANGE = "QueryRange"
     CREATE_TOKEN = "KeystoneCreateUserTokenByPassword"
     CREATE_TEMPORARY_KEY = "CreateTemporaryAccessKeyByToken"
     LIST_PROJECTS = "KeystoneListProjects"
@@ -46,6 +47,8 @@ def call_class(operation: str, method: str) -> CallClass:
     """What a call counts as: limits and reports look at the three apart."""
     if operation in LOGINS:
         return "logins"
+    if operation == Operation.QUERY_RANGE:
+        return "reads"  # by POST too
     return "reads" if method == "GET" else "writes"
 
 
@@ -72,6 +75,8 @@ _OF_A_PROJECT = {
     "GET notebooks/tags": Operation.SHOW_NOTEBOOK_TAGS,
     "GET images": Operation.LIST_IMAGE,
     "GET workspaces": Operation.LIST_WORKSPACES,
+    "GET aom/api/v1/query_range": Operation.QUERY_RANGE,
+    "POST aom/api/v1/query_range": Operation.QUERY_RANGE,
 }
 
 _OF_A_TARGET = {
@@ -98,6 +103,8 @@ def find_route(method: str, path: str) -> Route | None:
         return None if iam is None else Route(iam)
     project, _, rest = rest.partition("/")
     operation = _OF_A_PROJECT.get(f"{method} {rest}")
+    if operation is None and rest.partition("/")[2].startswith("aom/"):  # behind the id of an instance
+        operation = _OF_A_PROJECT.get(f"{method} {rest.partition('/')[2]}")
     if operation is not None:
         return Route(operation, project)
     collection, _, rest = rest.partition("/")

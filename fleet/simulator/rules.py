@@ -35,6 +35,8 @@ class Rules:
     omitted_ips: Literal["clear", "keep"] = "clear"
     # Address ranges such as 203.0.113.0/28 in allowed_access_ips.
     cidr: Literal["refuse", "accept"] = "refuse"
+    # Addresses of IPv6 in allowed_access_ips.
+    ipv6: Literal["refuse", "accept"] = "refuse"
     # Letters of any language in names (the SDK's text), or only ASCII (the Update API page).
     names: Literal["ascii", "any"] = "ascii"
     # Does a PUT of the value that is already there move update_at?
@@ -56,6 +58,8 @@ class Rules:
     list_limit: Literal["refuse", "round"] = "refuse"
     # Must all tags of the tags filter match, or one?
     tags_filter: Literal["and", "or"] = "and"
+    # Code of a flavor that is sold out.
+    sold_out: Literal["ModelArts.6716", "ModelArts.6329"] = "ModelArts.6716"
     # START_FAILED behaves like STOPPED (may be changed and started), or is stuck.
     start_failed: Literal["stopped", "stuck"] = "stopped"
     # DELETE of a RUNNING notebook, and what is left of a deleted one.

@@ -135,10 +135,14 @@ def _check_machine(world: World, notebook: Notebook, wanted: Wanted, call: Call)
     if flavor_id != notebook.flavor:
         if flavor_id not in world.flavors:
             raise Refusal("ModelArts.6323", f"The flavor {flavor_id} is not supported.")
+        if world.flavors[flavor_id].feature != notebook.feature:
+            raise Refusal(
+                "ModelArts.6870", f"The flavor {flavor_id} is not for {notebook.feature} instances."
+            )
         if world.flavors[flavor_id] not in switchable_flavors(world, notebook, image):
             raise Refusal("ModelArts.6792", f"The instance cannot be switched to {flavor_id}.")
         if world.is_sold_out(flavor_id, call.now):
-            raise sold_out(flavor_id)
+            raise sold_out(flavor_id, world.rules.sold_out)
     if not wanted.keys().isdisjoint(("image_id", "flavor", "custom_spec")):
         target = machine(world, *_machine(notebook, wanted))
         if target is not None:
@@ -203,7 +207,10 @@ def _apply(world: World, notebook: Notebook, wanted: Wanted, now: float) -> None
     notebook.endpoints = _endpoints(world, notebook, wanted)
     notebook.name = wanted.get("name", notebook.name)
     notebook.description = wanted.get("description", notebook.description)
-    notebook.flavor, notebook.custom_spec = _machine(notebook, wanted)
+    flavor, notebook.custom_spec = _machine(notebook, wanted)
+    if flavor != notebook.flavor:
+        notebook.machines.append((now, notebook.flavor))
+        notebook.flavor = flavor
     notebook.hooks = wanted.get("hooks", notebook.hooks)
     notebook.affinity = wanted.get("affinity", notebook.affinity)
     if "image_id" in wanted:

@@ -42,6 +42,9 @@ _NOT_PUBLIC = tuple(
 )
 
 
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+
+
 def text(value: object, field: str) -> str:
     if not isinstance(value, str):
         raise bad_parameter(f"The parameter {field} must be a string.")
@@ -153,23 +156,25 @@ def _key_pairs(value: object, known: Collection[str]) -> list[str]:
 
 
 def addresses(value: object, rules: Rules) -> list[str]:
-    """At most five public IPv4 addresses."""
+    """At most five public IPv4 addresses, and where the rules say so ranges and IPv6."""
     items = texts(value, "endpoints.allowed_access_ips")
     if len(items) > MOST_ADDRESSES:
         raise bad_parameter(f"At most {MOST_ADDRESSES} allowed_access_ips are supported.")
     for item in items:
-        if not _is_public(item, ranges=rules.cidr == "accept"):
+        if not _is_public(item, rules):
             raise bad_parameter(f"The allowed_access_ips item {item} is no public IP address.")
     return items
 
 
-def _is_public(item: str, *, ranges: bool) -> bool:
-    if "/" in item and not ranges:
+def _is_public(item: str, rules: Rules) -> bool:
+    if "/" in item and rules.cidr == "refuse":
         return False
     try:
-        network = ipaddress.IPv4Network(item)
+        network = ipaddress.ip_network(item)
     except ValueError:
         return False
+    if isinstance(network, ipaddress.IPv6Network):
+        return rules.ipv6 == "accept" and network.subnet_of(_GLOBAL_UNICAST)
     return not any(network.overlaps(private) for private in _NOT_PUBLIC)
 
 

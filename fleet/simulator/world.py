@@ -134,6 +134,7 @@ class Notebook:
     pulled_image: str = ""
     saving: Image | None = None
     growing_to: int | None = None
+    machines: list[tuple[float, str]] = field(default_factory=list)  # until when (wall s) on which flavor
     timers: dict[Timer, int] = field(default_factory=dict)
     transition_end: float = 0.0
     draws: int = 0
@@ -212,6 +213,7 @@ class World:
     flavors: dict[str, Flavor]
     images: dict[str, Image]
     notebooks: dict[str, Notebook] = field(default_factory=dict)
+    shapes: dict[str, str] = field(default_factory=dict)  # of the usage of a notebook, by its id
     agenda: Agenda = field(default_factory=Agenda)
     _newest_first: dict[str, list[Notebook]] = field(default_factory=dict)
     _slices: dict[tuple[str, ...], list[Notebook]] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from fleet.telemetry.progress import Progress, Snapshot, WaveProgress, WaveState
 from fleet.telemetry.quiet import QuietStream
 
 WAVES = 5  # how many are shown at once
+LONGEST = 400  # characters of what may name a command
 NAME = 24  # characters of a name, so that the reason beside it stays in sight
 
 _COLORS = {
@@ -36,9 +37,16 @@ class LiveView:
     `now` gives wall time in seconds, the time that events carry.
     """
 
-    def __init__(self, progress: Progress, stream: TextIO, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        progress: Progress,
+        stream: TextIO,
+        now: Callable[[], float],
+        whole: Callable[[str], str] = str,
+    ) -> None:
         self._progress = progress
         self._now = now
+        self._whole = whole
         self._lock = Lock()
         console = Console(file=cast(TextIO, QuietStream(stream)), markup=False, highlight=False, emoji=False)
         self._live = Live(
@@ -59,11 +67,11 @@ class LiveView:
     def _draw(self) -> Group:
         with self._lock:
             snapshot = self._progress.snapshot(self._now())
-        return picture(snapshot)
+        return picture(snapshot, self._whole)
 
 
-def picture(snapshot: Snapshot) -> Group:
-    """The snapshot as lines that are cut, never folded, where the terminal is narrow."""
+def picture(snapshot: Snapshot, whole: Callable[[str], str] = str) -> Group:
+    """The snapshot as lines that are cut where the terminal is narrow; those that may name commands fold."""
     head = f"{snapshot.run}  {clean(snapshot.job)}  {wording.place(snapshot)}  {duration(snapshot.elapsed)}"
     lines: list[RenderableType] = [
         _line(head, "bold"),
@@ -75,7 +83,7 @@ def picture(snapshot: Snapshot) -> Group:
     lines += [_line(f"no answer: {clean(trouble)}", "red") for trouble in snapshot.out_of_reach]
     if snapshot.slowed:
         lines.append(_line(f"throttled: {clean(snapshot.slowed)}", "yellow"))
-    lines += [_line(f"held: {clean(held)}", "yellow") for held in snapshot.held]
+    lines += [Text(whole(f"held: {clean(held, LONGEST)}"), style="yellow") for held in snapshot.held]
     if snapshot.steered:
         lines.append(_line(f"steered: {clean(snapshot.steered)}", "cyan"))
     for trouble in snapshot.troubles:
@@ -83,7 +91,7 @@ def picture(snapshot: Snapshot) -> Group:
         what = f"{trouble.outcome}: {whose}: {clean(trouble.reason)}"
         lines.append(_line(what, _COLORS[trouble.outcome]))
     if snapshot.reason:
-        lines.append(_line(clean(snapshot.reason), "bold"))
+        lines.append(Text(whole(clean(snapshot.reason, LONGEST)), style="bold"))
     return Group(*lines)
 
 

@@ -13,6 +13,7 @@ from fleet.telemetry.progress import Progress, Snapshot
 from fleet.telemetry.quiet import QuietStream
 
 EVERY = 5.0  # seconds between two lines
+LONGEST = 400  # characters of what may name a command
 
 
 class PlainView:
@@ -21,11 +22,18 @@ class PlainView:
     `now` gives wall time in seconds, the time that events carry.
     """
 
-    def __init__(self, progress: Progress, stream: TextIO, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        progress: Progress,
+        stream: TextIO,
+        now: Callable[[], float],
+        whole: Callable[[str], str] = str,
+    ) -> None:
         self._progress = progress
         self._stream = QuietStream(stream)
         self._now = now
         self._last = now()
+        self._whole = whole
 
     def __enter__(self) -> PlainView:
         return self
@@ -40,7 +48,7 @@ class PlainView:
         if news is None and 0 <= now - self._last < EVERY:
             return
         self._last = now
-        self._stream.write(line(self._progress.snapshot(now), news or ""))
+        self._stream.write(self._whole(line(self._progress.snapshot(now), news or "")))
         self._stream.flush()
 
 
@@ -65,11 +73,11 @@ def _news(event: Event) -> str | None:
         case WaveEnded(go=True):
             return " ended: go"
         case WaveEnded():
-            return f" ended: halt ({clean(event.reason)})"
+            return f" ended: halt ({clean(event.reason, LONGEST)})"
         case Slowed():
             return f" throttled ({clean(event.text)})"
         case Held():
-            return f" {clean(event.where)}: {clean(event.text) or 'no longer held'}"
+            return f" {clean(event.where)}: {clean(event.text, LONGEST) or 'no longer held'}"
         case OutOfReach(text=""):
             return f" {clean(event.host)} answers again"
         case OutOfReach():
@@ -77,6 +85,6 @@ def _news(event: Event) -> str | None:
         case Steered():
             return f" {clean(event.what)}"
         case RunEnded():
-            return f" run ended ({clean(event.reason)})" if event.reason else " run ended"
+            return f" run ended ({clean(event.reason, LONGEST)})" if event.reason else " run ended"
         case _:
             return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from fleet.core.duration import duration
 from fleet.core.events import (
@@ -107,9 +108,8 @@ class Snapshot:
 class _Wave:
     """A wave's counters."""
 
-    def __init__(self) -> None:
-        self.size = self.ended = 0
-        self.state = WaveState.WAITING
+    def __init__(self, size: int = 0, ended: int = 0, state: WaveState = WaveState.WAITING) -> None:
+        self.size, self.ended, self.state = size, ended, state
 
 
 class Progress:
@@ -126,6 +126,8 @@ class Progress:
         for change in sorted(plan.changes, key=lambda change: change.wave):
             self._waves.setdefault(change.wave, _Wave()).size += 1
         self._remaining = Remaining(plan)
+        self._total = len(plan.changes)
+        self._settled = 0  # changes that ended and of which nothing more is known
         self._begun: set[int] = set()
         self._ended: dict[int, Outcome] = {}
         self._outcomes: Counter[Outcome] = Counter()
@@ -182,14 +184,71 @@ class Progress:
             case RunEnded():
                 self._end, self._end_at, self._reason = event.end, event.at, event.reason
 
+    def dump(self, items: Collection[int]) -> dict[str, Any]:
+        """What was counted, as JSON; of single changes only what concerns `items`.
+
+        Nothing more may happen to the others that have begun or ended.
+        """
+        ended = {item: self._ended[item] for item in items if item in self._ended}
+        return {
+            "total": self._total,
+            "settled": self._settled + len(self._ended) - len(ended),
+            "items": list(items),
+            "ended": list(ended.items()),
+            "begun": list(self._begun),
+            "away": list(self._away),
+            "debts": list(self._debts),
+            "outcomes": dict(self._outcomes),
+            "calls": list(self._calls),
+            "waves": [[number, one.size, one.ended, one.state] for number, one in self._waves.items()],
+            "soak_from": self._soak_from,
+            "held": self._held,
+            "out_of_reach": [
+                [event.at, event.host, event.text, event.since] for event in self._out_of_reach.values()
+            ],
+            "troubles": [[one.scope, one.name, one.outcome, one.reason] for one in self._troubles],
+            "words": [self._run, self._slowed, self._steered, self._reason],
+            "times": [self._started_at, self._end, self._end_at],
+            "remaining": self._remaining.dump(items),
+        }
+
+    @classmethod
+    def loaded(cls, plan: Plan, dumped: Mapping[str, Any]) -> Progress:
+        """Goes on from what `dump` wrote. `plan` need hold no change but the dumped items and those that
+        events to come are about.
+        """
+        made = cls(plan)
+        made._total, made._settled = dumped["total"], dumped["settled"]
+        made._ended = {item: Outcome(outcome) for item, outcome in dumped["ended"]}
+        made._begun, made._away = set(dumped["begun"]), set(dumped["away"])
+        made._debts = set(dumped["debts"])
+        made._outcomes.update({Outcome(outcome): n for outcome, n in dumped["outcomes"].items()})
+        made._calls.extend((at, sends) for at, sends in dumped["calls"])
+        made._waves = {
+            number: _Wave(size, ended, WaveState(word)) for number, size, ended, word in dumped["waves"]
+        }
+        made._soak_from, made._held = dumped["soak_from"], dict(dumped["held"])
+        made._out_of_reach = {
+            host: OutOfReach(at, host, text, since) for at, host, text, since in dumped["out_of_reach"]
+        }
+        made._troubles.extend(
+            Trouble(scope, name, Outcome(outcome), reason)
+            for scope, name, outcome, reason in dumped["troubles"]
+        )
+        made._run, made._slowed, made._steered, made._reason = dumped["words"]
+        made._started_at, end, made._end_at = dumped["times"]
+        made._end = None if end is None else RunEnd(end)
+        made._remaining.load(dumped["remaining"], dumped["items"])
+        return made
+
     def snapshot(self, now: float) -> Snapshot:
         """The run as it stands at wall time `now`."""
         until = self._end_at if self._end_at is not None else now
         return Snapshot(
             run=self._run,
             job=self._plan.job,
-            total=len(self._changes),
-            ended=len(self._ended),
+            total=self._total,
+            ended=self._settled + len(self._ended),
             under_way=len(self._begun),
             away=len(self._away),
             debts=len(self._debts),
@@ -260,6 +319,8 @@ class Progress:
             self._troubles.append(Trouble(change.scope, change.name, event.outcome, event.reason))
 
     def _called(self, at: float, sends: int) -> None:
+        if self._calls and self._calls[-1][0] == at:
+            sends += self._calls.pop()[1]
         self._calls.append((at, sends))
         while self._calls and self._calls[0][0] <= at - WINDOW:
             self._calls.popleft()

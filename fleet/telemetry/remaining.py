@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from fleet.core.estimate import Bounds, Load, length_of, measured_pace, still_needs
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from fleet.core.estimate import Bounds, Load, expected, length_of, measured_pace, still_needs
 from fleet.core.events import Began, Ended, Reopened
 from fleet.core.plan import Change, Plan
 
@@ -12,16 +15,37 @@ class Remaining:
 
     def __init__(self, plan: Plan) -> None:
         self._changes = {change.item: change for change in plan.changes}
-        bounds = Bounds.of(plan.changes, plan.scopes, plan.rollout)
-        self._loads = {wave: Load(bounds) for wave in sorted({change.wave for change in plan.changes})}
+        self._bounds = Bounds.of(plan.changes, plan.scopes, plan.rollout)
+        self._loads = {wave: Load(self._bounds) for wave in sorted({change.wave for change in plan.changes})}
+        self._times = plan.estimate.times
         for change in plan.changes:
-            self._loads[change.wave].count(change)
+            self._count(change)
         self._waiting = set(self._changes)
         self._under_way: dict[int, float] = {}
         self._broken_off: set[int] = set()
-        self._longest = max(map(length_of, plan.changes), default=0.0)
+        self._longest = max((length_of(change, self._times) for change in plan.changes), default=0.0)
         self._took = 0.0
         self._assumed = 0.0
+
+    def dump(self, items: Collection[int]) -> dict[str, Any]:
+        """What was counted, as JSON; of single changes only what concerns `items`."""
+        return {
+            "bounds": self._bounds.dump(),
+            "loads": [[wave, load.dump()] for wave, load in self._loads.items()],
+            "waiting": [item for item in items if item in self._waiting],
+            "under_way": list(self._under_way.items()),
+            "broken_off": list(self._broken_off),
+            "measured": [self._longest, self._took, self._assumed],
+        }
+
+    def load(self, dumped: Mapping[str, Any], items: Collection[int]) -> None:
+        """Goes on from what `dump` wrote about `items`; every other change of the plan still waits."""
+        self._bounds = Bounds.loaded(dumped["bounds"])
+        self._loads = {wave: Load.loaded(self._bounds, load) for wave, load in dumped["loads"]}
+        self._waiting = (self._changes.keys() - set(items)) | set(dumped["waiting"])
+        self._under_way = dict(dumped["under_way"])
+        self._broken_off = set(dumped["broken_off"])
+        self._longest, self._took, self._assumed = dumped["measured"]
 
     def begin(self, event: Began | Reopened) -> None:
         """A change begins, or is taken up again; what it took before says nothing about the next one."""
@@ -42,7 +66,7 @@ class Remaining:
         began = self._under_way.pop(event.item, None)
         if began is not None and event.item not in self._broken_off:
             self._took += max(0.0, event.at - began)
-            self._assumed += length_of(change)
+            self._assumed += length_of(change, self._times)
 
     def go_on(self, at: float) -> None:
         """Another process takes the run up; how long the first one was gone says nothing."""
@@ -53,7 +77,7 @@ class Remaining:
         """A change that had ended without a start gets its turn after all."""
         if item not in self._waiting:
             self._waiting.add(item)
-            self._loads[self._changes[item].wave].count(self._changes[item])
+            self._count(self._changes[item])
 
     def seconds(self, now: float, *, halted: bool) -> float:
         """Seconds until the last change has ended; when `halted`, until the last one that is under way has.
@@ -62,7 +86,7 @@ class Remaining:
         """
         pace = measured_pace(self._took, self._assumed, self._longest)
         needs = [
-            (change, still_needs(pace * length_of(change), max(0.0, now - began)))
+            (change, still_needs(pace * length_of(change, self._times), max(0.0, now - began)))
             for change, began in ((self._changes[item], began) for item, began in self._under_way.items())
         ]
         if halted:
@@ -75,4 +99,7 @@ class Remaining:
     def _stop_waiting(self, change: Change) -> None:
         if change.item in self._waiting:
             self._waiting.remove(change.item)
-            self._loads[change.wave].count(change, -1)
+            self._count(change, -1)
+
+    def _count(self, change: Change, by: int = 1) -> None:
+        self._loads[change.wave].count(change, by, expected(change, self._times))

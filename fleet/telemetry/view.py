@@ -24,14 +24,21 @@ class ProgressView(Protocol):
 
 
 def progress_view(
-    plan: Plan, stream: TextIO, now: Callable[[], float], *, term: str, past: Iterable[Event] = ()
+    plan: Plan,
+    stream: TextIO,
+    now: Callable[[], float],
+    *,
+    term: str,
+    past: Iterable[Event] = (),
+    whole: Callable[[str], str] = str,
 ) -> ProgressView:
     """A live picture when `stream` is a terminal of a kind (`term`, as in TERM) that can draw, else lines.
 
-    `now` gives wall time in seconds. What happened in the `past` is counted, but not told.
+    `now` gives wall time in seconds. What happened in the `past` is counted, but not told. `whole` completes
+    the commands that are named.
     """
     progress = Progress(plan)
     for event in past:
         progress.apply(event)
     able = QuietStream(stream).isatty() and term not in ("", "dumb", "unknown")
-    return (LiveView if able else PlainView)(progress, stream, now)
+    return (LiveView if able else PlainView)(progress, stream, now, whole)

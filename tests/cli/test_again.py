@@ -20,10 +20,8 @@ def test_a_run_can_be_taken_back(lab: Lab, shell: Shell) -> None:
     lab.cloud.log.clear()
     result = shell("undo", number, "--run-dir", lab.runs, "-o", "back.json")
     assert (result.code, lab.writes) == (0, [])
-    assert (
-        result.err
-        == f"plan written; next: fleet apply {shell.folder}/back.json --config {shell.folder}/fleet.toml\n"
-    )
+    options = f"--config {shell.folder}/fleet.toml --run-dir {lab.runs}"
+    assert result.err == f"plan written; next: fleet apply {shell.folder}/back.json {options}\n"
     assert lab.apply("back.json").code == 0
     assert {id: lab.cloud.world.notebooks[id].image.id for id in before} == before
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import signal
+import sys
 import time
 from typing import Any, cast
 
 import pytest
 
+from fleet.cli.app import run
 from fleet.simulator.messages import Reply, Request
 
 Lab = Any
@@ -80,9 +83,18 @@ def test_the_right_number_is_the_permission(lab: Lab, shell: Shell, command: str
 def test_any_other_answer_changes_nothing(lab: Lab, shell: Shell, command: str, answer: str) -> None:
     what = lab.plan() if command == "apply" else "job.yaml"
     result = shell(command, what, "--run-dir", lab.runs, stdin=answer)
-    assert (result.code, result.out) == (4, "")
-    assert result.said[-1] == "fleet: not confirmed; nothing was sent (--yes does not ask)"
+    assert (result.code, result.out) == (1, "")
+    assert result.said[-1] == "fleet: not confirmed; nothing was sent (--confirm 4 does not ask)"
     assert [line for line in result.said if line.startswith("run ")] == []
+    assert (lab.writes, lab.runs.exists()) == ([], False)
+
+
+def test_an_answer_that_cannot_be_read_is_none(lab: Lab, shell: Shell) -> None:
+    plan, unreadable = lab.plan(), (shell.folder / "answer").open("w")
+    for stdin in (unreadable, io.TextIOWrapper(io.BytesIO(b"\xff\n"), encoding="utf-8")):
+        with stdin, shell.patch.context() as patch:
+            patch.setattr(sys, "stdin", stdin)
+            assert run(["apply", str(plan), "--run-dir", str(lab.runs)]) == 1
     assert (lab.writes, lab.runs.exists()) == ([], False)
 
 

@@ -58,7 +58,7 @@ JOBS = [
     (without("job"), "job: is missing"),
     (without("name"), "name: is missing"),
     (without("select"), "select: is missing"),
-    (without("with"), "with.to: is missing"),
+    (without("with"), "with: give either to, or map with a from and a to for each kind of image"),
     (GOOD.replace("torch\n", '"a b/c"\n'), "name: must be 1 to 100 letters, digits"),
     (GOOD.replace("restart", "sometimes"), "rollout.disruption: must be "),
     (GOOD.replace("{disruption: restart}", "{soak: 10}"), "rollout.soak: 10 is not a duration such as 90s"),
@@ -183,7 +183,11 @@ def test_every_problem_of_the_configuration_is_a_line(shell: Shell) -> None:
     ("old", "new", "complaint"),
     [
         ('rate = "5000/s"', 'rat = "5000/s"', "scope[0].rat: unknown key; did you mean rate? (scope lab-a)"),
-        ("[[scope]]", "x = 5\n[[scope]]", "x: unknown key; known: proxy, transport, scope, credentials, run"),
+        (
+            "[[scope]]",
+            "x = 5\n[[scope]]",
+            "x: unknown key; known: proxy, transport, scope, credentials, metrics, run, guards",
+        ),
         ('name = "lab-b"', 'name = "lab-a"', "lab-a is taken by an earlier scope; names must differ"),
         ('credentials = "lab"', 'credentials = "lob"', "unknown table; did you mean lab?"),
         ('rate = "5000/s"', 'rate = "fast"', "scope[0].rate: not a rate; write a count and a window"),

@@ -17,7 +17,7 @@ def test_a_large_run_lists_what_did_not_go_as_planned(make_lab: Callable[..., La
     assert len(ids) > 40
     for deleted in ids[:2]:
         del lab.cloud.world.notebooks[deleted]
-    result = lab.apply(plan)
+    result = lab.apply(plan, "--confirm", len(ids))
     rows, _, summary = result.out.partition("\n\n")
     assert [line.split()[2] for line in rows.splitlines()[1:]] == ids[:2]
     first = summary.splitlines()[0]

@@ -51,6 +51,12 @@ class Left:
         lab.cloud.log.clear()
 
     @property
+    def reason(self) -> str:
+        """Why later runs leave out what is owed."""
+        options = f"--run-dir {self.lab.runs} --config {self.shell.folder}/fleet.toml"
+        return f"stopped by run {self.run}, which owes it: fleet resume {self.run} {options}"
+
+    @property
     def status(self) -> str:
         return str(self.lab.cloud.world.notebooks[self.owed["id"]].status)
 
@@ -70,26 +76,40 @@ def test_a_later_run_leaves_out_what_is_owed_and_says_what_to_do(left: Left, com
     code, rows = left.again(command, left.job if command == "run" else left.plan)
     owed = rows[left.owed["id"]]
     assert (code, owed["outcome"], rows[left.free["id"]]["outcome"]) == (4, "not-started", "changed")
-    assert owed["reason"] == (
-        f"stopped by run {left.run}, which owes it: fleet resume {left.run} --run-dir {left.lab.runs}"
-    )
+    assert owed["reason"] == left.reason
     assert left.status == "STOPPED"
 
 
 def test_a_plan_says_what_is_owed_of_it(left: Left) -> None:
-    command = f"fleet resume {left.run} --run-dir {left.lab.runs}"
-    check = f"1 of the notebooks selected: stopped by run {left.run}, which owes it: {command}"
+    check = f"1 of the notebooks selected: {left.reason}"
     assert check in " ".join(left.shell("plan", left.job).out.split())
 
 
-def test_one_that_has_its_new_value_and_is_owed_is_not_called_unchanged(left: Left) -> None:
+def give_the_new_value(left: Left) -> None:
+    """Somebody changes what is owed as the job wants it, and leaves it stopped."""
     world = left.lab.cloud.world
     planned = load_plan(left.plan.read_bytes(), "plan.json").changes
     (new,) = {change.after["image_id"] for change in planned if change.id == left.owed["id"]}
     notebook = world.notebooks[left.owed["id"]]
     notebook.image = world.images[new]
     notebook.touch(int(time.time() * 1000))
-    _, told = left.again("run", left.job)
+
+
+def test_one_that_has_its_new_value_and_is_owed_is_not_called_unchanged(left: Left) -> None:
+    give_the_new_value(left)
+    code, told = left.again("run", left.job)
     row = told[left.owed["id"]]
-    assert row["outcome"] == "skipped"
-    assert row["reason"].startswith(f"stopped by run {left.run}, which owes it: fleet resume")
+    assert (code, row["outcome"], row["reason"]) == (4, "not-started", left.reason)
+    assert told[left.free["id"]]["outcome"] == "changed"
+
+
+def test_a_run_that_finds_only_what_is_owed_is_no_success_and_names_the_command(left: Left) -> None:
+    give_the_new_value(left)
+    left.job.write_text(left.job.read_text().replace(left.free["id"], left.owed["id"]))
+    result = left.shell("run", left.job, "--yes", "--run-dir", left.lab.runs)
+    assert (result.code, left.lab.writes) == (4, [])
+    assert f": halted after 0s: 1 left out: {left.reason}\n" in result.out
+    assert f"fleet resume {result.run}" not in result.out
+    (command,) = {left.reason.partition(": fleet ")[2]}
+    assert left.shell(*command.split()).code in (0, 3, 5)
+    assert left.status == "RUNNING"

@@ -46,6 +46,8 @@ def test_showing_a_plan_again_shows_the_same_and_sends_nothing(lab: Lab, shell: 
 
 def test_a_long_plan_shows_its_first_rows_unless_all_are_asked_for(lab: Lab, shell: Shell) -> None:
     lab.job('startsWith("pytorch1.8") && status == "STOPPED"', 'startsWith("")')
+    with (shell.folder / "job.yaml").open("a") as job:
+        job.write("guards: {max_share: 100%}\n")
     short, long = shell("plan", "job.yaml").out, shell("plan", "job.yaml", "--all").out
     assert "more (--all shows every row)" in short
     assert "--all" not in long

@@ -121,7 +121,7 @@ def test_a_journal_that_is_none_is_named(lab: Lab, shell: Shell, run: str, conte
     for command in ("report", "resume"):
         assert "journal.db" in shell.refused(command, run, "--run-dir", lab.runs, code=1)
     (listed,) = shell("runs", "--run-dir", lab.runs, "-o", "json").json
-    assert listed["state"] == "damaged"
+    assert listed["state"] == "journal lost"
 
 
 def test_a_folder_of_runs_that_is_a_file_is_named(lab: Lab, shell: Shell) -> None:

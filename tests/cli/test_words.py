@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
@@ -13,7 +14,17 @@ from fleet.cli.app import TREE
 
 Shell = Any
 
-COMMANDS = tuple(cast(Any, TREE).commands)
+
+def commands(group: Any, *path: str) -> Iterator[str]:
+    """Every command by the words that call it, such as "schedule run"."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *path, name)
+        else:
+            yield " ".join((*path, name))
+
+
+COMMANDS = tuple(commands(cast(Any, TREE)))
 
 
 def test_there_are_commands_for_the_whole_road() -> None:
@@ -22,7 +33,7 @@ def test_there_are_commands_for_the_whole_road() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_a_command_says_what_it_sends_and_writes(shell: Shell, command: str) -> None:
-    result = shell(command, "--help")
+    result = shell(*command.split(), "--help")
     assert (result.code, result.err) == (0, "")
     assert re.search(r"\b(write|send)s?\b", result.out, re.IGNORECASE)
     assert result.out.startswith(f"Usage: fleet {command}")
@@ -30,17 +41,21 @@ def test_the_help_of_a_command_says_what_it_sends_and_writes(shell: Shell, comma
 
 def parsed(line: str) -> str:
     """The command of an example, whose words it must accept."""
-    program, command, *words = shlex.split(line.partition(" > ")[0])
+    program, *words = shlex.split(line.partition(" > ")[0])
     assert program == "fleet"
-    cast(Any, TREE).commands[command].make_context(command, words)
-    return command
+    path, command = [], cast(Any, TREE)
+    while hasattr(command, "commands"):
+        path.append(words.pop(0))
+        command = command.commands[path[-1]]
+    command.make_context(path[-1], words)
+    return " ".join(path)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_a_command_ends_with_an_example_that_the_command_accepts(
     shell: Shell, command: str
 ) -> None:
-    example = shell(command, "--help").out.splitlines()[-1]
+    example = shell(*command.split(), "--help").out.splitlines()[-1]
     assert example.startswith("  Example: fleet ")
     assert parsed(example.removeprefix("  Example: ")) == command
 
@@ -52,9 +67,10 @@ def test_the_help_shows_the_road_with_commands_that_are_accepted(shell: Shell) -
 
 
 def test_the_help_names_every_command_in_a_line_that_is_not_cut(shell: Shell) -> None:
-    lines = shell("--help").out.splitlines()
     for command in COMMANDS:
-        line = next(line for line in lines if line.startswith(f"  {command} "))
+        *group, name = command.split()
+        lines = shell(*group, "--help").out.splitlines()
+        line = next(line for line in lines if line.startswith(f"  {name} "))
         assert line.endswith(".")
         assert not line.endswith("...")
 

@@ -61,6 +61,8 @@ class Script:
     headers: list[dict[str, str]] = field(default_factory=list)
     answer_headers: dict[str, str] = field(default_factory=dict)
     takes: float = 0.0
+    connects: float = 0.0  # s until there is a connection
+    held: Callable[[], object] | None = None  # what happens as the first request is about to leave
 
     async def send(
         self, request: Request, headers: Mapping[str, str], *, within: float, departure: Departure
@@ -68,6 +70,10 @@ class Script:
         ending = self.endings.pop(0) if len(self.endings) > 1 else self.endings[0]
         if isinstance(ending, CallError) and ending.meaning is Meaning.UNREACHABLE:
             raise ending
+        await anyio.sleep(self.connects)
+        held, self.held = self.held, None
+        if held is not None:
+            held()
         while not departure.go():
             await departure.wait()
         self.headers.append(dict(headers))
@@ -90,12 +96,13 @@ class Desk:
         self.now = monotonic = clock.monotonic
         self.ahead = 0.0  # s that the wall clock jumped
         clock = Clock(monotonic, lambda: monotonic() + self.ahead)
-        gates = {kind: Gate(kind, Pace(Rate(100, 1.0)), clock, on_slowed=self.told.append) for kind in Kind}
+        pace = Rate(100, 1.0)
+        self.gates = {kind: Gate(kind, Pace(pace), clock, on_slowed=self.told.append) for kind in Kind}
         self.caller = Caller(
             transport=self,
             auth=auth or Tokens(),
             canary=Canary(),
-            gates=gates,
+            gates=self.gates,
             clock=clock,
             jitter=lambda: 0.5,
             calls=self.calls,
@@ -205,6 +212,64 @@ async def test_a_write_whose_time_is_over_does_not_leave(make: Make) -> None:
     with pytest.raises(CallError) as caught:
         await desk.caller.call(WRITE, replace(turn, until=desk.now() - 1.0))
     assert (caught.value.meaning, caught.value.sends, desk.sends) == (Meaning.THROTTLED, 0, 0)
+
+
+LATEST = 5.0  # s from the turn that a write may still leave
+
+
+async def write_in_time(desk: Desk) -> CallError:
+    """A write that must leave within `LATEST`, and does not. Where it ends, that time is just over."""
+    begun, turn = desk.now(), await desk.caller.turn()
+    with pytest.raises(CallError) as caught:
+        await desk.caller.call(WRITE, replace(turn, until=turn.at + LATEST))
+    assert desk.now() - begun < 2 * LATEST
+    assert not caught.value.in_doubt
+    return caught.value
+
+
+@pytest.mark.row(1, 68)
+@pytest.mark.parametrize("seconds", [LATEST + 1.0, 20.0, 600.0])
+async def test_a_write_that_a_full_window_holds_at_its_departure_does_not_leave(
+    make: Make, seconds: float
+) -> None:
+    """Somebody's refusal comes in between its slot and its bytes, connection in hand."""
+    desk = make(OK)
+    throttled = CallError(Meaning.THROTTLED, "", status=429, retry_after=seconds)
+    desk.script.held = lambda: desk.gates[Kind.WRITE].heard(desk.now(), throttled)
+    error = await write_in_time(desk)
+    assert (error.meaning, error.sends, desk.sends, desk.calls) == (Meaning.THROTTLED, 0, 0, {})
+    assert desk.now() == pytest.approx(LATEST)
+    assert (await desk.write(), desk.now() >= seconds) == (1, True)
+
+
+@pytest.mark.row(68)
+async def test_a_write_whose_connection_takes_too_long_does_not_leave(make: Make) -> None:
+    desk = make(OK)
+    desk.script.connects = LATEST + 1.0
+    error = await write_in_time(desk)
+    assert (error.meaning, error.sends, desk.sends, desk.calls) == (Meaning.THROTTLED, 0, 0, {})
+
+
+@pytest.mark.row(15)
+async def test_a_write_that_we_call_off_says_nothing_of_the_host(make: Make) -> None:
+    desk = make(CallError(Meaning.UNREACHABLE, "refused"), OK)
+    await desk.fail(WRITE)
+    desk.script.connects = PATIENT + 1.0
+    await write_in_time(desk)
+    assert desk.reached == []
+    desk.script.endings = [CallError(Meaning.UNREACHABLE, "refused")]
+    await desk.fail(WRITE)
+    assert [told.text for told in desk.reached] == ["refused"]
+
+
+@pytest.mark.row(17, 68)
+async def test_a_write_is_not_replayed_with_a_fresh_token_when_its_time_is_over(
+    make: Make, sample: Sample
+) -> None:
+    desk = make((401, sample("token.401")), OK)
+    desk.script.takes = LATEST + 1.0
+    error = await write_in_time(desk)
+    assert (error.meaning, error.sends, desk.sends) == (Meaning.THROTTLED, 1, 1)
 
 
 @pytest.mark.row(1)

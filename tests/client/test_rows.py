@@ -40,6 +40,13 @@ def test_what_many_notebooks_have_alike_is_kept_once(sample: Callable[[str], byt
     assert one.endpoints[0].allowed_access_ips is other.endpoints[0].allowed_access_ips
 
 
+def test_a_custom_specification_tells_the_machine() -> None:
+    spec = {"arch": "AARCH64", "category": "ASCEND", "cpu": 2.0, "memory": 4096, "gpu": None}
+    found = read(flavor="custom.flavor.spec.code", custom_spec=spec)
+    assert found.custom_spec == Flavor("custom.flavor.spec.code", arch="AARCH64", category="ASCEND")
+    assert read(flavor="modelarts.vm.cpu.2u", custom_spec=None).custom_spec is None
+
+
 @pytest.mark.security("secrets")
 def test_the_login_token_of_a_notebook_goes_nowhere(sample: Callable[[str], bytes]) -> None:
     row = json.loads(sample("list.200"))["data"][0]

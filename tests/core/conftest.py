@@ -120,8 +120,18 @@ class Walk:
         kind = LeaseType(query.get("type", LeaseType.TIMING))
         self.lease = Lease(duration > 0, kind, now, max(duration, 0), now)
 
+    def looks_before_write(self, word: str) -> None:
+        """Feeds a look although a write is due."""
+        assert isinstance(decide(self.life), Write), f"no write is due: {self.move}"
+        head, *tail = word.split()
+        self._show(Status(head), tail)
+        self.at += 10.0
+
     def _look(self, status: Status, words: list[str]) -> None:
         assert isinstance(decide(self.life), Look | Await), f"a look is not due: {self.move}"
+        self._show(status, words)
+
+    def _show(self, status: Status, words: list[str]) -> None:
         before, after = self.change.before, self.change.after
         for word in words:
             match word:

@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
-from fleet.core.again import Again, Recall, Writes, retry, undo
+from fleet.core.again import Again, Past, Recall, Writes, retry, undo
 from fleet.core.catalog import Catalog
 from fleet.core.events import Answered, Event, Fate, Intended, Outcome, Step
 from fleet.core.job import Context, Skip
-from fleet.core.notebook import Image, Notebook, Status, Volume
+from fleet.core.notebook import Flavor, Image, Notebook, Status, Volume
 from fleet.core.patch import from_body
-from fleet.core.plan import Settled
+from fleet.core.plan import Change, Settled
 from fleet.core.planner import Target, plan_one
 from fleet.core.rollout import Disruption, Rollout
 from fleet.core.rows import Row
+from tests.plans import make_change
 
 OLD, NEW, THIRD = (f"{digit * 8}-0000-0000-0000-000000000000" for digit in "123")
 ID = "f9937afa-4451-42db-a76b-72d624749f66"
@@ -52,6 +53,11 @@ def put(body: Mapping[str, Any], fate: Fate | None) -> list[Event]:
     return sent if fate is None else [*sent, Answered(0, 2.0, Step.PUT, fate)]
 
 
+def past(row: Row, wanted: Mapping[str, Any]) -> Past:
+    """A notebook that one change was to give `wanted`."""
+    return Past(row, ((make_change(row.item, id=ID, before=row.before, after=wanted), row),))
+
+
 def seen(*events: Event) -> Writes:
     writes = Writes()
     for event in events:
@@ -69,12 +75,13 @@ def taken_back(
     row: Row, wanted: Mapping[str, Any], found: Notebook, *events: Event, gaps: bool = False
 ) -> Any:
     """What undo proposes for `found`: the body of the PUT, or the outcome and reason of leaving it alone."""
-    recalls = undo({("lab-a", ID): wanted}, [row], seen(*events), gaps=gaps)
+    recalls = undo([past(row, wanted)], seen(*events), gaps=gaps)
     job = Again(recalls=recalls)
-    settled = plan_one(Target(found, CONTEXT), job, Rollout(disruption=Disruption.RESTART))
-    if isinstance(settled, Settled):
-        return settled.outcome, settled.reason
-    return dict(settled.after)
+    planned = plan_one(Target(found, CONTEXT), job, Rollout(disruption=Disruption.RESTART))
+    if isinstance(planned, Settled):
+        return planned.outcome, planned.reason
+    assert isinstance(planned, Change)
+    return dict(planned.after)
 
 
 IMAGE = {"image_id": NEW}
@@ -94,7 +101,7 @@ def test_a_put_that_arrived_or_may_have_is_taken_back_however_the_change_ended(
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.UNKNOWN, Outcome.NOT_STARTED, Outcome.DRIFTED])
 def test_a_put_that_was_refused_or_never_sent_is_no_business_of_undo(outcome: Outcome) -> None:
     for events in ([], put(IMAGE, Fate.REFUSED)):
-        assert undo({("lab-a", ID): IMAGE}, [row(outcome, WAS)], seen(*events)) == {}
+        assert undo([past(row(outcome, WAS), IMAGE)], seen(*events)) == {}
 
 
 def test_a_put_in_doubt_stays_so_when_the_next_one_is_refused() -> None:
@@ -189,7 +196,7 @@ def test_what_stays_is_remarked_only_where_it_happened(size: int, remark: tuple[
     wanted = {**GROWN, **IMAGE}
     failed = row(Outcome.FAILED, {"storage_new_size": 50, **WAS})
     writes = seen(*put(GROWN, Fate.IN_DOUBT), *put(IMAGE, Fate.ACCEPTED))
-    job = Again(recalls=undo({("lab-a", ID): wanted}, [failed], writes))
+    job = Again(recalls=undo([past(failed, wanted)], writes))
     assert job.remarks(notebook(NEW, size=size), CONTEXT) == remark
     assert job.propose(notebook(NEW, size=size), CONTEXT) == from_body(WAS)
 
@@ -203,18 +210,36 @@ def test_hooks_cannot_be_taken_back() -> None:
 def test_with_gaps_in_the_journal_every_change_may_have_been_written_that_did_not_end_without(
     outcome: Outcome,
 ) -> None:
-    found = undo({("lab-a", ID): IMAGE}, [row(outcome, WAS)], Writes(), gaps=True)
+    found = undo([past(row(outcome, WAS), IMAGE)], Writes(), gaps=True)
     assert bool(found) == (outcome not in (Outcome.UNCHANGED, Outcome.SKIPPED, Outcome.NOT_STARTED))
 
 
 def test_a_row_that_the_plan_settled_is_not_touched() -> None:
-    assert undo({}, [row(Outcome.GONE, WAS)], Writes(), gaps=True) == {}
+    assert undo([Past(row(Outcome.GONE, WAS))], Writes(), gaps=True) == {}
 
 
 def test_retry_takes_the_chosen_rows_that_the_plan_was_to_change() -> None:
-    rows = [row(Outcome.FAILED, WAS)]
-    assert retry({("lab-a", ID): IMAGE}, rows, [Outcome.FAILED]) == {("lab-a", ID): Recall("nb", IMAGE)}
-    assert retry({("lab-a", ID): IMAGE}, rows, [Outcome.DRIFTED]) == {}
-    assert retry({}, rows, [Outcome.FAILED]) == {}
-    job = Again(recalls=retry({("lab-a", ID): IMAGE}, rows, [Outcome.FAILED]))
+    failed = past(row(Outcome.FAILED, WAS), IMAGE)
+    assert retry([failed], [Outcome.FAILED]) == {("lab-a", ID): Recall("nb", (IMAGE,))}
+    assert retry([failed], [Outcome.DRIFTED]) == {}
+    assert retry([Past(failed.row)], [Outcome.FAILED]) == {}
+    job = Again(recalls=retry([failed], [Outcome.FAILED]))
     assert not isinstance(job.propose(notebook(THIRD), CONTEXT), Skip)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "flavor", "asked"),
+    [
+        ({"flavor": "small"}, "large", True),
+        ({"image_id": OLD}, "large", False),
+        ({"image_id": OLD}, "of a pool", True),
+        ({"name": "old"}, "of a pool", False),
+    ],
+)
+def test_the_cloud_is_asked_for_flavors_where_the_way_back_depends_on_them(
+    wanted: dict[str, Any], flavor: str, asked: bool
+) -> None:
+    job = Again(recalls={("lab-a", ID): Recall("nb", (wanted,))})
+    context = Context("lab-a", Catalog(flavors={"large": Flavor("large")}), 0)
+    assert job.wants().switchable
+    assert job.needs_switchable(Notebook(ID, Status.STOPPED, flavor=flavor), context) is asked

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.core.catalog import Catalog, architecture, misfits
+from fleet.core.catalog import (
+    Catalog,
+    architecture,
+    change_misfits,
+    flavor_misfits,
+    misfits,
+    mismatches,
+    out_of_stock,
+    start_problem,
+)
 from fleet.core.notebook import Endpoint, Flavor, Image, Notebook, Status
 
 CPU = Flavor("modelarts.vm.cpu.2u", arch="x86_64", category="CPU")
@@ -145,3 +154,101 @@ def test_an_exact_name_never_brings_in_its_family(names: list[str], wanted: str)
 
 def test_spelling_advice_knows_names_and_families() -> None:
     assert catalog("pytorch2.6-cuda", "conda3").names() == ("conda3", "pytorch2.6", "pytorch2.6-cuda")
+
+
+# --- flavors ---------------------------------------------------------------------------------------------
+
+LARGE = replace(CPU, id="large")
+GPU = Flavor("gpu", arch="x86_64", category="GPU")
+SCARCE = replace(CPU, id="scarce", sold_out=True)
+POOL = replace(CPU, id="pool-only")
+OFFERED = (CPU, LARGE, SCARCE, NPU, POOL)
+WHOLE = Catalog(
+    {
+        image.id: image
+        for image in (IMAGE, replace(ASCEND, id="ascend"), replace(IMAGE, id="broken", status="ERROR"))
+    },
+    {flavor.id: flavor for flavor in (CPU, LARGE, SCARCE, NPU, GPU)},
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "switchable", "reasons"),
+    [
+        ("large", OFFERED, ()),
+        ("pool-only", OFFERED, ()),
+        (CPU.id, (), ()),  # it is on that one
+        ("large", None, ("whether the notebook can be switched to large is not known",)),
+        ("large", (), ("large is not offered to this notebook",)),
+        ("gpu", OFFERED, ("gpu is not offered to this notebook",)),
+        ("none", OFFERED, ("none is not offered to this notebook, and the scope does not list it",)),
+        ("scarce", OFFERED, ("scarce is sold out",)),
+        ("large", (replace(LARGE, sold_out=True),), ("large is sold out",)),
+        ("scarce", (replace(SCARCE, sold_out=False),), ("scarce is sold out",)),  # by the catalogue
+        (
+            NPU.id,
+            OFFERED,
+            (
+                f"{IMAGE.name} cannot run on {NPU.id}: it is for x86_64, {NPU.id} is aarch64",
+                f"{IMAGE.name} cannot run on {NPU.id}: it does not support the category ASCEND of {NPU.id}",
+            ),
+        ),
+    ],
+)
+def test_a_flavor_must_be_offered_in_stock_and_fit_the_image(
+    wanted: str, switchable: tuple[Flavor, ...] | None, reasons: tuple[str, ...]
+) -> None:
+    assert flavor_misfits(NOTEBOOK, WHOLE.flavors.get(wanted), wanted, IMAGE, switchable) == reasons
+
+
+def test_an_image_and_a_flavor_of_unknown_architecture_do_not_go_together() -> None:
+    assert mismatches(replace(IMAGE, arch=""), CPU) == (
+        f"it is for an unknown architecture, {CPU.id} is x86_64",
+    )
+    assert mismatches(IMAGE, replace(CPU, arch="")) == (f"it is for x86_64, {CPU.id} is of an unknown one",)
+    assert mismatches(replace(IMAGE, arch=""), replace(CPU, arch=""))
+
+
+@pytest.mark.parametrize(
+    ("image", "flavor", "reason"),
+    [
+        ("new", None, ""),
+        (None, "large", ""),
+        ("new", "large", ""),
+        ("lost", None, "this scope has no image lost"),
+        ("lost", "large", "this scope has no image lost"),
+        ("broken", None, f"{IMAGE.name}: its status is ERROR, not ACTIVE"),
+        ("ascend", None, f"{IMAGE.name}: it is for aarch64, the notebook runs on x86_64"),
+        ("ascend", NPU.id, ""),
+        ("new", "scarce", "scarce is sold out"),
+    ],
+)
+def test_a_change_is_judged_by_image_and_flavor_as_they_will_be_together(
+    image: str | None, flavor: str | None, reason: str
+) -> None:
+    found = replace(NOTEBOOK, image=Image("new"))  # as in a listing: no more than an id
+    reasons = change_misfits(WHOLE, found, image, flavor, OFFERED)
+    assert reasons[:1] == ((reason,) if reason else ())
+
+
+def test_a_machine_is_known_by_the_catalogue_its_own_specification_or_what_is_offered() -> None:
+    spec = Flavor("custom", arch="aarch64", category="CPU")
+    custom = replace(NOTEBOOK, flavor="custom", custom_spec=spec)
+    assert WHOLE.machine(NOTEBOOK) is CPU
+    assert WHOLE.machine(custom) is spec
+    assert WHOLE.machine(replace(custom, flavor="pool-only")) is None
+    assert WHOLE.machine(replace(custom, flavor="pool-only"), OFFERED) is POOL
+
+
+def test_a_notebook_whose_machine_is_sold_out_or_whose_image_is_broken_may_stay_down() -> None:
+    assert not out_of_stock(WHOLE, NOTEBOOK, None)
+    assert out_of_stock(WHOLE, replace(NOTEBOOK, flavor="scarce"), None)
+    assert not out_of_stock(WHOLE, replace(NOTEBOOK, flavor="nobody knows"), None)
+    assert start_problem(WHOLE, NOTEBOOK) == ""
+    assert start_problem(WHOLE, replace(NOTEBOOK, image=Image("broken"))) == (
+        f"its image {IMAGE.name} is ERROR, so it could not be started again"
+    )
+
+
+def test_a_catalogue_is_true_when_it_holds_anything() -> None:
+    assert (bool(Catalog()), bool(WHOLE), bool(Catalog(flavors=WHOLE.flavors))) == (False, True, True)

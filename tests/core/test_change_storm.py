@@ -78,6 +78,7 @@ CROWDED = Weather(4, faults=LOSSES, acts=ACTS)
 STORM = Weather(8, faults=LOSSES + REFUSALS, acts=ACTS, cloud=CLOUD)
 CRASHES = Weather(6, faults=LOSSES, acts=ACTS, cloud=CLOUD, crashes=("crash",))
 BROKEN = Weather(6, faults=REFUSALS, cloud=CLOUD)
+HEIRS = Weather(3, faults=LOSSES, crashes=("another finishes it",) * 2)
 WEATHERS = {"storm": STORM, "crowded": CROWDED, "broken": BROKEN, "crashes": CRASHES}
 
 
@@ -113,6 +114,8 @@ class Model:
         self.must_look = False
         self.sends: Counter[str] = Counter()
         self.doubts: Counter[str] = Counter()
+        self.has_put = False  # as far as we can know
+        self.finished = False  # by another run, after a crash of ours
         self.row = self._sight()
 
     # --- what goes wrong ---
@@ -173,14 +176,27 @@ class Model:
 
     def crash(self, step: Step | None = None) -> Reopened | None:
         """A crash here loses whatever was not recorded; a new process goes on."""
-        if not self.strikes(self.weather.crashes, 0.1):
+        crash = self.strikes(self.weather.crashes, 0.1)
+        if not crash:
             return None
         self.must_look = True
+        self.has_put |= step is Step.PUT
         if step in (Step.STOP, Step.START):
             self.called, self.arrived, self.seen_running = step, False, False
         self.pass_time(self.random.uniform(1, 600))
+        if crash == "another finishes it":
+            self._finish()
         self.somebody_acts()
         return Reopened(0, self.now)
+
+    def _finish(self) -> None:
+        """Another run changes the notebook as planned, and brings it home."""
+        self.values = {name: self.change.after.get(name, value) for name, value in self.values.items()}
+        self.status, self.mover, self.finished = self.change.run_state, "person", True
+        if self.lease.enable:
+            self._new_lease(HOUR_MS, LeaseType.TIMING)
+        self.update_at += 1
+        self.applies.clear()
 
     # --- looks ---
 
@@ -233,6 +249,7 @@ class Model:
         answer = self._refusal(fault, write) if fault in REFUSALS else None
         if answer is None:
             answer = self._take(fault, write)
+        self.has_put |= write.step is Step.PUT and answer.fate is not Fate.REFUSED
         self.must_look = answer.fate is Fate.IN_DOUBT or answer.meaning in (
             Meaning.BUSY,
             Meaning.WRONG_STATE,
@@ -434,6 +451,19 @@ def test_every_promise_holds_in_any_weather(weather: Weather, name: str) -> None
         assert life.fix.startswith("fleet start") == life.debt, said
         if left_up(model) and outcome is Outcome.STRANDED:
             assert life.fix.startswith("fleet stop"), said
+
+
+@pytest.mark.row(48)
+@pytest.mark.parametrize("name", [name for name, change in PLANS.items() if all(map(readable, change.after))])
+def test_what_another_run_finished_after_a_crash_of_ours_is_as_planned(name: str) -> None:
+    met = 0
+    for seed, model, life in walks(HEIRS, name, 300):
+        if model.finished:
+            met += 1
+            wanted = Outcome.CHANGED if model.has_put else Outcome.UNCHANGED
+            assert (outcome_of(life), life.debt) == (wanted, False), f"seed {seed}: {life.end}"
+            assert model.status is model.change.run_state, f"seed {seed}"
+    assert met > 20
 
 
 @pytest.mark.row(11, 12)

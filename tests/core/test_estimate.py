@@ -128,20 +128,24 @@ MEASURED = Work(30.0, 8, 6)  # as long, and as many calls, as somebody measured
 def test_a_bound_names_what_asks_for_it(rollout: Rollout, count: int, most: float, by: str) -> None:
     changes = some(count)
     bounds = Bounds.of(changes, [scope(rate="120/min")], rollout)
-    assert bound_of(changes, bounds, 0.0, lambda _: MEASURED) == Bound(most, by)
+    assert bound_of(changes, bounds, lambda _: 0.0, lambda _: MEASURED) == Bound(most, by)
 
 
 def test_of_several_waves_the_largest_part_is_named() -> None:
     changes = [change(item, wave=min(item, 1) + 1) for item in range(9)]
     bounds = Bounds.of(changes, [FAST], Rollout(concurrency=2))
-    assert bound_of(changes, bounds, 60.0, lambda _: MEASURED) == Bound(30.0 + 60.0 + 120.0, "2 at once")
-    assert bound_of(changes, bounds, 600.0, lambda _: MEASURED).by == "the soaks between waves"
+    assert bound_of(changes, bounds, lambda _: 60.0, lambda _: MEASURED) == Bound(
+        30.0 + 60.0 + 120.0, "2 at once"
+    )
+    assert bound_of(changes, bounds, lambda _: 600.0, lambda _: MEASURED).by == "the soaks between waves"
 
 
 def test_a_rate_that_nobody_knows_need_not_bound_the_time() -> None:
     changes = some(1000)
     free = Bounds.of(changes, [scope(rate="")], Rollout(concurrency=1000), unknown=None)
-    assert bound_of(changes, free, 0.0, lambda _: MEASURED) == Bound(30.0, "each wave's longest change")
+    assert bound_of(changes, free, lambda _: 0.0, lambda _: MEASURED) == Bound(
+        30.0, "each wave's longest change"
+    )
 
 
 def test_waves_follow_each_other_with_a_soak_between_them() -> None:

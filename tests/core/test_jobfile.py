@@ -11,21 +11,16 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel, Field
 
 from fleet.core.errors import UsageError
+from fleet.core.guards import Guards
 from fleet.core.job import Context, JobSpec, Skip
-from fleet.core.jobfile import (
-    Guards,
-    MaxUnavailable,
-    RolloutModel,
-    bind,
-    parse_duration,
-    parse_job,
-    parse_share,
-    parse_waves,
-    schema,
-)
+from fleet.core.job_models import MaxUnavailable, RolloutModel
+from fleet.core.job_values import parse_duration, parse_share, parse_waves
+from fleet.core.jobfile import bind, parse_job, schema
 from fleet.core.notebook import Notebook
 from fleet.core.patch import NotebookPatch, check_whitelist
-from fleet.core.rollout import GROUPS, Disruption, Rollout, Share
+from fleet.core.rollout import GROUPS, Disruption, ReleaseOrder, Rollout, Share
+from fleet.core.sampling import Sample
+from fleet.core.selector import Selector
 from fleet.core.strict_yaml import read_yaml
 
 WHOLE = """\
@@ -45,7 +40,7 @@ rollout:
   change_deadline: 30m
 guards: {max_targets: 500, protect: 'has(tags.keep)'}
 """
-KEYS = "job, name, scopes, select, with, rollout, guards"
+KEYS = "job, name, scopes, select, ids, exclude, limit, seed, with, rollout, schedule, guards"
 LEAST = "job: rename\nname: least\nselect: 'true'\n"
 
 
@@ -108,8 +103,38 @@ def test_what_is_left_out_has_the_default_of_the_rollout() -> None:
     assert job.scopes is None
     assert job.parameters == {}
     assert job.rollout == Rollout()
-    assert job.guards == Guards(max_targets=500, protect=None)
+    assert (job.ids, job.exclude, job.sample) == (None, None, None)
+    assert job.guards == Guards(500, Share(50, percent=True), None, 20)
     assert parse_job(f"{LEAST}rollout: {{soak: 1m}}", "x").rollout == Rollout(soak=60.0)
+
+
+def test_the_selection_can_be_narrowed_and_every_guard_be_set() -> None:
+    job = parse_job(
+        f"{LEAST}ids: some/ids.txt\nexclude: has(tags.keep)\nlimit: 10%\nseed: 7\n"
+        "rollout: {order: by-owner}\nguards: {max_targets: 9, max_share: 100%, confirm_over: 3}\n",
+        "x",
+    )
+    assert (job.ids, job.exclude) == ("some/ids.txt", Selector.parse("has(tags.keep)"))
+    assert job.sample == Sample(Share(10, percent=True), 7)
+    assert job.rollout.order is ReleaseOrder.BY_OWNER
+    assert job.guards == Guards(9, Share(100, percent=True), None, 3)
+    assert parse_job(f"{LEAST}limit: 3\n", "x").sample == Sample(Share(3), 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("seed: 7", "4: seed: chooses a sample; give its limit too, such as limit: 10%"),
+        ("limit: 0", "4: limit: 0 would let nothing happen"),
+        ("ids: ''", "4: ids: must not be empty"),
+        ("exclude: nam == 'x'", "4: exclude: no field 'nam'; did you mean name?"),
+        ("guards: {max_share: 50}", "4: guards.max_share: 50 is no percentage such as 50%"),
+        ("guards: {confirm_over: 0}", "4: guards.confirm_over: must be greater than or equal to 1"),
+        ("rollout: {order: random}", "4: rollout.order: must be 'longest-first', 'by-owner'"),
+    ],
+)
+def test_what_is_wrong_with_a_narrowed_selection_is_told_with_its_place(line: str, message: str) -> None:
+    assert refusal(f"{LEAST}{line}\n").startswith(f"torch.yaml:{message}")
 
 
 @pytest.mark.parametrize(
@@ -171,7 +196,7 @@ def test_what_is_left_out_has_the_default_of_the_rollout() -> None:
         ("name: torch-2026-11\n", "nam: x\n", "2: nam: unknown key; did you mean name?"),
         ("guards:", "when: now\nguards:", f"15: when: unknown key; known are {KEYS}"),
         ("guards:", "gate: x\nguards:", f"15: gate: unknown key; known are {KEYS}"),
-        ("guards:", "schedule: x\nguards:", f"15: schedule: unknown key; known are {KEYS}"),
+        ("guards:", "blackouts: x\nguards:", f"15: blackouts: unknown key; known are {KEYS}"),
         (
             "image.name.",
             "imag.name.",
@@ -263,7 +288,7 @@ def test_durations_add_up(parts: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["", "10", "m", "10 m", "1.5h", "-5m", "10M", "5m1h", "1d", "١m", 10, 1.5, True, None]
+    "value", ["", "10", "m", "10 m", "1.5h", "-5m", "10M", "5m1h", "1w", "١m", 10, 1.5, True, None]
 )
 def test_nothing_else_is_a_duration(value: object) -> None:
     with pytest.raises(ValueError, match="is not a duration such as"):
@@ -294,7 +319,8 @@ def test_waves_ascend(numbers: set[int], percents: set[int]) -> None:
 
 
 def test_the_models_know_every_field_of_the_rollout_and_every_group() -> None:
-    assert set(RolloutModel.model_fields) == set(Rollout.__dataclass_fields__)
+    written = {"windows", "blackouts"}  # the two parts of the calendar
+    assert set(RolloutModel.model_fields) - written == set(Rollout.__dataclass_fields__) - {"calendar"}
     assert tuple(MaxUnavailable.model_fields) == GROUPS
 
 
@@ -322,7 +348,7 @@ _BAD: tuple[str, ...] = (
     f"{LEAST}with: {{to: x}}\nrollout: {{waves: ['5 %']}}",
     f"{LEAST}with: {{to: x}}\nrollout: {{waves: [0]}}",
     f"{LEAST}with: {{to: x}}\nrollout: {{soak: 10}}",
-    f"{LEAST}with: {{to: x}}\nrollout: {{soak: 1d}}",
+    f"{LEAST}with: {{to: x}}\nrollout: {{soak: 1w}}",
     f"{LEAST}with: {{to: x}}\nrollout: {{concurrency: 1001}}",
     f"{LEAST}with: {{to: x}}\nrollout: {{max_unavailable: 5}}",
     f"{LEAST}with: {{to: x}}\nrollout: {{max_failures: 101%}}",

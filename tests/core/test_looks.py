@@ -27,7 +27,15 @@ NEW = {"image_id": "new-image", "flavor": "new-flavor"}
 OLD = {"image_id": "old-image", "flavor": "old-flavor"}
 GROW = Phase(When.RUNNING, {"storage_new_size": 80})
 SIZE = {"storage_new_size": 50}
-ANSWER_DUE = {Stage.READY, Stage.STOP_SENT, Stage.PUT_SENT, Stage.START_SENT, Stage.LEASE_SENT, Stage.ENDED}
+ANSWER_DUE = {
+    Stage.READY,
+    Stage.STOP_SENT,
+    Stage.PUT_SENT,
+    Stage.START_SENT,
+    Stage.LEASE_SENT,
+    Stage.SPARED,
+    Stage.ENDED,
+}
 
 STOPPED_BY_US = ("RUNNING", "stop ok", "STOPPED")
 WRITTEN = (*STOPPED_BY_US, "put ok", "STOPPED new")
@@ -242,6 +250,60 @@ def test_what_the_run_learned_of_a_field_never_restarts_where_restarts_are_not_a
     walked = walk(change, {"name": When.STOPPED})("RUNNING")
     assert walked.end.outcome is Outcome.SKIPPED
     assert walked.end.reason == "name: needs a restart; disruption is none"
+
+
+# --- a later write that had to wait for its turn ----------------------------------------------------------
+
+
+@pytest.mark.row(38, 54)
+@pytest.mark.parametrize(
+    ("look", "then"),
+    [
+        ("STOPPED", "put"),
+        ("STOPPED mixed", "put"),
+        ("START_FAILED", "put"),
+        ("STOPPED third", "start"),  # drifted, and brought home
+        ("STOPPED new", "start"),
+        ("STARTING", "look 10"),
+        ("SNAPSHOTTING", "look 10"),
+        ("RUNNING restarted", "end drifted"),
+        ("RUNNING restarted new", "end unchanged"),
+        ("DELETED", "end gone"),
+        ("ERROR", "end stranded"),
+        ("?", "look 10"),
+    ],
+)
+def test_a_look_right_before_a_put_decides_whether_it_is_still_due(
+    planned: Planned, walk: Walking, look: str, then: str
+) -> None:
+    walked = walk(planned())(*STOPPED_BY_US)
+    walked.looks_before_write(look)
+    assert walked.move == then
+
+
+@pytest.mark.row(38, 54)
+@pytest.mark.parametrize(
+    ("look", "then"),
+    [
+        ("RUNNING", "stop"),
+        ("RUNNING restarted", "end drifted"),
+        ("STOPPED", "put"),  # the first one arrived after all
+        ("STOPPING", "await"),
+        ("DELETED", "end gone"),
+    ],
+)
+def test_a_look_right_before_another_stop_decides_whether_it_is_still_due(
+    planned: Planned, walk: Walking, look: str, then: str
+) -> None:
+    walked = walk(planned())("RUNNING", "stop lost", *("RUNNING",) * LOOKS)
+    walked.looks_before_write(look)
+    assert walked.move == then
+
+
+def test_a_look_right_before_a_start_holds_nothing_up(planned: Planned, walk: Walking) -> None:
+    walked = walk(planned())(*WRITTEN)
+    walked.looks_before_write("STOPPED third")
+    assert walked.move == "start"
 
 
 # --- somebody else ---------------------------------------------------------------------------------------

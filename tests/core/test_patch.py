@@ -16,6 +16,7 @@ from fleet.core.notebook import Endpoint, Image, Notebook, Status, Volume
 from fleet.core.patch import (
     DESCRIPTION_FORBIDDEN,
     FIELD_TABLE,
+    Breadth,
     Hook,
     Hooks,
     HookType,
@@ -31,6 +32,7 @@ from fleet.core.patch import (
     readable,
     require_uuid,
     to_body,
+    with_patch,
 )
 
 UUID = "f9937afa-4451-42db-a76b-72d624749f66"
@@ -196,6 +198,88 @@ def test_every_address_is_either_kept_or_of_a_special_range(address: str) -> Non
 def test_only_single_ipv4_addresses_are_taken(text: str) -> None:
     with pytest.raises(InvalidField, match="is not a single public IPv4 address"):
         check_whitelist([text])
+
+
+BOTH = (Breadth.CIDR, Breadth.IPV6)
+
+
+@pytest.mark.parametrize(
+    ("text", "allow"),
+    [
+        ("8.8.8.0/24", (Breadth.CIDR,)),
+        ("8.8.8.8/32", (Breadth.CIDR,)),
+        ("203.0.113.0/28", (Breadth.CIDR,)),
+        ("2600::1", (Breadth.IPV6,)),
+        ("2001:db8::1", (Breadth.IPV6,)),
+        ("2600:0:0:1::/64", BOTH),
+    ],
+)
+def test_ranges_and_ipv6_are_taken_only_where_they_are_allowed(text: str, allow: tuple[Breadth, ...]) -> None:
+    assert check_whitelist([text], allow) == (text,)
+    for fewer in (allow[:-1], allow[1:]):
+        with pytest.raises(InvalidField, match=r"it needs allow: \[(cidr|ipv6|cidr, ipv6)\]"):
+            check_whitelist([text], fewer)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("0.0.0.0/0", "too wide a range"),
+        ("8.8.8.0/23", "too wide a range; the widest allowed is /24"),
+        ("::/0", "too wide a range"),
+        ("2600::/63", "too wide a range; the widest allowed is /64"),
+        ("10.0.0.0/28", "is not a public address"),
+        ("192.0.0.0/24", "is not a public address"),
+        ("192.0.0.160/27", "is not a public address"),
+        ("224.0.0.1/32", "is not a public address"),
+        ("::1", "is not a public address"),
+        ("fe80::1", "is not a public address"),
+        ("fd00::1", "is not a public address"),
+        ("ff02::1", "is not a public address"),
+        ("2600::1%eth0", "is not a public address"),
+        ("::ffff:8.8.8.8", "is not a public address"),
+        ("64:ff9b::808:808", "is not a public address"),
+        ("2002:0a00:0001::1", "is not a public address"),
+        ("2001:0:4136:e378::1", "is not a public address"),
+        ("8.8.8.8/28", "is not a single public IPv4 address"),
+        ("8.8.8.0/255.255.255.0", "is not a range"),
+    ],
+)
+def test_no_form_of_entry_reaches_further_than_a_site(text: str, reason: str) -> None:
+    with pytest.raises(InvalidField, match=reason):
+        check_whitelist([text], BOTH)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 32))
+def test_a_range_that_is_taken_holds_no_address_that_is_not(number: int, prefix: int) -> None:
+    network = ipaddress.IPv4Network((number >> (32 - prefix) << (32 - prefix), prefix))
+    try:
+        check_whitelist([str(network)], BOTH)
+    except InvalidField:
+        return
+    assert network.num_addresses <= 256
+    for address in network:
+        assert check_whitelist([str(address)]) == (str(address),)
+
+
+def test_a_patch_says_itself_which_forms_it_may_hold() -> None:
+    items = (Endpoint("SSH", ("key",), ("8.8.8.0/24",)),)
+    patch = NotebookPatch(endpoints=items, allow=(Breadth.CIDR,))
+    assert patch.fields() == ("endpoints",)
+    assert from_body(to_body(patch), patch.allow) == patch
+    with pytest.raises(InvalidField, match="it needs allow"):
+        from_body(to_body(patch))
+
+
+def test_a_notebook_with_a_patch_shows_what_was_patched_and_keeps_the_rest() -> None:
+    found = Notebook(UUID, Status.RUNNING, name="old", image=Image(UUID, "x"), volume=Volume("EVS", 50))
+    wanted = NotebookPatch(name="new", storage_new_size=80, endpoints=(Endpoint("SSH", (), ("8.8.8.8",)),))
+    after = with_patch(found, wanted)
+    assert {name: read_field(after, name) for name in wanted.fields()} == to_body(wanted)
+    assert after.image == found.image
+    other = "00000000-0000-4000-8000-000000000002"
+    assert with_patch(found, NotebookPatch(image_id=other)).image.id == other
+    assert with_patch(found, NotebookPatch()) == found
 
 
 def test_a_whitelist_is_never_empty() -> None:
@@ -368,7 +452,7 @@ def test_present_values_have_the_form_of_the_body() -> None:
 
 
 def test_the_field_table_knows_every_field_of_the_patch() -> None:
-    assert set(FIELD_TABLE) == set(NotebookPatch.__dataclass_fields__)
+    assert set(FIELD_TABLE) == set(NotebookPatch.__dataclass_fields__) - {"allow"}
 
 
 @pytest.mark.parametrize("field", ["image_id", "flavor", "hooks", "endpoints"])

@@ -11,14 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.catalog import Catalog
-from fleet.core.errors import GuardError
 from fleet.core.events import Outcome
 from fleet.core.job import Context, JobSpec, Skip
 from fleet.core.notebook import Endpoint, Image, Lease, Notebook, Status, Volume
 from fleet.core.patch import FIELD_TABLE, Hook, Hooks, InvalidField, NotebookPatch, When, to_body
 from fleet.core.plan import Change, Settled
 from fleet.core.planner import Target, phases_of, plan_changes, plan_one, wave_remarks
-from fleet.core.rollout import Disruption, Rollout, Share
+from fleet.core.rollout import Disruption, ReleaseOrder, Rollout, Share
 
 OLD_IMAGE, NEW_IMAGE = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
 RESTARTS = Rollout(disruption=Disruption.RESTART)
@@ -41,7 +40,7 @@ def notebook(number: int = 0, status: Status = Status.RUNNING, **fields: Any) ->
     return Notebook(**{**given, **fields})
 
 
-def target(found: Notebook, scope: str = "lab-a", *, protected: bool = False) -> Target:
+def target(found: Notebook, scope: str = "lab-a", *, protected: str = "") -> Target:
     return Target(found, Context(scope, Catalog(), 0), protected)
 
 
@@ -58,7 +57,9 @@ class Job(JobSpec):
 
 
 def plan(found: Notebook, proposal: object, rollout: Rollout = RESTARTS) -> Change | Settled:
-    return plan_one(target(found), Job(proposal=proposal), rollout)
+    row = plan_one(target(found), Job(proposal=proposal), rollout)
+    assert not isinstance(row, tuple), row
+    return row
 
 
 def change(found: Notebook, proposal: object, rollout: Rollout = RESTARTS) -> Change:
@@ -202,7 +203,7 @@ def test_what_needs_no_restart_is_planned_without_leave(status: Status, proposal
 
 def test_a_protected_notebook_is_kept_out_before_the_job_is_asked() -> None:
     job = Job(proposal=InvalidField("name", "asked all the same"))
-    row = plan_one(target(notebook(), protected=True), job, RESTARTS)
+    row = plan_one(target(notebook(), protected="guards.protect"), job, RESTARTS)
     assert isinstance(row, Settled)
     assert (row.outcome, row.reason) == (Outcome.SKIPPED, "protected by guards.protect")
 
@@ -275,11 +276,11 @@ def test_the_order_of_release_is_the_same_for_every_order_of_reading(
     targets = many(sizes)
     shuffled = random.Random(seed).sample(targets, len(targets))
     job = Job(proposal=IMAGE)
-    assert plan_changes(targets, job, RESTARTS, 500) == plan_changes(shuffled, job, RESTARTS, 500)
+    assert plan_changes(targets, job, RESTARTS) == plan_changes(shuffled, job, RESTARTS)
 
 
 def test_scopes_take_turns() -> None:
-    changes, _ = plan_changes(many({"b": 1, "a": 3, "c": 2}), Job(proposal=IMAGE), RESTARTS, 500)
+    changes, _ = plan_changes(many({"b": 1, "a": 3, "c": 2}), Job(proposal=IMAGE), RESTARTS)
     assert "".join(row.scope for row in changes) == "abcaca"
     assert [row.item for row in changes] == list(range(6))
 
@@ -290,7 +291,7 @@ def mixed(rollout: Rollout = RESTARTS) -> tuple[Change, ...]:
     rows += [notebook(number, Status.RUNNING, image=Image(NEW_IMAGE)) for number in (2, 3)]
     rows += [notebook(number, Status.RUNNING) for number in (4, 5)]
     proposal = NotebookPatch(image_id=NEW_IMAGE, name="new")
-    return plan_changes([target(row) for row in rows], Job(proposal=proposal), rollout, 500)[0]
+    return plan_changes([target(row) for row in rows], Job(proposal=proposal), rollout)[0]
 
 
 def test_the_first_of_each_kind_leads_restarts_before_all() -> None:
@@ -305,7 +306,7 @@ def test_within_a_wave_those_that_take_longer_go_first_and_none_changes_its_wave
     ]
     rollout = replace(RESTARTS, waves=(Share(1), Share(6), Share(100, percent=True)))
     proposal = NotebookPatch(image_id=NEW_IMAGE, name="new")
-    changes, _ = plan_changes([target(row) for row in rows], Job(proposal=proposal), rollout, 500)
+    changes, _ = plan_changes([target(row) for row in rows], Job(proposal=proposal), rollout)
     assert [int(row.id[-2:]) for row in changes] == [0, 1, 2, 4, 3, 5, 6, 8, 7, 9]
     assert [row.wave for row in changes] == [1] + [2] * 5 + [3] * 4
     assert [row.item for row in changes] == list(range(10))
@@ -313,7 +314,7 @@ def test_within_a_wave_those_that_take_longer_go_first_and_none_changes_its_wave
 
 def test_a_stopped_notebook_that_must_be_started_comes_before_one_without_a_restart() -> None:
     rows = [target(notebook(0, Status.RUNNING)), target(notebook(1, Status.STOPPED))]
-    changes, _ = plan_changes(rows, Job(proposal=GROW), RESTARTS, 500)
+    changes, _ = plan_changes(rows, Job(proposal=GROW), RESTARTS)
     assert [row.run_state for row in changes] == [Status.STOPPED, Status.RUNNING]
 
 
@@ -335,13 +336,13 @@ def test_it_is_told_which_kinds_the_first_wave_tries() -> None:
 
 def test_with_one_kind_only_there_is_nothing_to_tell() -> None:
     rollout = replace(RESTARTS, waves=(Share(1), Share(100, percent=True)))
-    changes, _ = plan_changes(many({"a": 3}), Job(proposal=IMAGE), rollout, 500)
+    changes, _ = plan_changes(many({"a": 3}), Job(proposal=IMAGE), rollout)
     assert list(wave_remarks(changes, rollout)) == []
 
 
 def test_a_wave_that_is_dropped_is_told() -> None:
     rollout = replace(RESTARTS, waves=(Share(1), Share(1), Share(100, percent=True)))
-    changes, _ = plan_changes(many({"a": 2}), Job(proposal=IMAGE), rollout, 500)
+    changes, _ = plan_changes(many({"a": 2}), Job(proposal=IMAGE), rollout)
     assert [row.wave for row in changes] == [1, 2]
     (remark,) = wave_remarks(changes, rollout)
     assert remark.startswith("wave 2 of [1, 1, 100%] would release no further change and is dropped")
@@ -352,20 +353,41 @@ def test_a_wave_that_is_dropped_is_told() -> None:
 
 def test_waves_are_numbered_from_one_in_the_order_of_release() -> None:
     rollout = replace(RESTARTS, waves=(Share(1), Share(50, percent=True), Share(100, percent=True)))
-    changes, _ = plan_changes(many({"a": 8}), Job(proposal=IMAGE), rollout, 500)
+    changes, _ = plan_changes(many({"a": 8}), Job(proposal=IMAGE), rollout)
     assert [row.wave for row in changes] == [1, 2, 2, 2, 3, 3, 3, 3]
 
 
 def test_rows_without_work_come_after_the_changes_with_numbers_of_their_own() -> None:
     frozen = target(notebook(7, Status.FROZEN))
-    changes, kept = plan_changes([frozen, *many({"a": 2})], Job(proposal=IMAGE), RESTARTS, 500)
+    changes, kept = plan_changes([frozen, *many({"a": 2})], Job(proposal=IMAGE), RESTARTS)
     assert ([row.item for row in changes], [row.item for row in kept]) == ([0, 1], [2])
 
 
-@pytest.mark.row(44)
-def test_more_changes_than_allowed_are_refused_and_skipped_rows_do_not_count() -> None:
-    targets = [*many({"a": 3}), target(notebook(9, Status.FROZEN))]
-    changes, kept = plan_changes(targets, Job(proposal=IMAGE), RESTARTS, 3)
-    assert (len(changes), len(kept)) == (3, 1)
-    with pytest.raises(GuardError, match=r"3 notebooks would change, guards.max_targets is 2"):
-        plan_changes(targets, Job(proposal=IMAGE), RESTARTS, 2)
+POOLS = (("ann", "b"), ("bob", "a"), ("ann", "a"), ("bob", "b"))
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        (ReleaseOrder.LONGEST_FIRST, [0, 1, 2, 3]),
+        (ReleaseOrder.BY_OWNER, [0, 2, 1, 3]),
+        (ReleaseOrder.BY_POOL, [1, 2, 3, 0]),
+        (ReleaseOrder.BY_ID, [0, 1, 2, 3]),
+    ],
+)
+def test_who_goes_first_is_for_the_rollout_to_say(order: ReleaseOrder, expected: list[int]) -> None:
+    targets = [
+        target(notebook(at, Status.STOPPED, owner=owner, pool_id=pool), f"lab-{'ba'[at % 2]}")
+        for at, (owner, pool) in enumerate(POOLS)
+    ]
+    if order is ReleaseOrder.LONGEST_FIRST:
+        targets = [replace(one, context=replace(one.context, scope="lab-a")) for one in targets]
+    changes, _ = plan_changes(targets, Job(proposal=IMAGE), replace(RESTARTS, order=order))
+    assert [int(change.id[-2:]) for change in changes] == expected
+
+
+def test_the_first_of_each_kind_leads_whatever_the_order() -> None:
+    rows = [notebook(0, Status.STOPPED, owner="ann"), notebook(1, owner="zoe"), notebook(2, owner="bob")]
+    rollout = replace(RESTARTS, order=ReleaseOrder.BY_OWNER)
+    changes, _ = plan_changes([target(row) for row in rows], Job(proposal=IMAGE), rollout)
+    assert [change.owner for change in changes] == ["bob", "ann", "zoe"]

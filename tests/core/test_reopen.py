@@ -123,3 +123,88 @@ def test_nobody_is_said_to_have_started_what_the_process_that_died_may_have_star
     """A journal that lost its end does not tell of our own start."""
     walked = taken_up(CLEAR["changed"])("RUNNING new")
     assert walked.life.notes == ()
+
+
+# --- somebody brought the notebook home meanwhile ----------------------------------------------------------
+
+STOPPED_BY_US = ("RUNNING", "stop ok", "STOPPED")
+START_FAILED = (*STOPPED_BY_US, "put ok", "STOPPED new", "start ok", "START_FAILED")
+PUT_LEFT = {
+    "in doubt": (*STOPPED_BY_US, "put unanswered"),
+    "busy": (*STOPPED_BY_US, "put busy"),
+    "accepted": (*STOPPED_BY_US, "put ok"),
+    "read back": (*STOPPED_BY_US, "put ok", "STOPPED new"),
+    "started": (*STOPPED_BY_US, "put ok", "STOPPED new", "start unanswered"),
+    "to put back": START_FAILED,
+    "put back in doubt": (*START_FAILED, "put unanswered"),
+    "put back": (*START_FAILED, "put ok", "STOPPED old"),
+}
+NO_PUT_LEFT = {
+    "stop in doubt": ("RUNNING", "stop unanswered"),
+    "stopping": ("RUNNING", "stop ok"),
+    "stopped": STOPPED_BY_US,
+    "put held back": (*STOPPED_BY_US, "put throttled"),
+    "late": ("RUNNING", "stop ok", "late", "STOPPED", "start unanswered"),
+}
+
+
+def at_its_end(walked: Any) -> Any:
+    """Nothing but looks, and a lease to be given back where our start may have been the last one."""
+    while not walked.move.startswith("end"):
+        walked("lease ok" if walked.move == "lease" else "RUNNING")
+    return walked.end
+
+
+@pytest.mark.row(48)
+@pytest.mark.parametrize("way", PUT_LEFT.values(), ids=PUT_LEFT)
+def test_what_shows_the_planned_values_where_it_came_from_is_changed_if_our_put_may_have_left(
+    taken_up: Callable[..., Any], way: tuple[str, ...]
+) -> None:
+    end = at_its_end(taken_up(way)("RUNNING new restarted"))
+    assert (end.outcome, end.debt, end.fix) == (Outcome.CHANGED, False, "")
+
+
+@pytest.mark.row(48)
+@pytest.mark.parametrize("way", NO_PUT_LEFT.values(), ids=NO_PUT_LEFT)
+def test_what_shows_the_planned_values_where_it_came_from_is_already_so_if_no_put_of_ours_left(
+    taken_up: Callable[..., Any], way: tuple[str, ...]
+) -> None:
+    end = at_its_end(taken_up(way)("RUNNING new restarted"))
+    assert (end.outcome, end.reason, end.debt, end.fix) == (Outcome.UNCHANGED, "already so", False, "")
+
+
+@pytest.mark.row(48)
+@pytest.mark.parametrize("way", [NO_PUT_LEFT["stop in doubt"], NO_PUT_LEFT["stopping"]])
+def test_where_no_lease_tells_of_the_restart_the_planned_values_do_and_no_stop_is_sent_again(
+    taken_up: Callable[..., Any], way: tuple[str, ...]
+) -> None:
+    walked = taken_up(way)("RUNNING new")
+    assert walked.move.startswith("look") or walked.move == "await"  # our stop may still be on its way
+    assert walked(*RUNNING[1:]).end.outcome is Outcome.UNCHANGED
+
+
+@pytest.mark.row(48)
+@pytest.mark.parametrize("seen", ["RUNNING restarted", "RUNNING restarted mixed", "RUNNING restarted third"])
+def test_what_a_person_started_again_without_the_planned_values_is_drifted_and_left_alone(
+    taken_up: Callable[..., Any], seen: str
+) -> None:
+    walked = taken_up(NO_PUT_LEFT["stopping"])(seen)
+    assert (walked.end.outcome, walked.end.debt) == (Outcome.DRIFTED, False)
+
+
+@pytest.mark.row(48)
+@pytest.mark.parametrize("way", [NO_PUT_LEFT["stop in doubt"], NO_PUT_LEFT["stopping"]])
+def test_what_somebody_else_changed_while_it_was_stopped_by_us_is_still_brought_home(
+    taken_up: Callable[..., Any], way: tuple[str, ...]
+) -> None:
+    walked = taken_up(way)("STOPPED new")
+    assert (walked.move, walked.life.debt) == ("start", True)
+    end = walked("start ok", "RUNNING").end
+    assert (end.outcome, end.reason, end.debt) == (Outcome.UNCHANGED, "already so", False)
+
+
+def test_values_that_somebody_else_set_are_not_put_back_when_the_notebook_does_not_start(
+    taken_up: Callable[..., Any],
+) -> None:
+    walked = taken_up(NO_PUT_LEFT["stopping"])("STOPPED new", "start ok", "START_FAILED")
+    assert (walked.end.outcome, walked.end.debt) == (Outcome.STRANDED, True)

@@ -9,9 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet.core.catalog import Catalog
 from fleet.core.errors import Exit, UsageError
-from fleet.core.notebook import Endpoint, Image, Lease, LeaseType, Notebook, Status, Volume
-from fleet.core.selector import Selector, SelectorError, fields, parse_ids, require_all, unmatched
+from fleet.core.notebook import Endpoint, Flavor, Image, Lease, LeaseType, Notebook, Status, Volume
+from fleet.core.selector import (
+    Selector,
+    SelectorError,
+    fields,
+    parse_ids,
+    require_all,
+    unmatched,
+)
 
 NOW = 1_784_948_034_829
 HOUR = 3_600_000
@@ -150,7 +158,7 @@ def test_text_is_compared_as_it_is(one: str, other: str) -> None:
         ('imag.name == "x"', "no field 'imag.name'; did you mean image.name?", 1),
         ('true && image.nam == "x"', "no field 'image.nam'; did you mean image.name?", 9),
         ('imag.name.startsWith("x")', "no field 'imag.name'; did you mean image.name?", 1),
-        ('zzz == "x"', "no field 'zzz'; fleet ls --fields lists them", 1),
+        ('zzz == "x"', "no field 'zzz'; see: fleet ls --fields", 1),
         ("status == RUNNING", "no field 'RUNNING'; text goes in quotes: \"RUNNING\"", 11),
         ('pool == "x"', "'pool' is a group of fields: pool.id, pool.name", 1),
         ('name.foo == "x"', "'name' is a string and has no part 'foo'", 1),
@@ -414,9 +422,18 @@ def test_every_field_has_a_meaning_and_a_type_that_its_value_has() -> None:
         "map(string, string)": "size({0}) >= 0",
     }
     whole = replace(NOTEBOOK, image=replace(NOTEBOOK.image, update_at=NOW))
+    catalog = Catalog(flavors={whole.flavor: Flavor(whole.flavor)})
     for field in fields():
+        selector = Selector.parse(probes[field.type].format(field.name))
         assert field.meaning
-        assert matches(probes[field.type].format(field.name), whole), field.name
+        assert selector.matches(whole, "lab-a", NOW, catalog), field.name
+
+
+def test_a_part_that_a_field_with_parts_lacks_gets_spelling_advice() -> None:
+    assert refusal('flavor.catgory == "GPU"').startswith(
+        "no field 'flavor.catgory'; did you mean flavor.category?"
+    )
+    assert refusal('name.first == "x"').startswith("'name' is a string and has no part 'first'")
 
 
 def test_ids_are_taken_once_and_blank_lines_skipped() -> None:

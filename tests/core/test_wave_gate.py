@@ -53,7 +53,14 @@ def test_a_program_without_an_end_is_inconclusive() -> None:
         (Question(COMMAND, False, True, GO), Decision(True, "go")),
         (Question(COMMAND, True, True, STOP), Decision(False, "stop")),
         (Question(COMMAND, False, True, UNCLEAR), AskPerson("inconclusive")),
-        (Question(COMMAND, False, False, UNCLEAR), Decision(False, "inconclusive; nobody could be asked")),
+        (
+            Question(COMMAND, False, False, UNCLEAR, run="R"),
+            Decision(
+                False,
+                "inconclusive; nobody could be asked: "
+                "at a terminal this asks again, and you may approve: fleet resume R",
+            ),
+        ),
         (Question(COMMAND, False, True, UNCLEAR, True), Decision(True, "inconclusive; approved by a person")),
         (Question(None, True, False), AskPerson("")),
         (Question(None, True, True), AskPerson("")),

@@ -97,7 +97,7 @@ class MemoryCloud:
         self._raise("look")
         return Reading(self.read(notebook_id), "request")
 
-    async def poll(self, statuses: Collection[Status]) -> list[str]:
+    async def poll(self, statuses: Collection[Status], rank: Rank = Rank.AWAY) -> list[str]:
         self.calls["list"] += self.lists
         listed = self.notebooks.keys() - self.left_out
         rows = [key for key in listed if self.read(key).status in statuses]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
 
-from fleet.core.calls import Receipt, Turn
+from fleet.core.calls import Rank, Receipt, Turn
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Answered, Event, Intended, Outcome, Step
+from fleet.core.notebook import Image
 
 pytestmark = pytest.mark.looptime
 
@@ -24,7 +26,7 @@ def keep_to_turns(made: Any) -> None:
     stop = made.cloud.stop
 
     async def in_time(notebook_id: str, turn: Turn) -> Receipt:
-        if made.clock.monotonic() > turn.until:
+        if made.clock.boottime() > turn.until:
             raise CallError(Meaning.THROTTLED, "its turn passed", sends=0)
         receipt: Receipt = await stop(notebook_id, turn)
         return receipt
@@ -68,6 +70,86 @@ async def test_a_write_whose_intent_took_too_long_to_reach_the_disk_is_not_sent_
     held_back = next(event for event in made.recorder.events if isinstance(event, Answered))
     assert (held_back.step, held_back.sends) == (Step.STOP, 0)
     assert made.outcomes == [Outcome.CHANGED]
+
+
+@pytest.mark.row(22)
+async def test_a_write_that_a_machine_slept_before_is_not_sent_but_looked_at_again_and_no_time_is_up(
+    bench: Making,
+) -> None:
+    made = bench(change_deadline=1800.0, deadline=1800.0)
+    keep_to_turns(made)
+    commit, naps = made.recorder.commit, [3600.0]
+
+    async def lid_closed(event: Event) -> None:
+        await commit(event)
+        if isinstance(event, Intended) and naps:
+            made.clock.slept += naps.pop()
+
+    made.recorder.commit = lid_closed
+    await made.run()
+    words = made.log.words("look", "committed", "send")
+    assert words[1:6] == [
+        "look nb-0",
+        "committed intended stop",
+        "look nb-0",
+        "committed intended stop",
+        "send stop nb-0",
+    ]
+    assert made.outcomes == [Outcome.CHANGED]
+
+
+def queue(made: Any, rank: Rank, seconds: float, then: Callable[[], object] = lambda: None) -> None:
+    """Whoever has this rank waits so long for a turn; `then` something happens."""
+    turn = made.cloud.turn
+
+    async def crowded(asked: Rank) -> Turn:
+        if asked is rank:
+            await anyio.sleep(seconds)
+            then()
+        given: Turn = await turn(asked)
+        return given
+
+    made.cloud.turn = crowded
+
+
+@pytest.mark.row(38, 54)
+@pytest.mark.parametrize("seconds", [LATEST + 1.0, 60.0, 1e5])
+async def test_a_put_whose_turn_comes_long_after_the_look_is_looked_at_again_before_it_leaves(
+    bench: Making, seconds: float
+) -> None:
+    made = bench(change_deadline=1e7)
+    queue(made, Rank.AWAY, seconds)
+    await made.run()
+    words = made.log.words("look", "turn", "send")
+    put, start = words.index("send put nb-0"), words.index("send start nb-0")
+    assert words[put - 3 : put] == ["look nb-0", "turn", "look nb-0"]
+    assert words[put + 1 : start] == ["look nb-0", "turn"]  # a debt waits for no look
+    (sent,) = made.at("send put nb-0")
+    assert sent - max(at for at in made.at("look nb-0") if at < sent) <= LATEST
+    assert made.outcomes == [Outcome.CHANGED]
+
+
+@pytest.mark.row(38, 54)
+async def test_what_somebody_sets_while_a_put_waits_for_its_turn_is_not_overwritten(bench: Making) -> None:
+    made = bench(change_deadline=1e7)
+
+    def edit() -> None:
+        made.cloud.notebooks["nb-0"] = replace(made.cloud.notebooks["nb-0"], image=Image("theirs"))
+
+    queue(made, Rank.AWAY, 60.0, edit)
+    await made.run()
+    assert made.log.count("send put") == 0
+    assert made.log.words("send") == ["send stop nb-0", "send start nb-0"]
+    assert (made.outcomes, made.cloud.read("nb-0").image) == ([Outcome.DRIFTED], Image("theirs"))
+
+
+async def test_a_put_whose_turn_comes_soon_costs_no_look(bench: Making) -> None:
+    made = bench()
+    queue(made, Rank.AWAY, LATEST - 1.0)
+    await made.run()
+    words = made.log.words("look", "turn", "send")
+    put = words.index("send put nb-0")
+    assert words[put - 2 : put] == ["look nb-0", "turn"]
 
 
 async def test_a_write_that_is_late_but_not_too_late_leaves(bench: Making) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fleet.core.errors import CallError, Meaning
-from fleet.core.events import Ended, Event, Outcome, RunEnd, RunEnded, WaveEnded
+from fleet.core.events import Ended, Event, Intended, Outcome, RunEnd, RunEnded, Step, WaveEnded
 from fleet.core.fold import fold
 from fleet.core.notebook import Image, Status
 from fleet.core.rollout import FAILURES, Share
@@ -37,6 +37,28 @@ async def taken_up(made: Any, events: Sequence[Event], claimed: Mapping[int, str
 def until_first_end(made: Any) -> list[Event]:
     events: list[Event] = made.recorder.events
     return events[: next(n for n, event in enumerate(events) if isinstance(event, Ended)) + 1]
+
+
+def until_intent(made: Any, step: Step) -> list[Event]:
+    """The journal of a process that was killed as this write left."""
+    events: list[Event] = made.recorder.events
+    cut = next(n for n, event in enumerate(events) if isinstance(event, Intended) and event.step is step)
+    return events[: cut + 1]
+
+
+@pytest.mark.row(48)
+@pytest.mark.parametrize(
+    ("step", "outcome"),
+    [(Step.STOP, Outcome.UNCHANGED), (Step.PUT, Outcome.CHANGED), (Step.START, Outcome.CHANGED)],
+)
+async def test_what_another_run_finished_meanwhile_is_as_planned_and_left_alone(
+    bench: Making, step: Step, outcome: Outcome
+) -> None:
+    made = bench()
+    await made.run()
+    assert made.cloud.read("nb-0").image == Image("new")  # and RUNNING, with a lease of another start
+    await taken_up(made, until_intent(made, step))
+    assert (made.outcomes, made.log.words("send"), made.ended[0].debt) == ([outcome], [], False)
 
 
 def verdicts(made: Any) -> list[tuple[int, bool]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 
 from fleet.core.catalog import Catalog
 from fleet.core.errors import UsageError
-from fleet.core.job import Context, JobSpec, Skip
+from fleet.core.job import Context, Facts, JobSpec, Skip
 from fleet.core.jobfile import bind, parse_job, schema
 from fleet.core.notebook import Endpoint, Flavor, Image, Notebook, Status
 from fleet.core.patch import NotebookPatch
@@ -38,6 +39,9 @@ def _image(number: int, name: str, arch: str, categories: list[str], **more: Any
         flavor_type=more.get("flavor_type", ""),
         resource_categories=tuple(categories),
         dev_services=tuple(more.get("services", ("NOTEBOOK", "SSH"))),
+        type=more.get("type", "BUILD_IN"),
+        namespace=more.get("namespace", ""),
+        create_at=more.get("create_at", 0),
     )
 
 
@@ -57,6 +61,8 @@ def notebook(image: int, flavor: str, services: tuple[str, ...] = ("SSH",)) -> N
 def with_uuids(parameters: Any) -> Any:
     if isinstance(parameters, dict):
         return {key: uuid(item) if key == "id" else with_uuids(item) for key, item in parameters.items()}
+    if isinstance(parameters, list):
+        return [with_uuids(item) for item in parameters]
     return parameters
 
 
@@ -71,6 +77,24 @@ def test_case(case: dict[str, Any]) -> None:
         assert proposal == NotebookPatch(image_id=uuid(case["image"]))
     else:
         assert proposal == Skip(case["skip"].replace("{6}", uuid(6)).replace("{7}", uuid(7)))
+
+
+def test_what_a_notebook_runs_on_is_asked_only_where_no_catalogue_tells() -> None:
+    job = migration({"to": {"id": 3}})
+    assert job.wants().switchable
+    assert not job.needs_switchable(notebook(1, "gpu"), CONTEXT)
+    assert job.needs_switchable(notebook(1, "of a pool"), CONTEXT)
+    custom = replace(notebook(1, "custom"), custom_spec=Flavor("custom", arch="x86_64", category="CPU"))
+    assert not job.needs_switchable(custom, CONTEXT)
+
+
+@pytest.mark.parametrize(("category", "fits"), [("GPU", True), ("ASCEND", False)])
+def test_a_machine_that_no_catalogue_lists_counts_by_what_the_cloud_offers(category: str, fits: bool) -> None:
+    found = notebook(1, "of a pool")
+    offered = Flavor("of a pool", arch="x86_64", category=category)
+    context = replace(CONTEXT, facts={found.id: Facts((offered,))})
+    proposal = migration({"to": {"id": 3}}).propose(found, context)
+    assert isinstance(proposal, NotebookPatch) is fits
 
 
 def test_a_long_list_of_images_is_cut() -> None:
@@ -94,7 +118,10 @@ def test_images_that_the_scope_has_pass_the_check(to: Any) -> None:
     [
         (
             {"name": "pytorch2.7"},
-            "with.to: scope lab-a has no image pytorch2.7; the nearest are pytorch2.6, pytorch1.8",
+            (
+                "with.to: scope lab-a has no image pytorch2.7; "
+                "the nearest are pytorch2.6, pytorch2.10, pytorch1.8"
+            ),
         ),
         ({"name": "zzzzzz"}, "with.to: scope lab-a has no image zzzzzz; check the id or name"),
         ({"id": 77}, f"with.to: scope lab-a has no image {uuid(77)}; check the id or name"),
@@ -104,7 +131,10 @@ def test_images_that_the_scope_has_pass_the_check(to: Any) -> None:
         ),
         (
             {"x86_64": {"name": "conda3"}, "aarch64": {"name": "mindspore1.6"}},
-            "with.to.aarch64: scope lab-a has no image mindspore1.6; the nearest are mindspore1.7",
+            (
+                "with.to.aarch64: scope lab-a has no image mindspore1.6; "
+                "the nearest are mindspore1.7, mindspore2.5, mindspore2.5-cann8.1"
+            ),
         ),
     ],
 )
@@ -133,12 +163,45 @@ def test_from_narrows_the_selection(source: Any, matching: set[str]) -> None:
     assert {row.image.name for row in fleet if selector.matches(row, "lab-a", 0)} == matching
 
 
+def test_a_map_selects_what_any_of_its_rules_may_mean() -> None:
+    rules = [
+        {"from": {"name": "a-1.?"}, "to": {"id": 3}},
+        {"from": {"name": "*-z", "arch": "x86_64"}, "to": {"id": 4}},
+    ]
+    text = migration({"map": rules}).narrows()
+    assert text is not None
+    names = ("a-1.8", "a-1.80", "b-z", "b-zz")
+    fleet = [Notebook("n", Status.RUNNING, image=Image(uuid(n), name)) for n, name in enumerate(names)]
+    selector = Selector.parse(text)
+    assert {row.image.name for row in fleet if selector.matches(row, "lab-a", 0)} == {"a-1.8", "b-z"}
+
+
+def test_an_image_of_a_map_that_cannot_be_right_is_told_with_its_place() -> None:
+    job = migration({"map": [{"from": {"arch": "x86_64"}, "to": {"name": "pytorch2.7"}}]})
+    with pytest.raises(UsageError, match=r"with\.map\[0\]\.to: scope lab-a has no image pytorch2\.7"):
+        job.check(CONTEXT)
+
+
+def test_a_stop_that_loses_something_is_told_to_those_who_run() -> None:
+    job, running = migration({"to": {"id": 3}}), notebook(1, "gpu")
+    assert job.remarks(running, CONTEXT) == ()
+    (remark,) = job.remarks(replace(running, status=Status.RUNNING), CONTEXT)
+    assert "packages installed elsewhere are lost" in remark
+
+
 def test_without_from_nothing_is_narrowed() -> None:
     assert migration({"to": {"id": 3}}).narrows() is None
 
 
 _WRONG: list[Any] = [
     {},
+    {"map": []},
+    {"map": [{"from": {}, "to": {"id": 3}}]},
+    {"map": [{"from": {"name": "a("}, "to": {"id": 3}}]},
+    {"map": [{"from": {"name": "a"}, "to": {"id": 3}}], "to": {"id": 3}},
+    {"map": [{"from": {"name": "a"}, "to": {"id": 3}}], "from": {"id": 3}},
+    {"to": {"newest": False}},
+    {"to": {"newest": True, "id": 3}},
     {"to": {}},
     {"to": {"name": "a b"}},
     {"to": {"name": ""}},
@@ -168,7 +231,7 @@ def test_wrong_parameters_are_refused_by_the_model_and_by_the_schema(parameters:
     [
         ("{to: {id: x}}", "with.to.id: an image id is a UUID such as 278e88d1-5b71-4766-8502-b3ba72e824d9"),
         ("{to: {nme: x}}", "with.to.nme: unknown key; did you mean name?"),
-        ("{to: {}}", "with.to: give id, or name, or an image for x86_64 and aarch64 each"),
+        ("{to: {}}", "with.to: give id, or name, or newest: true, or an image for x86_64 and aarch64 each"),
         ("{to: {x86_64: {}}}", "with.to.x86_64: give either id or name"),
         ("{to: {name: x}, from: {}}", "with.from: give id, name or select, one of them"),
         ("{to: {name: x}, form: {id: x}}", "with.form: unknown key; did you mean from?"),

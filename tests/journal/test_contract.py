@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -195,6 +196,23 @@ async def test_a_full_disk_fails_the_commit_at_hand_and_all_later_ones(
     written = [event.text for event in read_journal(path).events if isinstance(event, Slowed)]
     assert written == ["1", "2", "3", "4"]  # the last two thanks to the ballast
     assert [event.text for event in journal.unsaved if isinstance(event, Slowed)] == ["5", "6"]
+
+
+class RoomyDisk(FullDisk):
+    ballast_room = 100
+
+
+@pytest.mark.row(45)
+async def test_the_room_that_is_left_is_not_used_up_by_a_log_that_only_grows(path: Path, plan: Plan) -> None:
+    """Each event apart takes pages of the WAL, which begins anew with the first of them."""
+    journal = InlineJournal(RoomyDisk.create(path, plan, RUN))
+    for number in range(50):
+        with contextlib.suppress(JournalWriteError):
+            await journal.commit(Slowed(float(number), "k", "x" * 500))
+    log = path.with_name(f"{path.name}-wal").stat().st_size
+    assert log < 20 * 4096
+    journal.close()
+    assert sum(isinstance(event, Slowed) for event in read_journal(path).events) == 50
 
 
 async def test_after_a_failure_a_commit_fails_without_waiting_for_the_disk(

@@ -24,7 +24,7 @@ def test_the_holder_is_the_run_that_lives(tmp_path: Path, file: Path) -> None:
     lock = RunLock(tmp_path)
     with closing(Claims(file)) as claims:
         claims.take([KEY], "run-1", tmp_path, 1000.0, lambda folder, keys: ())
-        assert holder(file, KEY) == "run-1"
+        assert holder(file, KEY) == tmp_path
         assert holder(file, (KEY[0], "nb-2")) is None
         assert holder(file, ("https://elsewhere.example.com 0", KEY[1])) is None
         lock.release()

@@ -23,15 +23,17 @@ from pydantic import Field
 from fleet.client.clock import Clock
 from fleet.core.events import Event, RunEnd
 from fleet.core.fold import fold
-from fleet.core.job import Context, JobSpec, Skip
+from fleet.core.job import Context, JobSpec, Skip, Wants
 from fleet.core.jobfile import bind, parse_job
 from fleet.core.life import Life
 from fleet.core.notebook import Notebook as Seen
 from fleet.core.pace import Rate
 from fleet.core.patch import NotebookPatch, from_body
 from fleet.core.plan import Plan
+from fleet.core.rollout import EVERYTHING
 from fleet.core.rows import Row
 from fleet.core.scope import AkSkKeys, Credential, ScopeSpec
+from fleet.engine.readiness_attendants import People
 from fleet.journal.reader import read_journal
 from fleet.journal.runs import JOURNAL, new_run_id
 from fleet.journal.writer import InlineJournal
@@ -76,6 +78,9 @@ class Edit(JobSpec):
 
     set: dict[str, Any] = Field(default_factory=dict)
     addresses: tuple[str, ...] = ()
+
+    def wants(self) -> Wants:
+        return Wants(switchable="flavor" in self.set)
 
     def propose(self, notebook: Seen, context: Context) -> NotebookPatch | Skip:
         patch = from_body(self.set)
@@ -172,7 +177,8 @@ class Lab:
     """A served cloud, and the way from a job to its report. `specs` are its scopes by project.
 
     `skew` is how far the wall clock of our machine is ahead of the cloud's; `slept` is how long the machine
-    stood still while the world went on: its wall clock knows, its monotonic clock does not. Seconds.
+    stood still while the world went on: its wall and boot clocks know, its monotonic clock does not. Seconds.
+    `people` is the way to owners, by default the one that the plan names.
     """
 
     cloud: Cloud
@@ -181,6 +187,7 @@ class Lab:
     runs: int = 0
     skew: float = 0.0
     slept: float = 0.0
+    people: People | None = None
     _reactions: list[tuple[Callable[[Record], bool], Act]] = field(default_factory=list)
 
     # --- time ---
@@ -195,7 +202,8 @@ class Lab:
 
     @property
     def clock(self) -> Clock:
-        return Clock(asyncio.get_running_loop().time, self.our_now)
+        loop = asyncio.get_running_loop()
+        return Clock(loop.time, self.our_now, lambda: loop.time() + self.slept)
 
     # --- the fleet and its people ---
 
@@ -269,7 +277,8 @@ class Lab:
     def order(self, text: str) -> Order:
         file = parse_job(text, "job.yaml")
         kind = JOBS.get(file.job)
-        return Order.of(file, bind(file, job_type(file.job) if kind is None else kind))
+        order = Order.of(file, bind(file, job_type(file.job) if kind is None else kind))
+        return replace(order, guards=replace(order.guards, max_share=EVERYTHING))  # small labs, whole jobs
 
     async def plan(self, text: str = MIGRATION, *, accept_churn: bool = False) -> Plan:
         return await plan_job(self.order(text), self.specs, self.clock, accept_churn=accept_churn)
@@ -282,12 +291,15 @@ class Lab:
     async def resume(self, run: Run) -> Run:
         """Goes on with a run, as a process does that finds it on disk."""
         journal = InlineJournal.open_for_append(run.path / JOURNAL)
-        past = fold(run.plan, run.events).lives()
-        return await self._perform(run.plan, RunFolder(run.path.name, run.path, journal), past)
+        state = fold(run.plan, run.events)
+        folder = RunFolder(
+            run.path.name, run.path, journal, waves_ended=state.waves_ended, memory=state.memory
+        )
+        return await self._perform(run.plan, folder, state.lives())
 
     async def _perform(self, plan: Plan, folder: RunFolder, past: Mapping[int, Life] | None) -> Run:
         before, first = snapshot(self.cloud, self.now()), len(self.cloud.log)
-        end = await apply_plan(plan, folder, self.specs, self.clock, [], past)
+        end = await apply_plan(plan, folder, self.specs, self.clock, [], past, people=self.people)
         after = snapshot(self.cloud, self.now())
         log = tuple(self.cloud.log[first:])
         events = read_journal(folder.path / JOURNAL).events

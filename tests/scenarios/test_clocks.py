@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fleet.core.errors import Exit
-from fleet.core.events import RunEnd
+from fleet.core.events import Intended, RunEnd
 from fleet.core.scope import PasswordLogin
+from fleet.journal.sqlite import JournalFile
+from fleet.journal.writer import InlineJournal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+    from typing import Self
+
+    from fleet.core.events import Event
+    from fleet.core.plan import Plan
     from fleet.simulator.cloud import Cloud
     from tests.scenarios.conftest import Lab, MakeLab
 
@@ -38,6 +46,24 @@ def set_clock(lab: Lab, ahead: float) -> None:
 
 def sleep(lab: Lab, seconds: float) -> None:
     lab.slept += seconds
+
+
+def journal_before(step: str, act: Callable[[], None]) -> type[InlineJournal]:
+    """A journal where something happens once, between the first intent of this step and its send."""
+    due = [act]
+
+    class OnDisk(JournalFile):
+        def insert(self, events: Sequence[Event]) -> None:
+            super().insert(events)
+            if due and any(isinstance(event, Intended) and event.step == step for event in events):
+                due.pop()()
+
+    class Watched(InlineJournal):
+        @classmethod
+        def create(cls, path: Path, plan: Plan, run: str) -> Self:
+            return cls(OnDisk.create(path, plan, run))
+
+    return Watched
 
 
 @pytest.mark.row(21)
@@ -107,5 +133,23 @@ async def test_what_somebody_did_while_the_machine_stood_still_is_left_alone(wor
     run = await lab.apply(plan)
     assert (run.row(theirs).outcome, run.row(other).outcome) == ("drifted", "changed")
     assert run.calls(theirs) == ["stop", "start"]
+    assert theirs.image.name.startswith("tensorflow2.1")
+    assert run.report.debts == ()
+
+
+@pytest.mark.row(22)
+@pytest.mark.parametrize(("step", "sent"), [("stop", []), ("put", ["stop", "start"])])
+async def test_a_machine_that_was_suspended_between_look_and_write_looks_again(
+    world: MakeLab, step: str, sent: list[str]
+) -> None:
+    lab = await world(running=1, credential=password)
+    (theirs,) = lab.notebooks
+
+    def overnight() -> None:
+        sleep(lab, HOUR)
+        lab.edit(theirs, image=lab.image("tensorflow2.1"))
+
+    run = await lab.apply(await lab.plan(), journal_before(step, overnight))
+    assert (run.outcomes, run.calls(), lab.slept) == (["drifted"], sent, HOUR)
     assert theirs.image.name.startswith("tensorflow2.1")
     assert run.report.debts == ()

@@ -70,7 +70,7 @@ async def test_a_notebook_that_never_starts_again_is_a_debt_that_its_fix_pays(wo
 
 @pytest.mark.row(35)
 async def test_a_start_is_tried_again_until_there_is_stock(world: MakeLab) -> None:
-    lab = await world(running=1, faults=[SoldOut(flavor=SOLD_OUT, until=90.0)])
+    lab = await world(running=1, faults=[SoldOut(flavor=SOLD_OUT, after=1.0, until=90.0)])
     run = await lab.go()
     assert (run.outcomes, run.findings()) == (["changed"], [])
     assert run.calls(applied=True) == ["stop", "put", "start"]
@@ -79,7 +79,7 @@ async def test_a_start_is_tried_again_until_there_is_stock(world: MakeLab) -> No
 
 
 async def test_a_person_who_starts_it_first_when_stock_is_back_is_not_overwritten(world: MakeLab) -> None:
-    lab = await world(running=1, faults=[SoldOut(flavor=SOLD_OUT, until=100.0)])
+    lab = await world(running=1, faults=[SoldOut(flavor=SOLD_OUT, after=1.0, until=100.0)])
     (notebook,) = lab.notebooks
     lab.at(101.0, lambda: lab.start(notebook))
     run = await lab.go()

@@ -131,7 +131,7 @@ def full_at(step: str) -> type[InlineJournal]:
 @pytest.mark.parametrize(
     ("step", "calls", "outcome"),
     [
-        ("put", ["stop", "start"], "failed"),
+        ("put", ["stop", "start"], "not-started"),
         ("start", ["stop", "put", "start"], "changed"),
     ],
 )

@@ -55,7 +55,7 @@ def held(run: Run) -> list[str]:
 
 
 async def test_a_flavor_sold_out_takes_no_more_changes_and_the_others_go_on(world: MakeLab) -> None:
-    lab = await two_flavors(world, 12, faults=[SoldOut(flavor=SCARCE)])
+    lab = await two_flavors(world, 12, faults=[SoldOut(flavor=SCARCE, after=1.0)])
     run = await lab.go(migration("concurrency: 2"))
     scarce, plenty = lab.notebooks[0::2], lab.notebooks[1::2]
     assert [run.row(notebook).outcome for notebook in plenty] == ["changed"] * 6
@@ -68,7 +68,7 @@ async def test_a_flavor_sold_out_takes_no_more_changes_and_the_others_go_on(worl
 
 
 async def test_a_group_stays_closed_in_later_waves_and_the_rest_of_them_is_released(world: MakeLab) -> None:
-    lab = await two_flavors(world, 12, faults=[SoldOut(flavor=SCARCE, until=100.0)])
+    lab = await two_flavors(world, 12, faults=[SoldOut(flavor=SCARCE, after=1.0, until=100.0)])
     run = await lab.go(migration("concurrency: 1, waves: [2, 50%, 100%]"))
     first, *scarce = lab.notebooks[0::2]
     assert run.row(first).outcome == "changed"
@@ -86,7 +86,7 @@ async def test_a_change_that_waits_for_its_first_write_when_its_group_closes_sen
     lab.put_into(stopped, Status.STOPPED)
     for notebook in lab.notebooks:
         notebook.timers.pop(Timer.STATUS, None)
-    lab.specs = [replace(spec, rate=Rate(6, 60.0)) for spec in lab.specs]
+    lab.specs = [replace(spec, rate=Rate(10, 60.0)) for spec in lab.specs]
     plan = await lab.plan(TO_SCARCE)
     flavors = lab.cloud.world.flavors
     flavors[SCARCE] = replace(flavors[SCARCE], sold_out=True)

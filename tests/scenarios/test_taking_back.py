@@ -89,7 +89,7 @@ async def test_a_put_whose_answer_nobody_waited_for_is_looked_up(world: MakeLab,
     with pytest.raises(asyncio.CancelledError):
         await running
     (folder,) = lab.base.iterdir()
-    (row,) = past_run(folder).rows
+    row = past_run(folder).notebooks[0].row
     assert (row.outcome, is_old(notebook)) == (Outcome.UNKNOWN, False)
     if not applied:
         lab.edit(notebook, image=lab.image("pytorch1.8-cuda"))

@@ -61,15 +61,17 @@ async def left(base: Path, events: Sequence[Event]) -> Path:
 
 async def test_what_was_stopped_is_owed_and_what_was_not_begun_is_not(tmp_path: Path) -> None:
     folder = await left(tmp_path / "runs", STOPPED)
-    debts = Debts(DEAD, tmp_path / "runs")
+    debts = Debts(DEAD)
     assert list(debts.among(folder, KEYS)) == KEYS[:1]
-    assert debts.reasons == {KEYS[0]: f"stopped by run {RUN}, which owes it: fleet resume {RUN}"}
+    assert debts.reasons == {
+        KEYS[0]: f"stopped by run {RUN}, which owes it: fleet resume {RUN} --run-dir {folder.parent}"
+    }
     assert list(debts.among(folder, KEYS[1:])) == []
 
 
 async def test_a_run_in_another_place_is_named_with_it(tmp_path: Path) -> None:
     folder = await left(tmp_path / "over there", STOPPED)
-    debts = Debts(DEAD, tmp_path / "runs")
+    debts = Debts(DEAD)
     debts.among(folder, KEYS)
     assert debts.reasons[KEYS[0]].endswith(f"fleet resume {RUN} --run-dir '{tmp_path}/over there'")
 
@@ -88,7 +90,7 @@ async def test_a_run_in_another_place_is_named_with_it(tmp_path: Path) -> None:
 )
 async def test_how_far_it_got_says_what_is_owed(tmp_path: Path, events: Sequence[Event], owed: bool) -> None:
     folder = await left(tmp_path, events)
-    assert bool(Debts(DEAD, tmp_path).among(folder, KEYS[:1])) is owed
+    assert bool(Debts(DEAD).among(folder, KEYS[:1])) is owed
 
 
 @pytest.mark.parametrize(
@@ -106,19 +108,19 @@ async def test_only_a_later_plan_that_saw_it_at_home_voids_a_debt(
 ) -> None:
     folder = await left(tmp_path, STOPPED)
     later = plan_of(make_change(5, run_state=run_state, arriving=arriving, id=DEAD.changes[0].id), at=at)
-    assert bool(Debts(later, tmp_path).among(folder, KEYS)) is owed
+    assert bool(Debts(later).among(folder, KEYS)) is owed
 
 
 async def test_what_was_sent_but_took_nothing_away_is_told_as_under_way(tmp_path: Path) -> None:
     sent = Intended(0, DIED, Step.PUT, 1, {"name": "new"})
     folder = await left(tmp_path, [STOPPED[0], sent])
-    debts = Debts(DEAD, tmp_path)
+    debts = Debts(DEAD)
     assert list(debts.among(folder, KEYS)) == KEYS[:1]
     assert debts.reasons[KEYS[0]].startswith(f"left under way by run {RUN}, which owes it: fleet resume")
 
 
 async def test_a_run_without_a_folder_owes_nothing(tmp_path: Path) -> None:
-    assert list(Debts(DEAD, tmp_path).among(tmp_path / RUN, KEYS)) == []
+    assert list(Debts(DEAD).among(tmp_path / RUN, KEYS)) == []
 
 
 async def test_a_journal_that_cannot_be_read_holds_everything_and_says_how_to_end_that(
@@ -127,7 +129,7 @@ async def test_a_journal_that_cannot_be_read_holds_everything_and_says_how_to_en
     folder = tmp_path / RUN
     folder.mkdir()
     (folder / JOURNAL).write_bytes(b"nonsense" * 1000)
-    debts = Debts(DEAD, tmp_path)
+    debts = Debts(DEAD)
     assert list(debts.among(folder, KEYS)) == KEYS
     assert debts.reasons[KEYS[1]].endswith(f"when it owes nothing, remove {folder}")
 

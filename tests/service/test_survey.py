@@ -9,6 +9,7 @@ import pytest
 
 from fleet.client.listing import BrokenPass, OnPage, unwatched
 from fleet.core.again import Again
+from fleet.core.guards import Guards
 from fleet.core.notebook import Flavor, Image, Notebook, Status
 from fleet.core.rollout import Rollout
 from fleet.core.scope import AkSkKeys, ScopeSpec
@@ -114,7 +115,7 @@ class Offering(Scripted):
 
 async def test_a_hole_in_the_list_of_images_does_not_cost_the_plan() -> None:
     spec = ScopeSpec("lab-a", "cn-north-4", "0" * 32, "https://x", "https://x", AkSkKeys("a", "b"))
-    order = Order("nothing", "retry", Known("none", frozenset()), Again(recalls={}), Rollout(), 1)
+    order = Order("nothing", "retry", Known("none", frozenset()), Again(recalls={}), Rollout(), Guards())
     plan = await make_plan(order, [spec], {"lab-a": Offering([A], [A])}, 1_000.0)
     assert [scope.listed for scope in plan.scopes] == [1]
 

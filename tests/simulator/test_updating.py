@@ -52,6 +52,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"flavor": "modelarts.vm.none"}, "ModelArts.6323"),
     ({"flavor": "modelarts.vm.arm.cpu.4u"}, "ModelArts.6792"),
     ({"flavor": "modelarts.pool.cpu.12u"}, "ModelArts.6792"),
+    ({"flavor": "modelarts.vm.free.cpu.2u"}, "ModelArts.6870"),
     ({"flavor": "modelarts.vm.cpu.64u"}, "ModelArts.6716"),
     ({"image_id": "pytorch"}, "ModelArts.0104"),
     ({"image_id": NOWHERE}, "ModelArts.6797"),
@@ -201,6 +202,36 @@ def test_an_image_that_does_not_go_with_the_notebook_is_refused(
     notebook.endpoints = [{"service": "NOTEBOOK"}]
     body = {"image_id": image_named(cloud, start).id}
     assert ask("PUT", f"notebooks/{notebook.id}", body)[1]["error_code"] == code
+
+
+@pytest.mark.parametrize("code", ["ModelArts.6716", "ModelArts.6329"])
+def test_the_code_of_a_flavor_that_is_sold_out_is_a_rule(
+    caller_of: Callable[[Cloud], Ask], plain: Plain, now: float, code: Any
+) -> None:
+    cloud = make_cloud(notebooks=20, seed=3, now=now, projects=1, rules=Rules(sold_out=code))
+    notebook, ask = plain(cloud, Status.STOPPED), caller_of(cloud)
+    body = {"flavor": "modelarts.vm.cpu.64u"}
+    assert ask("PUT", f"notebooks/{notebook.id}", body)[1]["error_code"] == code
+    notebook.flavor = "modelarts.vm.cpu.64u"
+    assert ask("POST", f"notebooks/{notebook.id}/start")[1]["error_code"] == code
+
+
+def test_a_notebook_does_not_start_from_an_image_that_is_not_active(
+    cloud: Cloud, ask: Ask, plain: Plain
+) -> None:
+    notebook = plain(cloud, Status.STOPPED)
+    notebook.image = image_named(cloud, "snapshot-deleted")
+    assert ask("POST", f"notebooks/{notebook.id}/start")[1]["error_code"] == "ModelArts.6797"
+
+
+@pytest.mark.parametrize("service", ["NOTEBOOK", "SSH"])
+def test_an_image_must_offer_every_way_in_that_the_notebook_has(
+    cloud: Cloud, ask: Ask, plain: Plain, service: str
+) -> None:
+    notebook, image = plain(cloud, Status.STOPPED), image_named(cloud, "pytorch2.6-cuda12.4")
+    image.dev_services = tuple(one for one in image.dev_services if one != service)
+    reply = ask("PUT", f"notebooks/{notebook.id}", {"image_id": image.id})[1]
+    assert reply["error_code"] == "ModelArts.6768"
 
 
 def test_an_image_of_another_category_is_refused(cloud: Cloud, ask: Ask, plain: Plain) -> None:
@@ -380,6 +411,27 @@ def test_ranges_and_names_of_any_language_are_rules(
     assert ask("PUT", f"notebooks/{notebook.id}", body)[0] == 200
     body = ssh(allowed_access_ips=["0.0.0.0/0"])
     assert ask("PUT", f"notebooks/{notebook.id}", body)[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("address", "rules", "status"),
+    [
+        ("2600::1", Rules(), 400),
+        ("2600::1", Rules(cidr="accept"), 400),
+        ("2600::1", Rules(ipv6="accept"), 200),
+        ("2600::/64", Rules(ipv6="accept"), 400),
+        ("2600::/64", Rules(ipv6="accept", cidr="accept"), 200),
+        ("fd00::1", Rules(ipv6="accept"), 400),
+        ("::/0", Rules(ipv6="accept", cidr="accept"), 400),
+    ],
+)
+def test_ipv6_is_a_rule(
+    caller_of: Callable[[Cloud], Ask], plain: Plain, now: float, address: str, rules: Rules, status: int
+) -> None:
+    cloud = make_cloud(notebooks=20, seed=3, now=now, projects=1, rules=rules)
+    notebook, ask = plain(cloud, Status.STOPPED), caller_of(cloud)
+    body = ssh(allowed_access_ips=[address])
+    assert ask("PUT", f"notebooks/{notebook.id}", body)[0] == status
 
 
 @pytest.mark.parametrize("status", [400, 404])

@@ -49,7 +49,7 @@ class SlowCloud:
         self.looks.append(notebook_id)
         return Reading(self.notebooks[notebook_id], "request")
 
-    async def poll(self, statuses: Collection[Status]) -> Collection[str]:
+    async def poll(self, statuses: Collection[Status], rank: Rank = Rank.AWAY) -> Collection[str]:
         return [row.id for row in self.notebooks.values() if row.status in statuses]
 
     async def put(self, notebook_id: str, body: Mapping[str, Any], turn: Turn) -> Receipt:

@@ -20,6 +20,9 @@ class Clock:
     def monotonic(self) -> float:
         return 1.0
 
+    def boottime(self) -> float:
+        return 1.0
+
     def wall(self) -> float:
         return 1000.0
 

@@ -12,6 +12,7 @@ from fleet.service.signals import SIGNALS, signals_restored
 
 STUCK = """
 import anyio, sys, time
+from fleet.core.commands import whole
 from fleet.engine.control import Control
 from fleet.service.signals import heed_signals, signals_restored
 
@@ -19,7 +20,7 @@ async def main():
     control = Control()
     with signals_restored():
         async with anyio.create_task_group() as group:
-            group.start_soon(heed_signals, control, group.cancel_scope, "20261130-081500-k3f9", str)
+            group.start_soon(heed_signals, control, group.cancel_scope, "20261130-081500-k3f9", str, WHOLE)
             await anyio.sleep(0)
             print("ready", flush=True)
             await control.draining.wait()
@@ -40,7 +41,9 @@ anyio.run(main)
 )
 @pytest.mark.parametrize("last", SIGNALS)
 def test_the_third_signal_kills_whatever_hangs(how: str, last: signal.Signals) -> None:
-    program = STUCK.replace("WAIT", how)
+    program = STUCK.replace("WAIT", how).replace(
+        "WHOLE", "lambda text: whole(text, ' --config C', ' --run-dir D')"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -52,7 +55,8 @@ def test_the_third_signal_kills_whatever_hangs(how: str, last: signal.Signals) -
     assert process.returncode == 7
     assert complaint == (
         "fleet: killed by the third signal, what is owed is not known; "
-        "see: fleet report 20261130-081500-k3f9, then: fleet resume 20261130-081500-k3f9\n"
+        "see: fleet report 20261130-081500-k3f9 --config C --run-dir D, "
+        "then: fleet resume 20261130-081500-k3f9 --config C --run-dir D\n"
     )
 
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from fleet.client.clock import Clock
 from fleet.core.events import Event
 from fleet.core.fold import RunState, fold
+from fleet.core.guards import Guards
 from fleet.core.job import Context, JobSpec, Skip
 from fleet.core.notebook import Notebook
 from fleet.core.pace import Rate
@@ -21,6 +22,7 @@ from fleet.core.plan import Plan
 from fleet.core.rollout import EVERYTHING, Disruption, Rollout, Share
 from fleet.core.scope import AkSkKeys, ScopeSpec
 from fleet.core.selector import Selector
+from fleet.core.timing import Moment, Otherwise
 from fleet.service.planning import Order
 from fleet.simulator.audit import Snapshot
 from fleet.simulator.cloud import Cloud
@@ -189,8 +191,20 @@ def order(storm: Storm) -> Order:
         max_unavailable=draw.choice(({}, {"fleet": Share(2)}, {"owner": Share(1)})),
         disruption=Disruption.RESTART if draw.random() < 0.75 else Disruption.NONE,
         change_deadline=draw.choice((900.0, 1800.0)),
+        **_timing(Random(f"timing of {storm.seed}")),
     )
-    return Order("storm", "edit", Selector.parse("true"), _job(storm), rollout, max_targets=500)
+    return Order("storm", "edit", Selector.parse("true"), _job(storm), rollout, Guards(max_share=EVERYTHING))
+
+
+def _timing(draw: Random) -> dict[str, Any]:
+    """In some storms persons are waited for, but not for long."""
+    if draw.random() < 0.6:
+        return {}
+    return {
+        "when": Moment.NEXT_STOP,
+        "patience": draw.choice((60.0, 600.0)),
+        "otherwise": draw.choice(list(Otherwise)),
+    }
 
 
 def _job(storm: Storm) -> JobSpec:

@@ -48,6 +48,7 @@ name: killed
 select: image.name.startsWith("pytorch1.8")
 with: {to: {name: pytorch2.6}}
 rollout: {disruption: restart, concurrency: 5}
+guards: {max_share: 100%, confirm_over: 500}
 """
 COLUMNS = (
     "id,name,status,description,flavor,tags,image.id,lease.enabled,lease.type,lease.left,"

@@ -13,6 +13,7 @@ from fleet.core.fold import exit_code
 from fleet.core.notebook import Status as SeenStatus
 from fleet.core.plan import Change, dump_plan
 from fleet.core.rows import Row
+from fleet.core.timing import Moment
 from fleet.simulator.audit import audit, is_read, is_write, worst_window
 from fleet.simulator.records import Record
 from fleet.simulator.states import Status
@@ -28,6 +29,7 @@ def complaints(storm: Storm) -> Iterator[str]:
     yield from _released(storm)
     yield from _ends(storm)
     yield from _left_stopped(storm)
+    yield from _spared(storm)
     yield from _whitelists(storm)
     yield from _pace(storm)
 
@@ -97,6 +99,25 @@ def _stopped_by_us(storm: Storm, log: Sequence[Record]) -> set[str]:
         elif record.applied and record.operation == "StartNotebook":
             owed.discard(record.notebook)
     return owed
+
+
+def _spared(storm: Storm) -> Iterator[str]:
+    """Where persons are waited for, nobody's notebook is stopped before the patience is over."""
+    assert storm.plan is not None
+    rollout, began = storm.plan.rollout, storm.state.memory.began
+    if rollout.when is Moment.NOW:
+        return
+    started: set[str] = set()  # by us: those we may stop again
+    for record in storm.cloud.log:
+        change = next((one for one in storm.plan.changes if one.id == record.notebook), None)
+        if change is None or not is_write(record) or _is_theirs(storm, record):
+            continue
+        if record.operation == "StartNotebook":
+            started.add(record.notebook)
+        if record.operation != "StopNotebook" or record.notebook in started:
+            continue
+        if rollout.stops_nobody or record.at < began[change.wave] + rollout.patience:
+            yield f"{record.notebook}: stopped at {record.at}, which nobody was to be"
 
 
 def _rows(storm: Storm) -> Iterator[str]:
@@ -187,7 +208,7 @@ def _ends(storm: Storm) -> Iterator[str]:
 
 def _wanted(row: Row, name: str, change: Change) -> Any:
     """What the field must hold; None where a change that failed half way may have left either value."""
-    if row.outcome is Outcome.CHANGED:
+    if row.outcome in (Outcome.CHANGED, Outcome.UNCHANGED):
         return change.after.get(name)
     untried = row.outcome in (Outcome.NOT_STARTED, Outcome.SKIPPED) or not row.calls.put
     put_back = "put back" in row.reason and name == "image_id"

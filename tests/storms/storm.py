@@ -94,7 +94,8 @@ async def process(storm: Storm, journal: Journal, interrupt: float | None = None
     assert storm.plan is not None
     storm.began.append(len(storm.cloud.log))
     deaths = storm.deaths
-    past = storm.state.lives() if storm.events else None
+    state = storm.state
+    past = state.lives() if storm.events else None
     control = Control()
     tape = Tape(journal, [control.observe])
     polls = {spec.name: spec.poll for spec in storm.specs}
@@ -103,7 +104,9 @@ async def process(storm: Storm, journal: Journal, interrupt: float | None = None
             if interrupt is not None:
                 loop = asyncio.get_running_loop()
                 loop.call_later(interrupt, control.drain, RunEnd.INTERRUPTED, "signal")
-            await run_plan(storm.plan, "storm", clouds, tape, CLOCK, control, polls, past)
+            await run_plan(
+                storm.plan, "storm", clouds, tape, CLOCK, control, polls, past, memory=state.memory
+            )
     except BaseExceptionGroup as group:
         if group.split(Death)[1] is not None:
             raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
+from fleet.core.guards import Guards
 from fleet.core.job import Context, JobSpec
 from fleet.core.notebook import Notebook
 from fleet.core.patch import NotebookPatch, from_body
@@ -68,4 +69,4 @@ def one_goes_first(storm: Storm) -> Order:
 
 def _ordered(job: Move, *waves: Share) -> Order:
     rollout = Rollout(waves, disruption=Disruption.RESTART, concurrency=3)
-    return Order("trio", "move", Selector.parse("true"), job, rollout, max_targets=3)
+    return Order("trio", "move", Selector.parse("true"), job, rollout, Guards())

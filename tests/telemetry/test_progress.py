@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -32,7 +33,7 @@ from fleet.core.events import (
     WaveStarted,
 )
 from fleet.core.notebook import Status
-from fleet.core.plan import Plan
+from fleet.core.plan import Plan, Took
 from fleet.core.rollout import Rollout, Share
 from fleet.core.sight import Sight
 from fleet.telemetry import Progress, Snapshot
@@ -124,6 +125,14 @@ def test_before_anything_was_measured_the_plans_own_estimate_is_shown(plan: Plan
     told = estimate(made.changes, made.scopes, made.rollout).seconds
     assert after(made, RunStarted(0.0, "r", "d"), now=0.0).left == pytest.approx(told, abs=0.1)
     assert told == pytest.approx((1 + 1 + 9.5) * ASSUMED + 2 * 600.0, abs=0.1)
+
+
+def test_what_earlier_runs_taught_is_part_of_that_estimate(plan: Plans) -> None:
+    made = plan(1, 4)
+    times = {made.changes[0].flavor: Took(5.0, 10.0, 50.0, 100.0, of=9)}
+    taught = replace(made, estimate=estimate(made.changes, made.scopes, made.rollout, times=times))
+    assert after(taught, RunStarted(0.0, "r", "d"), now=0.0).left == pytest.approx(taught.estimate.seconds)
+    assert taught.estimate.seconds < ASSUMED
 
 
 def test_the_time_left_runs_down_with_the_changes_under_way(plan: Plans) -> None:

@@ -1,0 +1,221 @@
+"""fleet schedule: run jobs when their times come, and see when that is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from subprocess import DEVNULL, PIPE
+from typing import Annotated
+
+import anyio
+import typer
+from anyio.abc import Process
+from anyio.streams.text import TextReceiveStream
+
+from fleet.cli.files import read_text
+from fleet.cli.output import folded, say, say_lines, table, write, write_lines
+from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, runs_folder
+from fleet.core.calendar import told, told_span
+from fleet.core.errors import Exit, UsageError
+from fleet.core.jobfile import JobFile, bind, parse_job
+from fleet.core.schedule import Schedule
+from fleet.report.as_json import instant
+from fleet.service.diary import Diary, Entry
+from fleet.service.jobs import job_type
+from fleet.service.scheduling import Ended, Task, keep
+from fleet.service.scheduling import once as run_once
+
+HELP = """\
+Run jobs when their times come.
+
+The times are in the job file, beside the windows in which its changes may begin:
+
+\b
+  schedule: {at: "0 20 * * FRI", timezone: Asia/Shanghai, missed: skip}
+  rollout:
+    windows: [{opens: "0 22 * * FRI", lasts: 6h, timezone: Asia/Shanghai}]
+    blackouts: [{begins: 2026-12-20, ends: 2027-01-04, timezone: Asia/Shanghai}]
+"""
+
+JobsArgument = Annotated[list[Path], typer.Argument(metavar="JOB...", help="Job files with a schedule.")]
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SPANS = 3  # windows shown
+HEAD = 1000  # characters in which a run names itself
+
+_RUN = re.compile(r"^run (\d{8}-\d{6}-[0-9a-z]{4})$", re.MULTILINE)
+
+
+def run(
+    context: typer.Context, jobs: JobsArgument, run_dir: RunDirOption = None, config: ConfigOption = None
+) -> int:
+    """Run jobs when their times come, until told to end.
+
+    Each run is a process of its own, as if `fleet run JOB --yes` had been typed: it writes to the cloud what
+    its plan says, within the job's guards and windows. A job that may change many must say so itself
+    (guards.confirm_over). Job files are read anew for every run. Ctrl-C or SIGTERM: runs under way are told
+    the same and come home, then this ends.
+    """
+    tasks = _tasks(jobs, runs_folder(context, config, run_dir))
+    return anyio.run(_keep, tasks, Runs(_words(context, config, run_dir)))
+
+
+def once(
+    context: typer.Context, jobs: JobsArgument, run_dir: RunDirOption = None, config: ConfigOption = None
+) -> int:
+    """Run what has come due since the last time, then end.
+
+    For cron or a systemd timer. The first call only notes from when on times are watched. Writes to the
+    cloud what the plans say. Its exit code is the largest of the runs.
+    """
+    tasks = _tasks(jobs, runs_folder(context, config, run_dir))
+    ended = anyio.run(_once, tasks, Runs(_words(context, config, run_dir)))
+    if not ended:
+        _tell("nothing to run now")
+    return max((one.exit for one in ended), default=Exit.DONE)
+
+
+def next_times(
+    jobs: JobsArgument,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, max=1000, help="So many times a job.")] = 5,
+) -> None:
+    """Show when jobs come next, and when their windows are open.
+
+    Sends nothing, writes nothing.
+    """
+    now = CLOCK.wall()
+    rows = []
+    for path in jobs:
+        file, schedule = _scheduled(path)
+        rows += [(file.name, "begins", told(at, schedule.timezone)) for at in schedule.next(now, count)]
+        if file.rollout.calendar:
+            spans = zip(file.rollout.calendar.spans(now), range(SPANS), strict=False)
+            rows += [(file.name, "changes", told_span(span, schedule.timezone)) for span, _ in spans]
+    write_lines(folded(table(("job", "what", "when"), rows), sys.stdout))
+
+
+def history(
+    context: typer.Context,
+    jobs: JobsArgument,
+    output: Annotated[str, typer.Option("-o", "--output", help="table or jsonl.")] = "table",
+    run_dir: RunDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Show what became of every time that came due.
+
+    Sends nothing, writes nothing.
+    """
+    tasks = _tasks(jobs, runs_folder(context, config, run_dir))
+    rows = [(task.job, entry) for task in tasks for entry in task.diary.entries()]
+    if output == "jsonl":
+        write("".join(json.dumps(_plain(job, entry)) + "\n" for job, entry in rows))
+    elif output == "table":
+        cells = [_cells(job, entry) for job, entry in rows]
+        write_lines(folded(table(("job", "due", "at", "what", "run", "exit"), cells), sys.stdout))
+    else:
+        raise UsageError(f"--output: {output!r} is neither table nor jsonl")
+
+
+def _plain(job: str, entry: Entry) -> dict[str, object]:
+    """The entry as a script reads it, with `due` and `at` in RFC 3339."""
+    times = {"due": instant(entry.due), "at": instant(entry.at)}
+    return {"job": job, **times, "what": entry.note, "run": entry.run or None, "exit": entry.exit}
+
+
+def _cells(job: str, entry: Entry) -> tuple[str, ...]:
+    code = "" if entry.exit is None else str(entry.exit)
+    return (job, instant(entry.due) or "", instant(entry.at) or "", entry.note, entry.run, code)
+
+
+def _tasks(jobs: Sequence[Path], base: Path) -> list[Task]:
+    """A task for every job file. Raises UsageError when one is wrong or two have the same name."""
+    tasks: dict[str, Task] = {}
+    for path in jobs:
+        file, schedule = _scheduled(path)
+        if file.name in tasks:
+            raise UsageError(f"{path}: {tasks[file.name].file} is named {file.name} too; name one otherwise")
+        tasks[file.name] = Task(path, file.name, schedule, Diary(base, file.name))
+    return list(tasks.values())
+
+
+def _scheduled(path: Path) -> tuple[JobFile, Schedule]:
+    """The job file and its schedule. Raises UsageError for one without, or that is wrong otherwise."""
+    file = parse_job(read_text(path, "job file"), str(path))
+    bind(file, job_type(file.job))
+    if file.schedule is None:
+        raise UsageError(f'{path}: has no schedule; add one, such as: schedule: {{at: "0 20 * * FRI"}}')
+    return file, file.schedule
+
+
+def _words(context: typer.Context, config: Path | None, run_dir: Path | None) -> tuple[str, ...]:
+    """The options that a run of ours gets."""
+    given = config or context.obj
+    found = ("--config", os.path.abspath(given)) if given else ()
+    return (*found, *(("--run-dir", os.path.abspath(run_dir)) if run_dir else ()))
+
+
+def _tell(text: str) -> None:
+    say_lines([f"{instant(CLOCK.wall())} {text}"])
+
+
+async def _keep(tasks: Sequence[Task], runs: Runs) -> int:
+    ending = anyio.Event()
+    async with anyio.create_task_group() as group:
+        group.start_soon(runs.heed, ending)
+        _tell(f"{len(tasks)} jobs are watched; Ctrl-C ends this")
+        await keep(tasks, CLOCK, runs, _tell, ending)
+        group.cancel_scope.cancel()
+    return Exit.DONE
+
+
+async def _once(tasks: Sequence[Task], runs: Runs) -> list[Ended]:
+    async with anyio.create_task_group() as group:
+        group.start_soon(runs.heed, anyio.Event())
+        ended = await run_once(tasks, CLOCK, runs, _tell)
+        group.cancel_scope.cancel()
+    return ended
+
+
+class Runs:
+    """Starts runs, each as a process of its own, and hands signals on to them."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._words = words
+        self._processes: set[Process] = set()
+
+    async def __call__(self, task: Task) -> Ended:
+        """Runs the job to its end. What it says goes where ours goes; its first line names the run."""
+        command = [sys.executable, "-m", "fleet", "run", str(task.file), "--yes", *self._words]
+        process = await anyio.open_process(
+            command, stdin=DEVNULL, stdout=None, stderr=PIPE, start_new_session=True
+        )
+        self._processes.add(process)
+        try:
+            async with process:
+                run = await _relay(process)
+                return Ended(run, await process.wait())
+        finally:
+            self._processes.discard(process)
+
+    async def heed(self, ending: anyio.Event) -> None:
+        """Sets `ending` at the first signal; this and every further one goes on to the runs under way."""
+        with anyio.open_signal_receiver(*SIGNALS) as signals:
+            async for number in signals:
+                ending.set()
+                for process in self._processes:
+                    process.send_signal(number)
+
+
+async def _relay(process: Process) -> str:
+    """Repeats what the run says. Returns its id, empty if it never said any."""
+    head = ""
+    if process.stderr is not None:
+        async for text in TextReceiveStream(process.stderr, errors="replace"):
+            head = (head + text)[:HEAD]
+            say(text)
+    found = _RUN.search(head)
+    return found[1] if found else ""

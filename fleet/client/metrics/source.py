@@ -1,0 +1,87 @@
+"""What every source of usage offers, and what is asked of one: usage over weeks, idleness just now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from itertools import islice
+from typing import Protocol
+
+from fleet.core.errors import CallError, Meaning, UsageError
+from fleet.core.text import clean
+from fleet.core.usage import IDLE_BELOW, Book, Resource, Usage, UsageWanted, is_idle
+
+LATE = 900.0  # s; AOM's data appears up to ten minutes late
+
+
+class Source(Protocol):
+    """Usage of notebooks that is kept somewhere.
+
+    `step` is the interval between two samples in seconds, `at_once` how many notebooks to ask for in one
+    reading; None is for a source that is read from end to end each time.
+    """
+
+    @property
+    def step(self) -> float: ...
+
+    @property
+    def at_once(self) -> int | None: ...
+
+    async def read(self, resources: Collection[Resource], book: Book) -> None:
+        """Puts the samples of the book's notebooks into the book.
+
+        Raises CallError when the source does not answer, UsageError when it is no such source.
+        """
+        ...
+
+
+async def usages(
+    source: Source, wanted: UsageWanted, since: Mapping[str, float], now: float
+) -> dict[str, Usage]:
+    """The usage of notebooks, of each from the wall second on that `since` says; `now` is wall seconds."""
+    found: dict[str, Usage] = {}
+    left = iter(since.items())
+    while group := dict(islice(left, source.at_once)):
+        book = Book(group, window=wanted.window, until=now, step=source.step)
+        await source.read(wanted.resources, book)
+        found.update(book.usages(wanted.percentile))
+    return found
+
+
+class Idleness:
+    """Whether notebooks have been idle for the last `minutes`, by thresholds on what was measured.
+
+    `needs` says what must have fresh data before a notebook counts as idle (see `proves_idle`); `wall` tells
+    wall seconds.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        needs: Mapping[str, Collection[Resource]],
+        wall: Callable[[], float],
+        *,
+        minutes: float,
+        below: Mapping[Resource, float] = IDLE_BELOW,
+    ) -> None:
+        self._source = source
+        self._needs = needs
+        self._wall = wall
+        self._seconds = minutes * 60.0
+        self._below = below
+
+    async def idle(self, ids: Collection[str]) -> dict[str, bool | None]:
+        """True for idle, False for busy, None where the data cannot tell.
+
+        Raises CallError when the source does not answer, or is a file that cannot be read any more.
+        """
+        now = self._wall()
+        late = LATE + self._source.step
+        wanted = UsageWanted(self._seconds + late, 100.0, tuple(self._below))
+        try:
+            found = await usages(self._source, wanted, dict.fromkeys(ids, 0.0), now)
+        except UsageError as error:  # it was right when the run began
+            raise CallError(Meaning.ODD, clean(str(error))) from None
+        return {
+            id: is_idle(usage, self._needs.get(id, ()), now - late, self._below)
+            for id, usage in found.items()
+        }

@@ -1,0 +1,81 @@
+"""When persons are left alone: the words of a job file for it, and what a run must remember of it.
+
+What follows for a single change at a given moment is decided in `readiness`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from fleet.core.events import Event, Noticed, WaveStarted
+
+
+class Moment(StrEnum):
+    """When a running notebook may be stopped for its change."""
+
+    NOW = "now"
+    IDLE = "idle"
+    NEXT_STOP = "next-stop"
+
+
+class Otherwise(StrEnum):
+    """What becomes of a change whose moment has not come when the patience is over."""
+
+    SKIP = "skip"
+    FORCE = "force"
+
+
+@dataclass(frozen=True, slots=True)
+class Idleness:
+    """When a notebook counts as idle: nothing of it above these for `lasting` seconds.
+
+    As published for the lease type IDLE; percent, and kbit/s for the network. GPU and NPU count where the
+    flavor has them.
+    """
+
+    lasting: float = 1800.0
+    cpu: float = 5.0
+    gpu: float = 1.0
+    npu: float = 1.0
+    network_receive: float = 1.6
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Who tells owners before a notebook of theirs is stopped, and how long before (s).
+
+    Either a `command` gets the notice on its standard input, or a `webhook` as the body of a POST.
+    `postponed` is a file with a line `owner,until` for each who asked for a later time; `ask` tells owners
+    how to.
+    """
+
+    command: tuple[str, ...] = ()
+    webhook: str = ""
+    lead: float = 0.0
+    postponed: str = ""
+    ask: str = ""
+
+    @property
+    def way(self) -> str:
+        """For people: by what means the notice goes out."""
+        return self.webhook or self.command[0]
+
+
+@dataclass(slots=True)
+class Memory:
+    """What a run that is taken up again must not forget: when waves began first, and who was told when.
+
+    Wall seconds, by wave, and by wave and owner.
+    """
+
+    began: dict[int, float] = field(default_factory=dict)
+    noticed: dict[tuple[int, str], float] = field(default_factory=dict)
+
+    def see(self, event: Event) -> None:
+        """Takes in the next event of the run."""
+        match event:
+            case WaveStarted():
+                self.began.setdefault(event.wave, event.at)
+            case Noticed():
+                self.noticed.setdefault((event.wave, event.owner), event.at)

@@ -1,0 +1,325 @@
+"""The workers of a run: wave by wave, each change as soon as budgets, brakes and its own moment allow."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby
+
+import anyio
+
+from fleet.core.events import (
+    Ended,
+    Leave,
+    Outcome,
+    RunEnd,
+    WaveEnded,
+    WaveStarted,
+)
+from fleet.core.life import Life, Stage
+from fleet.core.plan import Change, Plan, heads
+from fleet.core.readiness import Drop
+from fleet.core.reopen import is_open
+from fleet.core.rollout import FAILURES, NOT_BACK, Admission, verdict
+from fleet.core.rows import WELL
+from fleet.core.wave_gate import Decision
+from fleet.engine.brakes import Brakes
+from fleet.engine.control import Control
+from fleet.engine.pauses import Pauses
+from fleet.engine.perform import Performance, Surroundings
+from fleet.engine.ports import Clock
+from fleet.engine.readiness import WaitingRoom
+from fleet.engine.tape import Tape
+from fleet.engine.wave_gate import WaveGate
+
+
+def own_error(error: Exception) -> str:
+    """A bug of ours, in words."""
+    return f"an error of our own: {type(error).__name__}: {error}"
+
+
+def _sent_nothing(change: Change, now: float) -> Ended:
+    reason = "had sent nothing when the run broke off"
+    return Ended(change.item, now, Outcome.NOT_STARTED, reason)
+
+
+def _has_begun(life: Life | None) -> bool:
+    """Whether anything was sent or decided: if not, the change takes its turn like one that is new."""
+    return life is not None and (bool(life.tries) or life.end is not None)
+
+
+def _outcome(life: Life) -> Outcome:
+    return life.end[0] if life.end is not None else Outcome.UNKNOWN
+
+
+def _failed(life: Life) -> bool:
+    return _outcome(life) in FAILURES
+
+
+def _is_back(life: Life) -> bool:
+    """Whether the notebook is available again: neither lost, nor failed in another state than it had."""
+    if life.end is None or life.end[0] in NOT_BACK:
+        return False
+    return life.end[0] is not Outcome.FAILED or life.home
+
+
+def _wave_behind(changes: Sequence[Change], fresh: Sequence[Change]) -> int | None:
+    """The wave that an earlier process worked to its end without beginning the next one, or None.
+
+    Nobody knows whether its verdict still holds, so it is judged anew.
+    """
+    if not fresh:
+        return None
+    left = {change.item for change in fresh}
+    begun = {change.wave for change in changes if change.item not in left}
+    return max(begun) if begun and fresh[0].wave not in begun else None
+
+
+class Crew:
+    """The workers of a run. One admission hands out the changes, so a freed slot is filled at once."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        surroundings: Mapping[str, Surroundings],
+        tape: Tape,
+        clock: Clock,
+        control: Control,
+        past: Mapping[int, Life],
+        brakes: Brakes,
+        gate: WaveGate,
+        pauses: Pauses,
+        room: WaitingRoom,
+        claimed: Collection[int],
+    ) -> None:
+        self._plan = plan
+        self._surroundings = surroundings
+        self._tape = tape
+        self._clock = clock
+        self._control = control
+        self._past = past
+        self._brakes = brakes
+        self._gate = gate
+        self._pauses = pauses
+        self._room = room
+        self._leaves: dict[int, Leave | None] = {}  # of changes that were told to start
+        self._catching_up = True  # with what an earlier process left; nobody is waited for
+        self._admission: Admission[Change] = Admission(
+            plan.rollout,
+            heads(plan.changes),
+            away=lambda one: one.may_go_away,
+            admits=brakes.admits,
+            barred=brakes.barred,
+        )
+        self._claimed = claimed
+        # Of the whole run, an earlier part of it included.
+        self._outcomes: defaultdict[int, list[Outcome]] = defaultdict(list)  # by wave
+        self._counts: Counter[Outcome] = Counter()
+        self._ends: dict[int, Outcome] = {}  # by item, of changes that a later stage may follow
+
+    async def work_through(self) -> None:
+        await self._finish_the_past()
+        self._catching_up = False
+        fresh = [
+            change
+            for change in self._plan.changes
+            if change.item not in self._claimed and not _has_begun(self._past.get(change.item))
+        ]
+        waves = [(wave, list(part)) for wave, part in groupby(fresh, lambda one: one.wave)]
+        behind = _wave_behind(self._plan.changes, fresh)
+        if behind is not None:
+            await self._judge(behind, last=False)
+        for wave, changes in waves:
+            if self._control.end is not None:
+                return
+            ready = [change for change in changes if self._may_follow(change)]
+            if ready:
+                await self._pauses.before(wave)
+            if self._control.end is not None:
+                return
+            await self._work_wave(wave, ready, last=wave == waves[-1][0])
+        if self._room.waiting:  # taken back while we caught up, and no wave was left
+            await self._work_released()
+        if self._counts[Outcome.NOT_STARTED]:
+            self._control.drain(RunEnd.HALTED, self._brakes.reasons)
+        elif not self._left:
+            self._control.all_done()
+
+    def _may_follow(self, change: Change) -> bool:
+        """Whether the stage before this change, if there is one, went well; if not, it never starts."""
+        if change.follows is None:
+            return True
+        how = self._ends.get(change.follows, Outcome.NOT_STARTED)
+        if how in WELL:
+            return True
+        self._counts[Outcome.SKIPPED] += 1
+        reason = f"the stage before it ended as {how}"
+        self._tape.note(Ended(change.item, self._clock.wall(), Outcome.SKIPPED, reason))
+        return False
+
+    async def _finish_the_past(self) -> None:
+        """Brings home what an earlier process left under way, debts first, before anything new is stopped."""
+        opened = []
+        for change in self._plan.changes:
+            life = self._past.get(change.item)
+            if life is None or not _has_begun(life):
+                if life is not None and not life.recorded:  # unless its turn comes, that is its end
+                    self._tape.note(_sent_nothing(change, self._clock.wall()))
+                continue
+            if not is_open(life):
+                self._book(change, life)
+                self._admission.count_past(change, failed=_failed(life), back=_is_back(life))
+            elif change.item in self._claimed:  # somebody else's by now, but away and unproven all the same
+                self._admission.count_past(change, failed=True, back=False)
+                self._outcomes[change.wave].append(Outcome.UNKNOWN)
+            else:
+                opened.append(change)
+        for owed in (True, False):
+            part = [change for change in opened if self._past[change.item].debt is owed]
+            if part:
+                self._admission.release(part, overdue=True)
+                await self._work_released()
+        for wave in {change.wave for change in opened}:
+            self._pauses.begun(wave)
+            self._pauses.ended(wave)
+
+    async def _work_wave(self, wave: int, changes: Sequence[Change], *, last: bool) -> None:
+        self._tape.note(WaveStarted(self._clock.wall(), wave, len(changes)))
+        if changes:
+            self._pauses.begun(wave)
+        self._admission.release(self._room.open_wave(wave, changes))
+        await self._work_released()
+        await self._judge(wave, last=last)
+
+    def release(self, changes: Sequence[Change]) -> None:
+        """These have waited for their moment, which has come."""
+        self._admission.release(changes)
+        self._control.stir()
+
+    def drop(self, change: Change, end: Drop) -> None:
+        """This one has waited, and never starts."""
+        self._tape.note(Ended(change.item, self._clock.wall(), end.outcome, end.reason))
+        if self._plan.stages:
+            self._ends[change.item] = end.outcome
+        self._counts[end.outcome] += 1
+        self._outcomes[change.wave].append(end.outcome)
+        if end.outcome in FAILURES:
+            self._admission.count_past(change, failed=True, back=True)
+        self._control.stir()
+
+    @property
+    def _left(self) -> int:
+        """How many changes of the waves so far have not started."""
+        return self._admission.pending + self._room.waiting
+
+    async def _judge(self, wave: int, *, last: bool) -> None:
+        """Decides whether the run may go on after `wave`."""
+        self._leave_out()
+        stopped = self._admission.exhausted or self._admission.stuck or self._cut_short(wave, last=last)
+        no_go = verdict(self._outcomes[wave], stopped)
+        decision = Decision(no_go is None, no_go or "")
+        if decision.go and not last and self._control.end is None:
+            decision = await self._gate.decision(wave, self._counts_by_name())
+        if not decision.go and (self._left or not last):
+            self._control.drain(RunEnd.HALTED, decision.reason)
+        self._tape.note(WaveEnded(self._clock.wall(), wave, decision.go, decision.reason))
+        self._pauses.ended(wave)
+
+    def _cut_short(self, wave: int, *, last: bool) -> str | None:
+        """Why the run was told to end before the wave had begun all its changes or the next one came."""
+        if self._control.end is None:
+            return None
+        whole = not self._left and Outcome.NOT_STARTED not in self._outcomes[wave]
+        return None if whole and last else self._control.end[1]
+
+    def _leave_out(self) -> None:
+        """Tells of the changes that never start because their group was closed."""
+        for change, reason in self._admission.shut_out():
+            self._counts[Outcome.NOT_STARTED] += 1
+            self._tape.note(Ended(change.item, self._clock.wall(), Outcome.NOT_STARTED, reason))
+
+    def _book(self, change: Change, life: Life) -> None:
+        outcome = _outcome(life)
+        if self._plan.stages:
+            self._ends[change.item] = outcome
+        self._counts[outcome] += 1
+        self._outcomes[change.wave].append(outcome)
+
+    def _counts_by_name(self) -> dict[str, int]:
+        return {outcome.value: self._counts[outcome] for outcome in Outcome}
+
+    async def _work_released(self) -> None:
+        async with anyio.create_task_group() as workers:
+            while (change := await self._next()) is not None:
+                workers.start_soon(self._work, change)
+
+    async def _work(self, change: Change) -> None:
+        """Performs the change, then in the same task whatever may start next: tasks cost more than steps."""
+        following: Change | None = change
+        while following is not None:
+            await self._perform(following)
+            following = self._take()
+            if self._admission.has_room:
+                self._control.stir()
+
+    async def _perform(self, change: Change) -> None:
+        here, past = self._surroundings[change.scope], self._past.get(change.item)
+        began, leave = self._clock.monotonic(), self._leaves.pop(change.item, None)
+        performance = Performance(change, here, past if _has_begun(past) else None, leave)
+        try:
+            life = await performance.run()
+        except Exception as error:  # whatever it is, it must not leave the others stopped
+            life = performance.give_up(error)
+            self._control.drain(RunEnd.HALTED, own_error(error), broken=True)
+        if life.stage is Stage.SPARED:
+            self._give_back(change, stops=True)
+            return
+        if _outcome(life) is Outcome.CHANGED:
+            self._room.pace.took(life.change, self._clock.monotonic() - began)
+        self._book(change, life)
+        self._admission.ended(change, failed=_failed(life), back=_is_back(life))
+
+    def _give_back(self, change: Change, *, stops: bool) -> None:
+        """Lets a change wait again that was told to start and sent nothing."""
+        self._admission.ended(change, failed=False, back=True)
+        self._room.enter(change, stops=stops)
+
+    async def _next(self) -> Change | None:
+        """The next change to start; None when no further one will start in this wave.
+
+        Waits only for the end of a change that is under way, for the moment of others, or for whoever steers.
+        """
+        while self._control.end is None or self._admission.overdue:
+            change = self._take()
+            if change is not None:
+                return change
+            held = self._control.paused and not self._admission.overdue
+            may_start = self._admission.pending if held else self._admission.may_yet_start
+            if not may_start and not self._more_may_come():
+                return None
+            with anyio.move_on_after(self._brakes.wait()):
+                await self._control.stirred()
+        return None
+
+    def _more_may_come(self) -> bool:
+        """Whether the waiting room may yet let somebody in, or take somebody back who is under way."""
+        if self._catching_up or self._admission.exhausted is not None:
+            return False
+        return self._room.waiting > 0 or (self._room.careful and self._admission.in_flight > 0)
+
+    def _take(self) -> Change | None:
+        """The next change that may start at this moment.
+
+        What is overdue goes home even when the run is paused or told to end.
+        """
+        if (self._control.paused or self._control.end is not None) and not self._admission.overdue:
+            return None
+        self._admission.concurrency = self._control.concurrency or self._plan.rollout.concurrency
+        while (change := self._admission.next()) is not None:
+            going = self._room.take(change)
+            if going is not None:
+                self._leaves[change.item] = going.leave
+                self._brakes.began(change)
+                return change
+            self._admission.ended(change, failed=False, back=True)  # it waits again
+        return None

@@ -1,0 +1,213 @@
+"""The waiting room of a run: changes whose moment has not come, outside of the admission.
+
+Here they hold no slot, no seat in a budget and no request. What is ready is released into the admission, and
+judged once more when its turn comes. `core.readiness` decides, `readiness_looks` finds out who stands still
+or is idle, `readiness_notices` speaks with owners.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from typing import Protocol
+
+import anyio
+
+from fleet.core.events import Held, RunEnd
+from fleet.core.plan import Change
+from fleet.core.readiness import (
+    UNKNOWN,
+    Drop,
+    Facts,
+    Go,
+    Judge,
+    Opening,
+    Pace,
+    Standing,
+    Wait,
+    Why,
+    is_careful,
+    leave_of,
+    moment,
+    stops,
+)
+from fleet.core.rollout import Rollout
+from fleet.core.timing import Memory
+from fleet.engine.control import Control
+from fleet.engine.ports import Clock
+from fleet.engine.tape import Tape
+
+LONGEST_NAP = 60.0  # s: wall clocks are set now and then, and machines sleep
+SHORTEST_NAP = 0.01  # s; a wait that rounding makes shorter than the clock's step would never end
+
+
+Release = Callable[[Sequence[Change]], None]
+Leaving = Callable[[Change, Drop], None]
+
+
+class Watcher(Protocol):
+    """Finds out facts about those who wait."""
+
+    def came(self, change: Change) -> None:
+        """This change waits from now on."""
+        ...
+
+    def left(self, change: Change) -> None:
+        """This change waits no more."""
+        ...
+
+
+class WaitingRoom:
+    """Who waits, and what is known of each. `trouble` is told of errors of our own."""
+
+    def __init__(
+        self,
+        rollout: Rollout,
+        memory: Memory,
+        tape: Tape,
+        clock: Clock,
+        control: Control,
+        trouble: Callable[[Exception], None],
+        ends: float | None,
+    ) -> None:
+        self._rollout = rollout
+        self._memory = memory
+        self._tape = tape
+        self._clock = clock
+        self._control = control
+        self._trouble = trouble
+        self.pace = Pace()
+        self._judge = Judge(rollout, ends, self.pace)
+        self.facts: dict[int, Facts] = {}
+        self.postponed: Mapping[str, float] | None = None  # nobody can tell
+        self.present: dict[int, Change] = {}  # those who wait, and those whose turn has not come yet
+        self._waiting: dict[int, Change] = {}
+        self._opened = False
+        self._told: dict[Why, str] = {}
+        self._news = anyio.Event()
+        self.watchers: list[Watcher] = []
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their moment."""
+        return len(self._waiting)
+
+    @property
+    def careful(self) -> bool:
+        """Whether a change under way may come back to wait, as its notebook must not be stopped."""
+        return is_careful(self._rollout)
+
+    def open_wave(self, wave: int, changes: Sequence[Change]) -> list[Change]:
+        """Takes in those of a wave that begins who have to wait, and returns all others."""
+        self._memory.began.setdefault(wave, self._clock.wall())
+        free = list[Change]()
+        for change in changes:
+            if self._rollout.calendar or (self.careful and stops(change)):
+                self.enter(change, stops=stops(change))
+            else:
+                free.append(change)
+        return free
+
+    def enter(self, change: Change, *, stops: bool) -> None:
+        """This change waits; again, if its notebook was not as thought."""
+        facts = self.facts.get(change.item)
+        if facts is None:
+            since = self._memory.began.get(change.wave, self._clock.wall())
+            facts = self.facts[change.item] = Facts(since, stops)
+        facts.stops, facts.stopped = stops, False
+        facts.noticed = self._memory.noticed.get((change.wave, change.owner))
+        self._waiting[change.item] = self.present[change.item] = change
+        if stops and self.careful:
+            for watcher in self.watchers:
+                watcher.came(change)
+        self.news()
+
+    def take(self, change: Change) -> Go | None:
+        """Whether the change, whose turn has come, may start still; if not it waits again."""
+        if change.item not in self.present:
+            return Go(leave_of(self._rollout, change))
+        now = self._clock.wall()
+        standing = self._standing(change, now, partial(self._rollout.calendar.next_opening, now))
+        if isinstance(standing, Go):
+            self._forget(change)
+            return standing
+        self._waiting[change.item] = change
+        self.news()
+        return None
+
+    def close(self) -> None:
+        """Nobody is waited for any more."""
+        self._tell(Counter(), {}, self._clock.wall())
+
+    def news(self) -> None:
+        """Lets everybody who waits be judged again."""
+        self._news.set()
+
+    async def run(
+        self, release: Callable[[Sequence[Change]], None], drop: Callable[[Change, Drop], None]
+    ) -> None:
+        """Hands out changes as their moment comes, until cancelled."""
+        while True:
+            self._news = anyio.Event()
+            nap = LONGEST_NAP
+            try:
+                wake = self._sort_out(release, drop)
+                nap = min(nap, max(SHORTEST_NAP, wake - self._clock.wall()))
+            except Exception as error:  # an error of our own must not leave the others stopped
+                self._trouble(error)
+            with anyio.move_on_after(nap if self._waiting else None):
+                await self._news.wait()
+
+    def _sort_out(self, release: Release, drop: Leaving) -> float:
+        """Judges all who wait; returns when the next of them may be ready."""
+        now = self._clock.wall()
+        opening = cache(partial(self._rollout.calendar.next_opening, now))
+        self._opened |= opening(0.0) == now
+        ready: list[Change] = []
+        counts: Counter[Why] = Counter()
+        untils: dict[Why, float] = {}
+        for item in sorted(self._waiting):
+            change = self._waiting[item]
+            match self._standing(change, now, opening):
+                case Go():
+                    ready.append(change)
+                    del self._waiting[item]
+                case Drop() as end:
+                    del self._waiting[item]
+                    self._forget(change)
+                    drop(change, end)
+                case Wait(why, until):
+                    counts[why] += 1
+                    if until is not None:
+                        untils[why] = min(until, untils.get(why, until))
+        self._tell(counts, untils, now)
+        if ready:
+            release(ready)
+            self._control.stir()
+        if counts[Why.WINDOW] and self._opened and not self._rollout.carry_over:
+            self._control.drain(RunEnd.HALTED, "the window is over, and rollout.carry_over is false")
+        return min(untils.values(), default=now + LONGEST_NAP)
+
+    def _standing(self, change: Change, now: float, opening: Opening) -> Standing:
+        postponed = UNKNOWN if self.postponed is None else self.postponed.get(change.owner)
+        return self._judge.standing(change, self.facts[change.item], now, postponed, opening)
+
+    def _forget(self, change: Change) -> None:
+        del self.present[change.item]
+        for watcher in self.watchers:
+            watcher.left(change)
+
+    def _tell(self, counts: Counter[Why], untils: dict[Why, float], now: float) -> None:
+        """Says who waits for what, whenever that changes."""
+        for why in Why:
+            text = _held(counts[why], why, untils.get(why)) if counts[why] else ""
+            if text != self._told.get(why, ""):
+                self._told[why] = text
+                self._tape.note(Held(now, why.name.lower(), text))
+
+
+def _held(count: int, why: Why, until: float | None) -> str:
+    if why is Why.WINDOW:
+        return f"{count} wait for it; opens at {moment(until or 0.0)}"
+    return f"{count} wait for {why}"

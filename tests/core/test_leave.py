@@ -1,0 +1,174 @@
+"""What a change may do to a notebook that runs: spare it, or stop it; and where it is to end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.core.change import Await, End, Look, Write, advance, decide
+from fleet.core.errors import Meaning
+from fleet.core.events import (
+    Answered,
+    Began,
+    ChangeEvent,
+    Ended,
+    Fate,
+    Intended,
+    Leave,
+    Outcome,
+    Reopened,
+    Saw,
+    Step,
+)
+from fleet.core.life import Life, Stage
+from fleet.core.notebook import Status
+from fleet.core.patch import When
+from fleet.core.plan import Change, Phase
+from fleet.core.sight import Sight
+from tests.plans import make_change
+
+OLD, NEW = {"image_id": "old", "name": "a"}, {"image_id": "new", "name": "b"}
+IMAGE = make_change(phases=(Phase(When.STOPPED, NEW),), before=OLD, after=NEW)
+NAME = make_change(phases=(Phase(When.ANY, {"name": "b"}),), before={"name": "a"}, after={"name": "b"})
+GROW = make_change(
+    phases=(Phase(When.RUNNING, {"storage_new_size": 80}), Phase(When.STOPPED, NEW)),
+    before={**OLD, "storage_new_size": 50},
+    after={**NEW, "storage_new_size": 80},
+)
+RUNNING, STOPPED, STARTING = Status.RUNNING, Status.STOPPED, Status.STARTING
+
+
+def saw(change: Change, status: Status, *, new: bool = False) -> Saw:
+    return Saw(0, 1.0, Sight(status, change.after if new else change.before))
+
+
+def life_of(change: Change, leave: Leave | None, *events: ChangeEvent) -> Life:
+    life = Life.begin(change)
+    for event in (Began(0, 0.0, leave=leave), *events):
+        life = advance(life, event)
+    return life
+
+
+def told(life: Life) -> str:
+    """The next move as a word."""
+    match decide(life):
+        case Write(step):
+            return step.value
+        case End(outcome):
+            return outcome.value
+        case Look():
+            return "look"
+        case Await():
+            return "await"
+
+
+@pytest.mark.parametrize(
+    ("leave", "status", "move", "run_state"),
+    [
+        (None, RUNNING, "stop", RUNNING),
+        (None, STOPPED, "drifted", RUNNING),
+        (Leave.SPARE, RUNNING, "not-started", RUNNING),
+        (Leave.SPARE, STARTING, "not-started", RUNNING),
+        (Leave.SPARE, STOPPED, "put", STOPPED),
+        (Leave.SPARE, Status.STOPPING, "await", RUNNING),
+        *((leave, RUNNING, "stop", RUNNING) for leave in (Leave.STOP, Leave.IDLE, Leave.FORCED)),
+        *((leave, STOPPED, "put", STOPPED) for leave in (Leave.STOP, Leave.IDLE, Leave.FORCED)),
+        (Leave.FORCED, STARTING, "await", RUNNING),
+    ],
+)
+def test_the_look_before_the_first_write_decides(
+    leave: Leave | None, status: Status, move: str, run_state: Status
+) -> None:
+    life = life_of(IMAGE, leave, saw(IMAGE, status))
+    assert (told(life), life.change.run_state) == (move, run_state)
+
+
+def test_one_that_was_spared_has_not_begun_and_begins_anew() -> None:
+    life = life_of(IMAGE, Leave.SPARE, saw(IMAGE, RUNNING))
+    assert (life.stage, life.end, life.tries) == (Stage.SPARED, None, {})
+    life = advance(life, Ended(0, 2.0, Outcome.NOT_STARTED))
+    again = advance(life, Began(0, 3.0, leave=Leave.FORCED))
+    assert again._replace(leave=None) == Life.begin(IMAGE)
+
+
+def test_one_that_was_found_stopped_and_then_runs_before_the_first_write_is_spared() -> None:
+    paused = (saw(IMAGE, STOPPED), Reopened(0, 2.0))
+    assert told(life_of(IMAGE, Leave.SPARE, *paused, saw(IMAGE, RUNNING))) == "not-started"
+    assert told(life_of(IMAGE, Leave.IDLE, *paused, saw(IMAGE, RUNNING))) == "stop"
+
+
+def test_what_is_already_so_is_unchanged_whatever_its_person_did() -> None:
+    assert told(life_of(IMAGE, Leave.SPARE, saw(IMAGE, STOPPED, new=True))) == "unchanged"
+    assert told(life_of(IMAGE, Leave.SPARE, saw(IMAGE, RUNNING, new=True))) == "unchanged"
+
+
+def refused(change: Change) -> tuple[ChangeEvent, ...]:
+    """A running notebook refuses the first PUT: not in this state."""
+    phase = change.phases[0]
+    return (
+        saw(change, RUNNING),
+        Intended(0, 2.0, Step.PUT, 1, phase.body),
+        Answered(0, 2.0, Step.PUT, Fate.REFUSED, meaning=Meaning.WRONG_STATE, code="ModelArts.6347"),
+        saw(change, RUNNING),
+    )
+
+
+def test_a_field_that_turns_out_to_need_a_stop_makes_it_wait_and_nothing_was_sent() -> None:
+    life = life_of(NAME, Leave.SPARE, *refused(NAME))
+    assert (told(life), life.tries, dict(life.moved)) == ("not-started", {}, {"name": When.STOPPED})
+    assert told(life_of(NAME, None, *refused(NAME))) == "stop"
+    assert told(life_of(NAME, Leave.STOP, *refused(NAME))) == "stop"
+
+
+def test_the_end_of_one_that_never_began_is_final() -> None:
+    life = advance(Life.begin(IMAGE), Ended(0, 2.0, Outcome.SKIPPED, "did not stop"))
+    assert (life.end, life.recorded) == ((Outcome.SKIPPED, "did not stop"), True)
+    life = advance(Life.begin(IMAGE), Ended(0, 2.0, Outcome.NOT_STARTED, "held"))
+    assert (life.end, life.recorded) == (None, True)
+
+
+STATUSES = st.sampled_from([RUNNING, STOPPED, STARTING, Status.STOPPING, Status.START_FAILED, Status.ERROR])
+FATES = st.sampled_from(
+    [
+        (Fate.ACCEPTED, None),
+        (Fate.IN_DOUBT, Meaning.LOST),
+        (Fate.REFUSED, Meaning.WRONG_STATE),
+        (Fate.REFUSED, Meaning.BUSY),
+        (Fate.REFUSED, Meaning.THROTTLED),
+        (Fate.REFUSED, Meaning.FORBIDDEN),
+    ]
+)
+
+
+@given(
+    st.sampled_from([IMAGE, NAME, GROW]),
+    st.lists(st.tuples(STATUSES, st.booleans(), FATES, st.booleans()), min_size=1, max_size=30),
+)
+def test_whatever_is_seen_and_answered_one_to_spare_stops_only_what_it_started(
+    change: Change, weather: Sequence[tuple[Status, bool, tuple[Fate, Meaning | None], bool]]
+) -> None:
+    life = life_of(change, Leave.SPARE)
+    for status, new, (fate, meaning), dies in weather:
+        if dies and life.tries:
+            life = advance(life, Reopened(0, 1.0))
+        match decide(life):
+            case Write(step, body):
+                assert step is not Step.STOP or life.restarted
+                life = advance(life, Intended(0, 1.0, step, life.tried(step) + 1, body))
+                life = advance(life, Answered(0, 1.0, step, fate, meaning))
+            case End() as end:
+                assert not end.debt
+                return
+            case _:
+                life = advance(life, saw(change, status, new=new))
+        assert not life.debt or life.restarted
+
+
+@pytest.mark.parametrize("leave", Leave)
+def test_who_was_stopped_by_its_person_is_not_started_for_a_field_that_needs_it_running(leave: Leave) -> None:
+    life = life_of(GROW, leave, saw(GROW, STOPPED))
+    assert life.end == (Outcome.SKIPPED, "stopped since the plan; storage_new_size: needs it running")
+    assert not life.tries

@@ -1,0 +1,304 @@
+"""Changes that wait until their notebook stops or is idle: nobody is stopped at his work."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import pytest
+
+from fleet.core.errors import CallError, Meaning
+from fleet.core.events import Began, Ended, Outcome, RunEnd, WaveStarted
+from fleet.core.fold import fold
+from fleet.core.notebook import Lease, Status
+from fleet.core.plan import seal
+from fleet.core.rollout import Share
+from fleet.core.timing import Moment
+from fleet.engine.control import Control
+from fleet.engine.run import run_plan
+from tests.engine.persons import (
+    DAY,
+    FORCE,
+    HOUR,
+    NEXT_STOP,
+    Making,
+    Somebody,
+    draining,
+    go,
+    held,
+    person,
+    rename,
+    stops,
+)
+from tests.virtual import EPOCH
+
+pytestmark = pytest.mark.looptime
+
+
+# --- the next stop ---------------------------------------------------------------------------------------
+
+
+async def test_a_notebook_that_its_person_stops_is_changed_and_stays_stopped(bench: Making) -> None:
+    made = bench(2, **NEXT_STOP)
+    end = await go(
+        made,
+        None,
+        (1000.0, person(made, 0, Status.STOPPED)),
+        (50_000.0, person(made, 1, Status.STOPPED)),
+    )
+    assert end is RunEnd.FINISHED
+    assert made.outcomes == [Outcome.CHANGED] * 2
+    assert made.log.words("send") == ["send put nb-0", "send put nb-1"]
+    assert {row.status for row in made.cloud.notebooks.values()} == {Status.STOPPED}
+    begun = [event.at - EPOCH for event in made.recorder.events if isinstance(event, Began)]
+    assert begun[0] < 1200 < 50_000 < begun[1] < 50_200
+    assert "2 wait for their notebook to stop" in held(made)
+    assert "1 wait for their notebook to stop" in held(made)
+
+
+async def test_who_did_not_stop_in_time_is_skipped_and_never_touched(bench: Making) -> None:
+    made = bench(2, **NEXT_STOP)
+    end = await go(made, None, (1000.0, person(made, 0, Status.STOPPED)))
+    assert end is RunEnd.FINISHED
+    assert made.outcomes == [Outcome.CHANGED, Outcome.SKIPPED]
+    assert made.ended[1].reason == "did not stop by itself within 1d"
+    assert made.log.words("send") == ["send put nb-0"]
+    assert made.ended[1].at - made.recorder.events[0].at == pytest.approx(DAY, abs=2)
+
+
+async def test_who_did_not_stop_in_time_is_forced_where_the_rollout_says_so(bench: Making) -> None:
+    made = bench(1, **NEXT_STOP, otherwise=FORCE)
+    assert await go(made) is RunEnd.FINISHED
+    assert made.outcomes == [Outcome.CHANGED]
+    assert made.ended[0].reason == "it was still in use when the patience was over"
+    assert made.at("send stop")[0] == pytest.approx(DAY, abs=5)
+    assert made.cloud.read("nb-0").status is Status.RUNNING
+
+
+def started_at_the_last_look(made: Any) -> None:
+    """nb-0 stands still; its person starts it right after our first look at it."""
+    made.cloud.notebooks["nb-0"] = replace(made.cloud.notebooks["nb-0"], status=Status.STOPPED)
+    looks = made.cloud.look
+
+    async def one_look_and_started(key: str, rank: Any) -> Any:
+        seen = await looks(key, rank)
+        if made.log.count("look") == 1:
+            made.cloud.notebooks[key] = replace(made.cloud.notebooks[key], status=Status.RUNNING)
+        return seen
+
+    made.cloud.look = one_look_and_started
+
+
+async def test_one_that_runs_again_at_the_last_look_waits_again_and_nothing_is_written(
+    bench: Making,
+) -> None:
+    made = bench(1, **NEXT_STOP)
+    started_at_the_last_look(made)
+    assert await go(made) is RunEnd.FINISHED
+    assert made.outcomes == [Outcome.SKIPPED]
+    ends = [event for event in made.recorder.events if isinstance(event, Ended)]
+    assert [end.outcome for end in ends] == [Outcome.NOT_STARTED, Outcome.SKIPPED]
+    assert made.log.count("send") == 0
+
+
+async def test_a_wave_is_not_over_while_one_of_it_waits_again(bench: Making) -> None:
+    made = bench(2, waves=(1, 2), **NEXT_STOP)
+    started_at_the_last_look(made)
+    await go(made)
+    second = next(
+        event for event in made.recorder.events if isinstance(event, WaveStarted) and event.wave == 2
+    )
+    assert second.at - made.recorder.events[0].at == pytest.approx(DAY, abs=5)
+    assert made.outcomes == [Outcome.SKIPPED] * 2
+
+
+async def test_a_list_that_tells_old_news_is_not_asked_in_a_hurry(bench: Making) -> None:
+    made = bench(60, **NEXT_STOP, deadline=HOUR)
+
+    async def stale(statuses: Any, rank: Any = None) -> list[str]:
+        await anyio.sleep(0.1)
+        made.log.add("poll")
+        return ["nb-7"]
+
+    made.cloud.poll = stale
+    await go(made)
+    assert made.log.count("poll") <= HOUR / 60 + 2
+    assert made.log.count("look") <= HOUR / 60 + 2
+    assert made.log.count("send") == 0
+
+
+async def test_waiting_takes_no_slot_and_no_seat_and_lets_all_others_go(bench: Making) -> None:
+    made = bench(6, **NEXT_STOP, concurrency=1, max_unavailable={"fleet": Share(1)})
+    gentle = rename(made.plan.changes[5])
+    made.plan = seal(replace(made.plan, changes=(*made.plan.changes[:5], gentle)))
+    assert await go(made, None, (5000.0, person(made, 3, Status.STOPPED))) is RunEnd.FINISHED
+    assert made.outcomes == [Outcome.SKIPPED] * 3 + [Outcome.CHANGED, Outcome.SKIPPED, Outcome.CHANGED]
+    assert made.log.words("send") == ["send put nb-5", "send put nb-3"]
+    assert made.at("send put nb-5")[0] < 10
+
+
+async def test_a_change_that_turns_out_to_need_a_stop_waits_for_one(bench: Making) -> None:
+    """A rename needs no restart by the plan; the cloud refuses it while the notebook runs."""
+    made = bench(1, **NEXT_STOP)
+    made.plan = seal(replace(made.plan, changes=(rename(made.plan.changes[0]),)))
+    made.cloud.strict = True
+    assert await go(made, None, (5000.0, person(made, 0, Status.STOPPED))) is RunEnd.FINISHED
+    assert made.outcomes == [Outcome.CHANGED]
+    assert made.log.words("send") == ["send put nb-0"] * 2
+    assert made.at("send put nb-0")[1] > 5000
+    assert stops(made) == []
+
+
+async def test_the_end_of_a_countdown_is_when_its_notebook_is_looked_at(bench: Making) -> None:
+    made = bench(60, **NEXT_STOP)  # one list a round, of about 60 s
+    ends = 7777.0
+    lease = Lease(enable=True, create_at=int(EPOCH * 1000), duration=int(ends * 1000))
+    made.plan = seal(
+        replace(made.plan, changes=(replace(made.plan.changes[0], lease=lease), *made.plan.changes[1:]))
+    )
+    made.cloud.notebooks["nb-0"] = replace(made.cloud.notebooks["nb-0"], lease=lease)
+    await go(made, None, (ends, person(made, 0, Status.STOPPED)), (9000.0, draining(made)))
+    looks = [at for at in made.at("look nb-0") if at > ends]
+    assert looks[0] - ends < 10
+    assert made.outcomes[0] is Outcome.CHANGED
+    assert made.at("send put nb-0")[0] - ends < 30 + 25  # it takes 30 s to stop
+
+
+async def test_looking_after_those_who_wait_is_modest(bench: Making) -> None:
+    made = bench(200, **NEXT_STOP)
+    await go(made, None)
+    assert made.log.count("poll") <= DAY / 60 + 10
+    assert made.log.count("look") <= 200 * 12  # at the end of their leases
+
+
+async def test_whoever_stops_a_run_need_not_wait_for_anybody(bench: Making) -> None:
+    made = bench(3, **NEXT_STOP)
+    began = made.clock.monotonic()
+    assert await go(made, None, (500.0, draining(made))) is RunEnd.INTERRUPTED
+    assert made.clock.monotonic() - began < 502
+    assert made.outcomes == []
+
+
+async def test_nobody_begins_while_the_run_is_paused(bench: Making) -> None:
+    made = bench(1, **NEXT_STOP)
+    await go(
+        made,
+        None,
+        (100.0, made.control.pause),
+        (200.0, person(made, 0, Status.STOPPED)),
+        (4000.0, made.control.release),
+    )
+    assert made.at("send put")[0] == pytest.approx(4000, abs=10)
+
+
+async def test_the_deadline_of_the_run_beats_the_patience(bench: Making) -> None:
+    made = bench(2, **NEXT_STOP, otherwise=FORCE, deadline=HOUR)
+    assert await go(made) is RunEnd.HALTED
+    assert stops(made) == []
+    assert made.clock.monotonic() < HOUR + 10
+
+
+async def test_lost_credentials_end_a_run_that_only_waits(bench: Making) -> None:
+    made = bench(3, **NEXT_STOP)
+    made.cloud.refuse["poll"] = [CallError(Meaning.UNAUTHENTICATED, "expired")]
+    assert await go(made) is RunEnd.LOCKED_OUT
+
+
+async def test_a_poll_that_fails_in_passing_is_repeated(bench: Making) -> None:
+    made = bench(3, **NEXT_STOP)
+    made.cloud.refuse["poll"] = [CallError(Meaning.SERVER, "oops")] * 3
+    assert await go(made, None, (100.0, person(made, 1, Status.STOPPED))) is RunEnd.FINISHED
+    assert made.outcomes == [Outcome.SKIPPED, Outcome.CHANGED, Outcome.SKIPPED]
+
+
+async def test_a_run_that_is_taken_up_again_has_what_is_left_of_its_patience(bench: Making) -> None:
+    made = bench(2, **NEXT_STOP)
+    await go(made, None, (1000.0, person(made, 0, Status.STOPPED)), (DAY / 2, draining(made)))
+    assert made.outcomes == [Outcome.CHANGED]
+    state = fold(made.plan, made.recorder.events)
+    made.control = Control()
+    end = await run_plan(
+        made.plan,
+        "run",
+        {"lab-a": made.cloud},
+        made.tape,
+        made.clock,
+        made.control,
+        {"lab-a": 20.0},
+        state.lives(),
+        memory=state.memory,
+    )
+    assert end is RunEnd.FINISHED
+    assert made.outcomes == [Outcome.CHANGED, Outcome.SKIPPED]
+    assert made.ended[1].at - EPOCH == pytest.approx(DAY, abs=5)
+    again = fold(made.plan, made.recorder.events)
+    assert [row.outcome for row in again.rows()] == [Outcome.CHANGED, Outcome.SKIPPED]
+    assert [row.run_state_before for row in again.rows()] == ["STOPPED", "RUNNING"]
+
+
+async def test_a_change_that_was_killed_midway_comes_home_to_where_its_person_left_it(bench: Making) -> None:
+    made = bench(1, **NEXT_STOP)
+    made.cloud.notebooks["nb-0"] = replace(made.cloud.notebooks["nb-0"], status=Status.STOPPED)
+    with anyio.move_on_after(4.0):  # its PUT was sent
+        await go(made)
+    assert made.log.words("send") == ["send put nb-0"]
+    state = fold(made.plan, made.recorder.events)
+    made.control = Control()
+    polls = {"lab-a": 20.0}
+    clouds = {"lab-a": made.cloud}
+    past = state.lives()
+    await run_plan(made.plan, "run", clouds, made.tape, made.clock, made.control, polls, past)
+    assert made.log.words("send") == ["send put nb-0"]
+    assert fold(made.plan, made.recorder.events).rows()[0].outcome is Outcome.CHANGED
+    assert made.cloud.read("nb-0").status is Status.STOPPED
+
+
+# --- idle ------------------------------------------------------------------------------------------------
+
+IDLE = {"when": Moment.IDLE, "patience": DAY}
+
+
+async def test_only_who_is_idle_is_stopped(bench: Making) -> None:
+    made, some = bench(3, **IDLE), Somebody()
+    some.idles = {"nb-0": True, "nb-1": False, "nb-2": None}
+    assert await go(made, some) is RunEnd.FINISHED
+    assert stops(made) == ["nb-0"]
+    assert made.outcomes == [Outcome.CHANGED, Outcome.SKIPPED, Outcome.SKIPPED]
+    assert made.ended[0].reason == "it was idle when it was stopped"
+    assert made.ended[1].reason == "did not become idle or stop within 1d"
+    assert some.asked <= DAY / 300 + 2
+
+
+async def test_one_that_is_busy_again_when_its_turn_comes_waits_again(bench: Making) -> None:
+    made, some = bench(3, **IDLE, concurrency=1), Somebody()
+    some.idles = {"nb-0": True, "nb-1": True, "nb-2": True}
+    busy = (250.0, lambda: some.idles.update({"nb-2": False}))
+    assert await go(made, some, busy) is RunEnd.FINISHED
+    assert stops(made) == ["nb-0", "nb-1"]
+    assert made.outcomes == [Outcome.CHANGED, Outcome.CHANGED, Outcome.SKIPPED]
+
+
+async def test_who_waits_to_be_idle_may_as_well_stop_by_himself(bench: Making) -> None:
+    made = bench(1, **IDLE)
+    await go(made, None, (2000.0, person(made, 0, Status.STOPPED)))
+    assert made.outcomes == [Outcome.CHANGED]
+    assert stops(made) == []
+
+
+async def test_an_old_reading_of_idleness_counts_for_nothing(bench: Making) -> None:
+    made, some = bench(1, **IDLE), Somebody()
+    some.idles = {"nb-0": True}
+    made.control.pause()
+    fails = some.idle
+
+    async def fail_later(ids: Collection[str]) -> Mapping[str, bool | None]:
+        if anyio.current_time() > 10:
+            raise CallError(Meaning.SERVER, "no metrics")
+        return await fails(ids)
+
+    some.idle = fail_later  # type: ignore[method-assign]
+    await go(made, some, (5000.0, made.control.release))
+    assert stops(made) == []
+    assert made.outcomes == [Outcome.SKIPPED]

@@ -1,0 +1,197 @@
+"""Changes that wait for their window, or for their owner's notice: nobody is stopped before."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import pytest
+
+from fleet.core.calendar import Calendar, Window
+from fleet.core.events import Began, Noticed, Outcome, RunEnd, WaveStarted
+from fleet.core.fold import fold
+from fleet.core.notebook import Status
+from fleet.core.plan import seal
+from fleet.core.timing import Notice
+from fleet.engine.control import Control
+from fleet.engine.run import run_plan
+from tests.engine.persons import (
+    DAY,
+    FORCE,
+    HOUR,
+    NEXT_STOP,
+    Making,
+    Somebody,
+    draining,
+    go,
+    held,
+    leaves,
+    person,
+    rename,
+    stops,
+)
+from tests.virtual import EPOCH
+
+pytestmark = pytest.mark.looptime
+
+
+# --- windows ---------------------------------------------------------------------------------------------
+
+# EPOCH is Sun 2025-06-15 15:06:40 UTC.
+NIGHT = Calendar((Window("0 22 * * *", 2 * HOUR),))
+OPENS = 6 * HOUR + 53 * 60 + 20  # after EPOCH
+
+
+async def test_nothing_starts_outside_of_a_window_and_the_rest_waits_for_the_next(bench: Making) -> None:
+    made = bench(60, calendar=NIGHT, concurrency=1)
+    assert await go(made) is RunEnd.FINISHED
+    assert made.outcomes == [Outcome.CHANGED] * 60
+    began = [event.at for event in made.recorder.events if isinstance(event, Began)]
+    assert all(NIGHT.fits(at, 180.0) for at in began)
+    assert all(NIGHT.open_until(end.at) is not None for end in made.ended.values())
+    assert began[0] - EPOCH == pytest.approx(OPENS, abs=5)
+    assert began[-1] - EPOCH > OPENS + DAY
+    assert "60 wait for it; opens at 2025-06-15 22:00 UTC" in held(made)
+
+
+async def test_without_carry_over_a_run_ends_with_its_window(bench: Making) -> None:
+    made = bench(60, calendar=NIGHT, concurrency=1, carry_over=False)
+    assert await go(made) is RunEnd.HALTED
+    assert 0 < len(made.outcomes) < 60
+    assert made.recorder.events[-1].reason == "the window is over, and rollout.carry_over is false"
+    assert made.recorder.events[-1].at - EPOCH < OPENS + 2 * HOUR
+
+
+async def test_the_longer_changes_turn_out_the_earlier_the_last_one_starts(bench: Making) -> None:
+    made = bench(40, calendar=NIGHT, concurrency=1)
+    starts = made.cloud.start
+
+    async def slowly(key: str, query: Any, turn: Any) -> Any:
+        receipt = await starts(key, query, turn)
+        made.cloud.due[key] = (made.cloud.due[key][0] + 900.0, Status.RUNNING)
+        return receipt
+
+    made.cloud.start = slowly
+    await go(made, None, (OPENS + 3 * HOUR, draining(made)))
+    assert len(made.outcomes) > 3
+    assert all(NIGHT.open_until(end.at) is not None for end in made.ended.values())
+
+
+async def test_a_deadline_beats_the_window(bench: Making) -> None:
+    made = bench(2, calendar=NIGHT, deadline=HOUR)
+    assert await go(made) is RunEnd.HALTED
+    assert made.log.words("send") == []
+
+
+async def test_debts_are_paid_whatever_the_window(bench: Making) -> None:
+    made = bench(1, calendar=NIGHT)
+    with anyio.move_on_after(OPENS + 30.0):
+        await go(made)
+    assert stops(made) == ["nb-0"]
+    await anyio.sleep(3 * HOUR)
+    state = fold(made.plan, made.recorder.events)
+    made.control, clouds = Control(), {"lab-a": made.cloud}
+    polls, past = {"lab-a": 20.0}, state.lives()
+    await run_plan(made.plan, "run", clouds, made.tape, made.clock, made.control, polls, past)
+    assert made.cloud.read("nb-0").status is Status.RUNNING
+    assert made.clock.monotonic() - OPENS < 4 * HOUR
+
+
+# --- notices ---------------------------------------------------------------------------------------------
+
+
+def notice(**fields: Any) -> dict[str, Any]:
+    return {"notice": Notice(("mail",), lead=fields.pop("lead", 2 * HOUR), **fields)}
+
+
+async def test_every_owner_is_told_once_a_wave_and_the_lead_passes_first(bench: Making) -> None:
+    made, some = bench(4, waves=(1, 1, 2, 2), owners=2, **notice()), Somebody()
+    assert await go(made, some) is RunEnd.FINISHED
+    assert made.outcomes == [Outcome.CHANGED] * 4
+    assert [message["owner"] for _, message in some.told] == ["owner-0", "owner-1"] * 2
+    told = [event.at for event in made.recorder.events if isinstance(event, Noticed)]
+    begun = [event.at for event in made.recorder.events if isinstance(event, Began)]
+    assert min(begun[:2]) - min(told[:2]) >= 2 * HOUR
+    assert min(begun[2:]) - min(told[2:]) >= 2 * HOUR
+    first = some.told[0][1]
+    assert json.loads(json.dumps(first)) == first
+    assert [row["id"] for row in first["notebooks"]] == ["nb-0"]
+    assert first["notebooks"][0]["changes"] == {"image_id": {"before": "old", "after": "new"}}
+
+
+async def test_whose_owner_cannot_be_told_is_not_stopped_and_its_row_says_so(bench: Making) -> None:
+    made, some = bench(4, owners=2, **notice()), Somebody()
+    some.deaf = {"owner-1": "exit code 3"}
+    assert await go(made, some) is RunEnd.FINISHED
+    assert stops(made) == ["nb-0", "nb-2"]
+    assert made.outcomes == [Outcome.CHANGED, Outcome.FAILED] * 2
+    assert made.ended[1].reason == "its owner could not be told: exit code 3"
+
+
+async def test_a_run_taken_up_again_counts_the_lead_from_the_notice_that_was_sent(bench: Making) -> None:
+    made, some = bench(1, **notice(lead=10 * HOUR)), Somebody()
+    with anyio.move_on_after(9 * HOUR):
+        await go(made, some)
+    state = fold(made.plan, made.recorder.events)
+    made.control = Control()
+    await go(made, some, memory=state.memory)
+    assert len(some.told) == 1
+    assert made.at("send stop")[0] == pytest.approx(10 * HOUR, abs=10)
+
+
+async def test_owners_who_asked_for_a_later_time_get_it(bench: Making) -> None:
+    made, some = bench(2, owners=2, **notice(postponed="later.csv")), Somebody()
+    wish = (HOUR, lambda: some.wishes.update({"owner-1": EPOCH + 20 * HOUR}))
+    assert await go(made, some, wish) is RunEnd.FINISHED
+    assert made.outcomes == [Outcome.CHANGED] * 2
+    assert made.at("send stop nb-0")[0] == pytest.approx(2 * HOUR, abs=10)
+    assert made.at("send stop nb-1")[0] == pytest.approx(20 * HOUR, abs=10)
+
+
+async def test_a_wish_beyond_the_deadline_or_the_patience_is_granted_for_good(bench: Making) -> None:
+    made, some = bench(1, deadline=10 * HOUR, **notice(postponed="later.csv")), Somebody()
+    some.wishes = {"owner-0": EPOCH + 20 * HOUR}
+    assert await go(made, some) is RunEnd.FINISHED
+    reason = "its owner asked for no stop before 2025-06-16 11:06 UTC, which is after the deadline"
+    assert (made.outcomes, made.ended[0].reason) == ([Outcome.SKIPPED], reason)
+
+    made = bench(1, **NEXT_STOP, otherwise=FORCE, **notice(postponed="later.csv"))
+    some.wishes = {"owner-0": EPOCH + 9 * DAY}
+    assert await go(made, some) is RunEnd.FINISHED
+    assert made.ended[0].reason.endswith("after the patience")
+    assert stops(made) == []
+
+
+async def test_while_nobody_can_read_who_asked_for_a_later_time_nobody_is_stopped(bench: Making) -> None:
+    made, some = bench(1, **notice(postponed="later.csv")), Somebody()
+    some.readable = False
+    found = (5 * HOUR, lambda: setattr(some, "readable", True))
+    assert await go(made, some, found) is RunEnd.FINISHED
+    assert made.at("send stop")[0] == pytest.approx(5 * HOUR, abs=10)
+    assert "later.csv cannot be read, so nobody is stopped: gone" in held(made)
+
+
+async def test_a_change_that_turns_out_to_need_a_stop_waits_for_the_notice(bench: Making) -> None:
+    made, some = bench(1, **notice()), Somebody()
+    made.plan = seal(replace(made.plan, changes=(rename(made.plan.changes[0]),)))
+    made.cloud.strict = True
+    assert await go(made, some) is RunEnd.FINISHED
+    assert made.outcomes == [Outcome.CHANGED]
+    assert len(some.told) == 1
+    assert made.at("send stop")[0] > 2 * HOUR
+
+
+async def test_a_notice_for_one_who_is_never_stopped_is_not_sent(bench: Making) -> None:
+    made, some = bench(1, **NEXT_STOP, **notice()), Somebody()
+    await go(made, some, (100.0, person(made, 0, Status.STOPPED)))
+    assert some.told == []
+    assert made.outcomes == [Outcome.CHANGED]
+
+
+async def test_a_wave_with_nobody_to_wait_for_goes_as_ever(bench: Making) -> None:
+    made = bench(3)
+    assert await go(made) is RunEnd.FINISHED
+    assert leaves(made) == {0: None, 1: None, 2: None}
+    assert sum(isinstance(event, WaveStarted) for event in made.recorder.events) == 1
