@@ -61,6 +61,7 @@ def applied(lab: Lab) -> None:
     assert {row.id: row.status for row in lab.cloud.world.notebooks.values()} == before
 
 
+@pytest.mark.long
 def test_the_example_moves_every_old_notebook_and_brings_it_home(lab: Lab) -> None:
     old = {id for id, name in images(lab).items() if name.startswith("pytorch1.8")}
     plan = planned(lab, example(lab, "image-migration.yaml", {"soak: 10m ": "soak: 0s "}))
@@ -74,6 +75,7 @@ def test_the_example_moves_every_old_notebook_and_brings_it_home(lab: Lab) -> No
     assert all(now[id].startswith("pytorch1.8") for id in kept)
 
 
+@pytest.mark.long
 def test_the_next_plan_knows_how_long_stops_and_starts_took(lab: Lab) -> None:
     job = example(lab, "image-migration.yaml", {"soak: 10m ": "soak: 0s "})
     plan = planned(lab, job)
@@ -113,6 +115,7 @@ def test_the_newest_example_disturbs_nobody_and_has_nothing_to_do_afterwards(lab
     assert {row.outcome.value for row in again.settled} <= {"unchanged", "skipped"}
 
 
+@pytest.mark.long
 def test_the_map_example_leads_each_family_its_own_way_in_its_window(lab: Lab) -> None:
     opens = datetime.now(SHANGHAI) - timedelta(minutes=1)
     dates = {

@@ -70,6 +70,7 @@ def test_the_weekly_example_tells_why_and_what_it_costs_and_does_it(lab: Lab) ->
     assert all(now[change.id] == change.after["flavor"] for change in plan.changes)
 
 
+@pytest.mark.long
 def test_asked_again_at_once_nobody_swings(lab: Lab) -> None:
     first = lab.shell("run", WEEKLY, "--yes", "--run-dir", lab.runs, "-o", "jsonl")
     assert first.code == 0
@@ -82,6 +83,7 @@ def test_asked_again_at_once_nobody_swings(lab: Lab) -> None:
     assert "changed" not in {row["outcome"] for row in map(json.loads, again.out.splitlines())}
 
 
+@pytest.mark.long
 def test_the_ladder_example_keeps_to_its_rungs_and_brings_everybody_home(lab: Lab) -> None:
     lab.cloud.world.shapes = {
         row.id: "idle" for row in lab.cloud.world.notebooks.values() if row.status is Status.RUNNING

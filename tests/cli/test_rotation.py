@@ -56,6 +56,7 @@ def applied(lab: Any, plan: Plan) -> list[Any]:
     return list(lab.shell("report", result.run, "--run-dir", lab.runs, "-o", "json").json["rows"])
 
 
+@pytest.mark.long
 def test_the_office_moves_in_two_stages(lab: Any) -> None:
     plan = planned(lab, MOVES)
     told = lab.shell("show", lab.shell.folder / "plan.json").out
@@ -83,6 +84,7 @@ def test_the_office_moves_in_two_stages(lab: Any) -> None:
     assert (run["counts"]["changed"], sum(run["counts"].values())) == (len(chosen), total)
 
 
+@pytest.mark.long
 def test_the_whole_list_comes_from_its_file_and_too_many_go_in_one_step(lab: Any) -> None:
     plan = planned(lab, WHOLE)
     told = lab.shell("show", lab.shell.folder / "plan.json").out

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 else:
     Lab = MakeLab = Run = Any
 
-pytestmark = [pytest.mark.looptime, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.looptime, pytest.mark.timeout(240), pytest.mark.long]
 
 BERLIN = ZoneInfo("Europe/Berlin")
 BEGINS = datetime(2026, 10, 8, tzinfo=BERLIN)  # the clocks go back on Sunday the 25th
