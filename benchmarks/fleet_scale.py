@@ -80,6 +80,16 @@ ROW = f"""{{
     "create_at": 1638841744515, "update_at": 1638841744515
 }}"""
 
+FITTING = Image(
+    "",
+    "pytorch",
+    "x86_64",
+    "ACTIVE",
+    type="BUILD_IN",
+    resource_categories=("CPU",),
+    dev_services=("NOTEBOOK", "SSH"),
+)
+
 
 class Move(JobSpec):
     """Moves every notebook to the new image."""
@@ -102,10 +112,10 @@ class MadeUpCloud:
         self._moved = bytearray(size)
 
     async def images(self) -> Sequence[Image]:
-        return [Image(OLD["image_id"], "pytorch1.8"), Image(NEW["image_id"], "pytorch2.6")]
+        return [replace(FITTING, id=OLD["image_id"]), replace(FITTING, id=NEW["image_id"])]
 
     async def flavors(self) -> Sequence[Flavor]:
-        return [Flavor("modelarts.vm.cpu.2u")]
+        return [Flavor("modelarts.vm.cpu.2u", arch="x86_64", category="CPU", vcpus=2, memory_mib=8192)]
 
     async def list_pass(self, filters: Mapping[str, str], on_page: OnPage = unwatched) -> Sequence[Notebook]:
         return [notebook(number) for number in range(self._size)]
@@ -126,7 +136,7 @@ class MadeUpCloud:
     async def _never(self, *_: object) -> Any:
         raise AssertionError("a stopped notebook is neither waited for nor stopped nor started for an image")
 
-    poll = stop = start = renew_lease = _never
+    poll = stop = start = save = saved = renew_lease = _never
 
 
 def stage_plan(size: int, folder: Path) -> Sample:

@@ -38,7 +38,7 @@ from benchmarks.harness import (
 from benchmarks.story import BEGAN, LEASE, NEW, OLD, plan
 from fleet.client.clock import Clock
 from fleet.client.gate import Gate
-from fleet.core.calls import Rank, Reading, Receipt, Turn
+from fleet.core.calls import Rank, Reading, Receipt, SavedImage, Turn
 from fleet.core.events import Ended, Event, Outcome, Slowed
 from fleet.core.notebook import Image, Lease, LeaseType, Notebook, Status
 from fleet.core.pace import Pace, Rate
@@ -182,6 +182,12 @@ class MemoryCloud:
         machine.row = replace(machine.row, lease=lease)
         self._pass(machine, Status.STARTING, machine.times.start, Status.RUNNING)
         return Receipt(200, "")
+
+    async def save(self, notebook_id: str, body: Mapping[str, Any], turn: Turn) -> Receipt:
+        raise AssertionError("no environment is saved here")
+
+    async def saved(self, body: Mapping[str, Any], rank: Rank) -> SavedImage:
+        raise AssertionError("no environment is saved here")
 
     async def renew_lease(self, notebook_id: str, query: Mapping[str, Any], turn: Turn) -> Receipt:
         await self._write("lease", turn)

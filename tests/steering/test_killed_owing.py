@@ -26,7 +26,7 @@ def test_nobody_takes_the_stops_of_a_killed_run_for_the_users_wish(make_lab: Mak
     resume = f"resume {name} --run-dir {killed.base}"
     assert (again.code, again.counts) == (4, {"not-started": 3})
     assert {row["reason"] for row in again.json["rows"]} == {
-        f"stopped by run {name}, which owes it: fleet {resume}"
+        f"stopped by run {name}, which owes it: fleet {resume} --config {lab.folder / 'fleet.toml'}"
     }
     back = lab("undo", name, "--run-dir", killed.base, "--all")
     assert "3 notebooks were left stranded" in back.err
