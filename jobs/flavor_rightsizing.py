@@ -2,7 +2,10 @@
 
 What counts is a percentile over a window, with headroom on top. A notebook grows when it is close to what its
 flavor has, and shrinks only when a smaller flavor holds its usage and the headroom: between the two it stays,
-so that it does not swing. After a change it rests; what it used on an earlier flavor is never counted.
+so that it does not swing. After a change it rests; what it used on an earlier flavor is not counted. Known
+are only the changes of runs whose folders are on this machine: what a person changed at the console, or a run
+elsewhere, is taken for what the notebook has always been on. The notebooks of a run whose journal cannot be
+read are left alone.
 
 Never changed are the processor architecture, the category and the kind of accelerator. Fewer accelerators
 are given only where their own usage was measured.
@@ -250,6 +253,8 @@ class FlavorRightsizing(JobSpec):
             return Skip(f"its flavor {present.id} is not on the ladder")
         usage = facts.usage or Usage(self.usage.window, self.usage.percentile, {})
         now = context.now / 1000
+        if facts.untold:
+            return Skip(f"run {facts.untold} may have changed its flavor, but its journal cannot be read")
         if resting := self._resting(facts.resized, now):
             return Skip(resting)
         if too_little := self._too_little(usage):

@@ -19,11 +19,13 @@ from fleet.core.image_family import age, newest_first
 from fleet.core.job import Context, Facts, JobSpec, Skip, Wants
 from fleet.core.notebook import Flavor, Image, Notebook, Status
 from fleet.core.patch import NotebookPatch, require_uuid
+from fleet.core.saved_image import ORGANIZATION, image_path, organization_problem
 from fleet.core.selector import Selector
 from fleet.core.spelling import similar
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,511}")
 _PATTERN = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9._*?-]{0,511}")
+_SAVED = "IMAGE_SAVE"  # origin of an image that a notebook was saved as (ListImage API)
 _SHOWN = 3  # images named in one message
 
 
@@ -61,6 +63,19 @@ ImagePattern = Annotated[
     str,
     AfterValidator(_image_pattern),
     WithJsonSchema({"type": "string", "pattern": f"^{_PATTERN.pattern}$"}),
+]
+
+
+def _organization(text: str) -> str:
+    if problem := organization_problem(text):
+        raise ValueError(problem)
+    return text
+
+
+Organization = Annotated[
+    str,
+    AfterValidator(_organization),
+    WithJsonSchema({"type": "string", "pattern": f"^{ORGANIZATION.pattern}$"}),
 ]
 
 
@@ -208,7 +223,9 @@ class ImageMigration(JobSpec):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "oneOf": [{"required": ["to"]}, {"required": ["map"], "not": {"required": ["from"]}}]
+            "oneOf": [{"required": ["to"]}, {"required": ["map"], "not": {"required": ["from"]}}],
+            "if": {"required": ["save_to"]},
+            "then": {"required": ["save_first"], "properties": {"save_first": {"const": True}}},
         }
     )
 
@@ -217,6 +234,12 @@ class ImageMigration(JobSpec):
     map: Annotated[tuple[Rule, ...], Field(min_length=1)] | None = Field(
         None, description="Many images to many: the first rule that matches counts."
     )
+    save_first: bool = Field(
+        False, description="Save the environment of what runs as an image before it is stopped."
+    )
+    save_to: Organization | None = Field(
+        None, description="The organization for these images; default: that of all own images of the scope."
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> ImageMigration:
@@ -224,6 +247,8 @@ class ImageMigration(JobSpec):
             raise ValueError("give either to, or map with a from and a to for each kind of image")
         if self.map is not None and self.source is not None:
             raise ValueError("from goes with to; the rules of a map have their own")
+        if self.save_to is not None and not self.save_first:
+            raise ValueError("save_to says where to, save_first: true that anything is saved at all")
         return self
 
     def narrows(self) -> str | None:
@@ -238,6 +263,11 @@ class ImageMigration(JobSpec):
             rule.to.check(f"map[{number}].to", context)
         if self.to is not None:
             self.to.check("to", context)
+        if self.save_first and not self._saves_to(context):
+            raise UsageError(
+                f"with.save_first: nothing tells to which organization of scope {context.scope} to save;"
+                " name one that exists, such as save_to: lab"
+            )
 
     def wants(self) -> Wants:
         """What a notebook runs on that no catalogue lists."""
@@ -283,6 +313,16 @@ class ImageMigration(JobSpec):
             "are lost, storage that was mounted by hand may have to be mounted again"
         )
         return (remark,)
+
+    def saves(self, notebook: Notebook, context: Context) -> str:
+        """An image of its own for each notebook, in the organization of the others."""
+        return image_path(self._saves_to(context), notebook, context.now) if self.save_first else ""
+
+    def _saves_to(self, context: Context) -> str:
+        """The organization that was named, or the only one that there are images of; empty for none."""
+        images = context.catalog.images.values()
+        own = {image.namespace for image in images if image.origin == _SAVED and image.namespace}
+        return self.save_to or (own.pop() if len(own) == 1 else "")
 
     def _destination(self, name: str, arch: str) -> Destination | None:
         """Where a notebook on an image of that name and processor is led."""

@@ -64,11 +64,12 @@ def _network(text: str) -> Network | None:
 
 
 def _canonical(text: str) -> str:
-    """The usual spelling. Raises ValueError for what is neither an address nor a range."""
+    """The usual spelling; a range of one is that address. Raises ValueError for what is neither."""
     network = _network(text)
     if network is None:
         raise ValueError(f"{text[:60]!r} is not an address such as 203.0.113.9")
-    return str(network) if "/" in text else str(network.network_address)
+    single = network.prefixlen == network.max_prefixlen
+    return str(network.network_address) if single else str(network)
 
 
 def _usual(text: str) -> str:
@@ -282,6 +283,16 @@ class IpWhitelist(JobSpec):
             return f"old and new are {_too_many(lists.added)}; overflow: one-step exchanges them at once"
         if self.own_address is not None and not _covers(aim, self.own_address):
             return f"its list would not hold own_address {self.own_address}"
+        return "" if self.phases == "add" else self._let_in(lists, context)
+
+    def _let_in(self, lists: Lists, context: Context) -> str:
+        """Which entry that nobody asked for would still let a removed address in; empty when none does."""
+        new = self._new(context)
+        left = [text for text in lists.before if text in lists.final and _usual(text) not in new]
+        for old in _read(self.remove, context):
+            if still := [text for text in left if _overlap(text, old)]:
+                gap = f"{_told(still)} would stay and let in what removing {old} shuts out"
+                return f"{gap}; remove that too, or add it to keep it"
         return ""
 
     def _patch(self, notebook: Notebook, lists: Mapping[int, tuple[str, ...]]) -> NotebookPatch:
@@ -310,6 +321,17 @@ def _covers(listed: Collection[str], address: str) -> bool:
     """Whether the list lets `address` in."""
     wanted = ipaddress.ip_address(address)
     return any((network := _network(text)) is not None and wanted in network for text in listed)
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether an address belongs to both."""
+    networks = _network(one), _network(other)
+    match networks:
+        case ipaddress.IPv4Network() as a, ipaddress.IPv4Network() as b:
+            return a.overlaps(b)
+        case ipaddress.IPv6Network() as a, ipaddress.IPv6Network() as b:
+            return a.overlaps(b)
+    return False
 
 
 def _overflows(lists: Iterable[Lists]) -> bool:

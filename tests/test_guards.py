@@ -45,6 +45,46 @@ GUARDS: Mapping[str, Guard] = {
         "owed=life.debt, debt=False, frozen=frozen)",
         "core/test_fold.py::test_a_stop_that_nobody_answered_is_a_debt",
     ),
+    "a look before a write is sent again by a later process": Guard(
+        "return life._replace(stage=settling, tries=tries,",
+        "return life._replace(stage=Stage.READY, tries=tries,",
+        "engine/test_taken_up.py::test_what_another_run_finished_meanwhile_is_as_planned_and_left_alone",
+    ),
+    "a debt is paid by a look that shows it running and by nothing else": Guard(
+        "if status is Status.RUNNING and life.stage not in _MAY_STILL_STOP:",
+        "if life.stage not in _MAY_STILL_STOP:",
+        "core/test_looks.py::test_what_we_stopped_is_owed_whoever_passes_by_until_it_runs",
+    ),
+    "a start that did not last is a debt again": Guard(
+        "if status in _FALLEN and life.restarted and life.change.run_state is Status.RUNNING:",
+        "if False:",
+        "core/test_looks.py::test_a_start_that_did_not_last_is_a_debt_again",
+    ),
+    "debts are paid first by a later process": Guard(
+        "for owed in (True, False):",
+        "for owed in (False, True):",
+        "engine/test_debts_first.py::test_a_new_process_pays_every_debt_before_it_stops_a_notebook_again",
+    ),
+    "the claims of a run that lives hold": Guard(
+        "dead = {owner for owner in owners if not is_locked(Path(owner))}",
+        "dead = owners",
+        "journal/test_claims.py::test_what_is_free_is_taken_and_what_is_held_is_named_with_its_run",
+    ),
+    "the claims of a dead run on what it owes hold": Guard(
+        "if owner in dead and key not in kept[owner]",
+        "if owner in dead",
+        "journal/test_claims.py::test_what_a_dead_run_owes_stays_its_own_and_the_rest_is_void",
+    ),
+    "what another run claims is left alone": Guard(
+        "if change.item not in self._claimed and not _has_begun(",
+        "if not _has_begun(",
+        "steering/test_control.py::test_what_another_run_holds_is_left_alone_and_the_run_says_so",
+    ),
+    "a pause holds before the first write": Guard(
+        "if control.end is None and not control.paused:",
+        "if control.end is None:",
+        "steering/test_control.py::test_a_pause_keeps_back_those_that_wait_and_those_whose_turn_is_about_to_come",
+    ),
     "nothing is written over what somebody changed since the plan": Guard(
         "if not already and differs(change.before, sight):",
         "if False:",

@@ -55,8 +55,9 @@ def retry(
     """Make a new plan for what a run did not change.
 
     Reads only, writes nothing to the cloud; with -o the sealed plan is written to a file. Without an option:
-    for the failed, the not started and the drifted notebooks. Stranded ones are not planned again: they are
-    counted, with the commands that bring them home.
+    for the failed, the not started and the drifted notebooks. Those that hold neither what they had before
+    nor what the run gave them are listed as drifted and left alone. Stranded ones are not planned again: they
+    are counted, with the commands that bring them home. What was to wait between two stages waits on.
     """
     asked = {Outcome.FAILED: failed, Outcome.NOT_STARTED: not_started, Outcome.DRIFTED: drifted}
     outcomes = [outcome for outcome, wanted in asked.items() if wanted or not any(asked.values())]

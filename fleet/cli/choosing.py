@@ -42,7 +42,7 @@ ExplainOption = Annotated[
 OverrideOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--override", metavar="GUARD", help="Lift max_targets or max_share; the plan keeps the reason."
+        "--override", metavar="GUARD", help="Lift max_targets, max_share or quota; the plan keeps the reason."
     ),
 ]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why a guard is lifted.")]

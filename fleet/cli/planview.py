@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fleet.cli.output import table
-from fleet.core.calendar import told
+from fleet.core.calendar import Span, told, told_span
 from fleet.core.duration import duration
 from fleet.core.estimate import ASSUMED
+from fleet.core.forecast import forecast
 from fleet.core.plan import Change, Cost, Estimate, Plan
 from fleet.core.rollout import Rollout
 from fleet.core.stages import stage_words
 from fleet.core.text import clean
+from fleet.core.timing import Moment
 from fleet.core.timing_words import timing_lines
 
 FIRST = 20
 OWNERS = 10
+WINDOWS = 10
 
 
 def plan_lines(plan: Plan, *, every: bool = False) -> Iterator[str]:
@@ -37,6 +41,10 @@ def plan_lines(plan: Plan, *, every: bool = False) -> Iterator[str]:
         left = [(str(count), outcome, reason) for (outcome, reason), count in reasons.most_common()]
         yield ""
         yield from table(("count", "left out", "why"), left)
+        if every:
+            yield ""
+            whom = [(row.scope, row.name or row.id, row.owner, row.reason) for row in plan.settled]
+            yield from table(("scope", "left out", "owner", "why"), whom)
     yield ""
     yield from _tail(plan)
 
@@ -118,21 +126,52 @@ def _range(usual: float, slow: float) -> str:
 
 
 def _calendar(plan: Plan) -> Iterator[str]:
-    """When changes may begin, and when the last would be over if the plan began at once."""
+    """When changes may begin, and what is expected when if the plan is applied at once."""
     calendar = plan.rollout.calendar
     for window in calendar.windows:
         yield f"window: opens {window.opens} by the clock of {window.timezone} for {duration(window.lasts)}"
     for blackout in calendar.blackouts:
         yield f"blackout: {blackout.begins} to {blackout.ends} by the clock of {blackout.timezone}"
-    if not calendar:
-        return
-    where = (calendar.windows or calendar.blackouts)[0].timezone
-    opens = calendar.next_opening(plan.created_at)
-    over = calendar.over_at(plan.created_at, plan.estimate.seconds)
-    if opens is None or over is None:
+    waits = plan.rollout.when is not Moment.NOW
+    if calendar or waits or plan.rollout.notice is not None:
+        zones = [window.timezone for window in calendar.windows]
+        zones += [blackout.timezone for blackout in calendar.blackouts]
+        yield from _course(plan, zones[0] if zones else "UTC")
+
+
+def _course(plan: Plan, where: str) -> Iterator[str]:
+    """What is expected in which window, and when it is over: if all goes well, and on a slow day."""
+    usual, slow = forecast(plan), forecast(plan, slow=True)
+    if usual.begins is None:
         yield "note: no window opens within a year"
-    else:
-        yield f"times: begins {told(opens, where)}, over about {told(over, where)}"
+        return
+    if plan.rollout.calendar:
+        for span, visits in usual.visits[:WINDOWS]:
+            waves = ", ".join(map(str, visits))
+            yield f"expected: {_open_time(span, where)}: wave{'s' * (len(visits) > 1)} {waves}"
+        if (more := len(usual.visits) - WINDOWS) > 0:
+            yield f"... and {more} more windows"
+    first = f", first stop {told(usual.first_stop, where)}" if usual.first_stop is not None else ""
+    over = "not within a year" if usual.over is None else f"about {told(usual.over, where)}"
+    late = "not within a year" if slow.over is None else told(slow.over, where)
+    if late not in over:
+        over += f", on a slow day {late}"
+    begins = told(usual.begins, where)
+    yield f"times, if applied at once: begins {begins}{first}, over {over}{_patience(plan)}"
+
+
+def _patience(plan: Plan) -> str:
+    """How much longer it may take until people let go of their notebooks."""
+    if plan.rollout.when is Moment.NOW:
+        return ""
+    return f"; up to {duration(plan.rollout.patience)} more for each wave that waits for its notebooks"
+
+
+def _open_time(span: Span, where: str) -> str:
+    """A time between two blackouts may have no beginning or no end."""
+    if math.isinf(span.ends):
+        return "from now on" if math.isinf(span.begins) else f"from {told(span.begins, where)}"
+    return f"until {told(span.ends, where)}" if math.isinf(span.begins) else told_span(span, where)
 
 
 def _limits(rollout: Rollout) -> Iterator[str]:

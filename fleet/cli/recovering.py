@@ -1,4 +1,4 @@
-"""fleet recover: what a run left behind, where its journal is lost."""
+"""fleet recover: what a run left behind, where its journal is lost or damaged."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from fleet.cli.pages import PageProgress
 from fleet.cli.reporting import RunArgument, run_folder
 from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, completer, limit_memory, settings_for
 from fleet.core.errors import FleetError, UsageError
-from fleet.core.plan import load_plan
+from fleet.core.plan import Plan, load_plan
 from fleet.core.recovery import Finding, Holds, exit_code
 from fleet.core.text import clean
 from fleet.journal.errors import JournalError
 from fleet.journal.lock import is_locked
-from fleet.journal.reader import JournalReader
-from fleet.journal.runs import JOURNAL, PLAN
+from fleet.journal.runs import PLAN
+from fleet.service.recovering import Remains, remains
 from fleet.service.recovering import recover as read_cloud
 from fleet.service.running import require_same_scopes
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What was found of the run in `folder`, `lost` if its journal is. `whole` completes commands."""
+    """What was found of the run in `folder`, which can go on if it is `sound`. `whole` completes commands."""
 
     folder: Path
     job: str
     found: tuple[Finding, ...]
-    lost: bool
+    sound: bool
     whole: Callable[[str], str]
 
     @property
@@ -53,12 +53,13 @@ def recover(
     run_dir: RunDirOption = None,
     config: ConfigOption = None,
 ) -> int:
-    """Tell what a run left behind whose journal is lost.
+    """Tell what a run left behind whose journal is lost or damaged.
 
     Reads the plan in the run's folder and each planned notebook in the cloud; writes nothing to either. A row
     for each: whether it holds the new or the old value, its status and the one it was to come back to, and
-    for one that ran and is stopped the command that starts it. Exits with 7 when one that ran does not run or
-    could not be seen, with 5 when one is gone or holds neither value.
+    for one that ran and is stopped the command that starts it. Those of which a damaged journal still proves
+    that nothing is owed are left out. Exits with 7 when one that ran does not run or could not be seen, with
+    5 when one is gone or holds neither value.
     """
     if output not in RENDERERS:
         raise UsageError(f"--output: {output!r} is none of {', '.join(RENDERERS)}")
@@ -66,31 +67,39 @@ def recover(
     name, whole = folder.name, completer(context, config, folder)
     if is_locked(folder):
         raise FleetError(f"{name}: goes on, and brings its notebooks home itself; see: fleet status {name}")
-    plan = load_plan(read_file(folder / PLAN, "plan"), str(folder / PLAN))
+    left = _remains(folder)
+    plan, sound = left.plan if left else _planned(folder), left is not None and not left.damage
     specs = settings_for(context, config).scopes(scope.name for scope in plan.scopes)
     require_same_scopes(plan, specs)
-    lost = _is_lost(folder / JOURNAL)
-    if not lost:
-        say_lines(
-            [whole(f"its journal is not lost; these know more: fleet report {name}; fleet resume {name}")]
-        )
+    if left is not None:
+        say_lines([whole(_told_by_journal(name, left))])
 
     async def read(pages: PageProgress) -> tuple[Finding, ...]:
         return await read_cloud(plan, specs, CLOCK, memory=limit_memory(), on_read=pages)
 
     with PageProgress(CLOCK.monotonic) as pages:
         found = anyio.run(read, pages)
-    write(RENDERERS[output](Recovery(folder, plan.job, found, lost, whole)))
+    write(RENDERERS[output](Recovery(folder, plan.job, found, sound, whole)))
     return exit_code(found)
 
 
-def _is_lost(journal: Path) -> bool:
-    """Whether a report could tell nothing from it."""
+def _remains(folder: Path) -> Remains | None:
+    """What the journal still tells; None where that is nothing."""
     try:
-        with JournalReader(journal) as reader:
-            return not reader.plan.digest
+        return remains(folder)
     except JournalError:
-        return True
+        return None
+
+
+def _planned(folder: Path) -> Plan:
+    return load_plan(read_file(folder / PLAN, "plan"), str(folder / PLAN))
+
+
+def _told_by_journal(run: str, left: Remains) -> str:
+    if not left.damage:
+        return f"its journal is not lost; these know more: fleet report {run}; fleet resume {run}"
+    told = f"{left.ended} of which it proves that nothing is owed are left out: fleet report {run}"
+    return f"its journal is damaged ({left.damage}); {told}"
 
 
 # --- forms -----------------------------------------------------------------------------------------------
@@ -121,8 +130,8 @@ def _summary(recovery: Recovery) -> Iterator[str]:
     if fixes:
         yield f"{len(fixes)} of them stopped; each is brought back by its command:"
         yield from (f"  {clean(one.change.name)}: {recovery.whole(one.fix)}" for one in fixes)
-    if recovery.lost:
-        yield f"once nothing is owed remove {recovery.folder}: it keeps other runs off these notebooks"
+    if not recovery.sound:
+        yield f"once nothing is owed remove {recovery.folder}: it keeps other runs off what its last process was still to change"
 
 
 def _counts(found: tuple[Finding, ...]) -> dict[str, int]:

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 from typing import Annotated
@@ -21,7 +21,7 @@ from fleet.cli.files import read_text
 from fleet.cli.output import folded, say, say_lines, table, write, write_lines
 from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, runs_folder
 from fleet.core.calendar import told, told_span
-from fleet.core.errors import Exit, UsageError
+from fleet.core.errors import Exit, FleetError, UsageError
 from fleet.core.jobfile import JobFile, bind, parse_job
 from fleet.core.schedule import Schedule
 from fleet.report.as_json import instant
@@ -47,7 +47,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SPANS = 3  # windows shown
 HEAD = 1000  # characters in which a run names itself
 
-_RUN = re.compile(r"^run (\d{8}-\d{6}-[0-9a-z]{4})$", re.MULTILINE)
+_RUN = re.compile(r"^run (\d{8}-\d{6}-[0-9a-z]{4})\n", re.MULTILINE)
 
 
 def run(
@@ -173,9 +173,10 @@ async def _keep(tasks: Sequence[Task], runs: Runs) -> int:
 
 
 async def _once(tasks: Sequence[Task], runs: Runs) -> list[Ended]:
+    ending = anyio.Event()
     async with anyio.create_task_group() as group:
-        group.start_soon(runs.heed, anyio.Event())
-        ended = await run_once(tasks, CLOCK, runs, _tell)
+        group.start_soon(runs.heed, ending)
+        ended = await run_once(tasks, CLOCK, runs, _tell, ending)
         group.cancel_scope.cancel()
     return ended
 
@@ -187,16 +188,24 @@ class Runs:
         self._words = words
         self._processes: set[Process] = set()
 
-    async def __call__(self, task: Task) -> Ended:
-        """Runs the job to its end. What it says goes where ours goes; its first line names the run."""
-        command = [sys.executable, "-m", "fleet", "run", str(task.file), "--yes", *self._words]
-        process = await anyio.open_process(
-            command, stdin=DEVNULL, stdout=None, stderr=PIPE, start_new_session=True
-        )
+    async def __call__(self, task: Task, lock: int, again: str, named: Callable[[str], None]) -> Ended:
+        """Runs the job, or the run `again`, to its end. What it says goes where ours goes."""
+        what = ["resume", again] if again else ["run", str(task.file), "--yes"]
+        try:
+            process = await anyio.open_process(
+                [sys.executable, "-m", "fleet", *what, *self._words],
+                stdin=DEVNULL,
+                stdout=None,
+                stderr=PIPE,
+                start_new_session=True,
+                pass_fds=[lock],
+            )
+        except OSError as error:
+            raise FleetError(f"no process can be started: {error.strerror}") from None
         self._processes.add(process)
         try:
             async with process:
-                run = await _relay(process)
+                run = await _relay(process, (lambda _: None) if again else named)
                 return Ended(run, await process.wait())
         finally:
             self._processes.discard(process)
@@ -210,12 +219,14 @@ class Runs:
                     process.send_signal(number)
 
 
-async def _relay(process: Process) -> str:
-    """Repeats what the run says. Returns its id, empty if it never said any."""
-    head = ""
+async def _relay(process: Process, named: Callable[[str], None]) -> str:
+    """Repeats what the run says, and tells the id that it names. Returns that, empty if it never said any."""
+    head, run = "", ""
     if process.stderr is not None:
         async for text in TextReceiveStream(process.stderr, errors="replace"):
-            head = (head + text)[:HEAD]
             say(text)
-    found = _RUN.search(head)
-    return found[1] if found else ""
+            head = (head + text)[:HEAD]
+            if not run and (found := _RUN.search(head)):
+                run = found[1]
+                named(run)
+    return run

@@ -122,7 +122,8 @@ def _owed(standing: Standing) -> Iterator[str]:
     paying = {one.change.item for one in standing.under_way} if report.live else set()
     left = [debt for debt in report.debts if debt.item not in paying]
     if left and not report.live:
-        yield f"{len(left)} owed, all brought back by: fleet resume {report.run}; or each by its command:"
+        everything = "" if report.damage else f", all brought back by: fleet resume {report.run}; or"
+        yield f"{len(left)} owed{everything} each by its command:"
     for debt in left[:MOST_DEBTS]:
         itself = "the run itself brings it back; if it cannot, its report names the command"
         yield f"owed: {clean(debt.name)}: {itself if report.live else debt.fix}"

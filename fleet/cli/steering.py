@@ -154,7 +154,7 @@ def _steer(context: typer.Context, config: Path | None, folder: Path, asked: Ask
 
 def _over(report: Report) -> str:
     """Why nobody can steer the run any more, and what to do instead."""
-    if report.debts and report.state != "finished":
+    if report.debts and report.state != "finished" and not report.damage:
         owed = f"{len(report.debts)} notebook{'s' * (len(report.debts) > 1)}"
         return f"{report.run}: is not going on and owes {owed}; go on with: fleet resume {report.run}"
     return f"{report.run}: is not going on; see: fleet report {report.run}"

@@ -13,10 +13,11 @@ from fleet.client.listing import OnPage, Pass, unwatched
 from fleet.client.metrics import Source
 from fleet.client.operations import IMAGE_PAGE_SIZE, PAGE_SIZE, Operations
 from fleet.client.wire import Request
-from fleet.core.calls import Rank, Reading, Receipt, Turn
+from fleet.core.calls import Rank, Reading, Receipt, SavedImage, Turn
 from fleet.core.errors import CallError, Meaning
 from fleet.core.notebook import Flavor, Image, Notebook, Status
 from fleet.core.pace import Limit, Rate
+from fleet.core.quota import Quota
 from fleet.core.scope import Project, ScopeSpec, Workspace
 
 IMAGE_TYPES = ("BUILD_IN", "DEDICATED")
@@ -64,6 +65,22 @@ class ModelArts:
     async def put(self, notebook_id: str, body: Mapping[str, Any], turn: Turn) -> Receipt:
         """UpdateNotebook. The reply is not read: it is sparse, only a look proves the change."""
         return await self._write(self._operations.update(notebook_id, body), turn)
+
+    async def save(self, notebook_id: str, body: Mapping[str, Any], turn: Turn) -> Receipt:
+        """CreateImage with the `name` and the `namespace` of the new image. The reply is not read."""
+        return await self._write(self._operations.create_image(notebook_id, body), turn)
+
+    async def saved(self, body: Mapping[str, Any], rank: Rank = Rank.NEW) -> SavedImage:
+        """The image that a body of `save` names, found by its name (ListImage)."""
+        name, namespace = body["name"], body["namespace"]
+        answer = await self._caller.call(self._operations.find_image(name, namespace), rank=rank)
+        found = rows.unique(rows.page(answer.payload, "data").rows, rows.image, lambda image: image.id)
+        images = [image for image in found if (image.name, image.namespace) == (name, namespace)]
+        if not images:
+            return SavedImage(sends=answer.sends)
+        newest = max(images, key=lambda image: image.create_at)
+        touched_at = max(newest.create_at, newest.update_at)
+        return SavedImage(newest.status or "of unknown status", touched_at, answer.sends)
 
     async def stop(self, notebook_id: str, turn: Turn) -> Receipt:
         """StopNotebook."""
@@ -124,6 +141,10 @@ class ModelArts:
         answer = await self._caller.call(self._operations.switchable_flavors(notebook_id))
         found = rows.page(answer.payload, "flavors", "data").rows
         return rows.unique(found, rows.flavor, lambda flavor: flavor.id)
+
+    async def quota(self) -> Quota:
+        """How many instances the account may have, and how many it has (ListFeatures)."""
+        return rows.quota((await self._caller.call(self._operations.show_feature())).payload)
 
     async def workspaces(self) -> list[Workspace]:
         """The workspaces of the project."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -28,6 +27,7 @@ STANDSTILL = 180.0
 
 # Before the first success a wrong address or a closed port is more likely than a bad moment: tell soon.
 UNPROVEN, PROVEN = Patience(attempts=3), Patience()
+_ANY_TIME = Turn(0.0)
 
 
 @dataclass(slots=True)
@@ -47,25 +47,27 @@ class _Course:
 class _Departure:
     """The last word before the bytes of one attempt leave. `sent_at` is None as long as it has not left.
 
-    From `until` on nothing leaves: the connection was too slow, or a window is full, and what was looked at
-    before is old by now.
+    When its turn is over nothing leaves: the connection was too slow, or a window is full, and what was
+    looked at before is old by now.
     """
 
     canary: Canary
     gate: Gate
     clock: Clock
-    until: float
+    turn: Turn
     sent_at: float | None = None
 
     def go(self) -> bool:
         self.canary.check()
-        if self.clock.monotonic() >= self.until:
+        if self.clock.monotonic() >= self.turn.until:
             raise CallError(Meaning.THROTTLED, "its turn passed before it could leave", sends=0)
+        if self.turn.held():
+            raise CallError(Meaning.THROTTLED, "held back before it left", sends=0)
         self.sent_at = self.gate.go()
         return self.sent_at is not None
 
     async def wait(self) -> None:
-        await self.gate.clear(self.until)
+        await self.gate.clear(self.turn.until)
 
 
 class Caller:
@@ -137,7 +139,7 @@ class Caller:
                 await self._recover(error, course)
             if course.turn is not None:  # the look that the write stands on is no younger for that
                 another = await self._gates[Kind.WRITE].turn(self._lane, course.rank)
-                course.turn = replace(another, until=course.turn.until)
+                course.turn = replace(course.turn, at=another.at, rank=another.rank)
 
     async def _recover(self, error: CallError, course: _Course) -> None:
         """Returns when the call may be sent again, raises `error` when it may not."""
@@ -175,8 +177,7 @@ class Caller:
             await gate.pass_(self._lane, course.rank)
         else:
             await gate.pass_turn(course.turn, self._lane)
-        until = math.inf if course.turn is None else course.turn.until
-        departure = _Departure(self._canary, gate, self._clock, until)
+        departure = _Departure(self._canary, gate, self._clock, course.turn or _ANY_TIME)
         try:
             response = await self._send(request, course, departure)
             answer = decipher(request, response, self._clock.wall(), course.sends)

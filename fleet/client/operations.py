@@ -81,10 +81,30 @@ class Operations:
         """RenewLease in its body form: in the query, `duration` would force the type TIMING."""
         return self._write("lease", "PATCH", self._notebook(notebook_id, "/lease"), body=body)
 
+    def create_image(self, notebook_id: str, body: Mapping[str, Any]) -> Request:
+        """CreateImage: saves the environment of a running notebook."""
+        return self._write("save", "POST", self._notebook(notebook_id, "/create-image"), body=body)
+
+    def find_image(self, name: str, namespace: str) -> Request:
+        """ListImage for the saved image of exactly this name."""
+        query: Query = {
+            "type": "DEDICATED",
+            "name": name,
+            "name_fuzzy_match": "false",
+            "namespace": namespace,
+            "limit": IMAGE_PAGE_SIZE,
+            "offset": 0,
+        }
+        return self._get("images", "/images", query, PAGE_CAP)
+
     def list_images(self, origin: str, offset: int) -> Request:
         """ListImage of one type, BUILD_IN or DEDICATED: one page."""
         query: Query = {"type": origin, "limit": IMAGE_PAGE_SIZE, "offset": offset}
         return self._get("images", "/images", query, PAGE_CAP)
+
+    def show_feature(self) -> Request:
+        """ListFeatures of NOTEBOOK: the quota of instances and its use."""
+        return self._get("quota", "/authoring/features/NOTEBOOK")
 
     def show_image(self, image_id: str) -> Request:
         """ShowImage."""

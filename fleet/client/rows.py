@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from fleet.core.errors import CallError, Meaning
 from fleet.core.notebook import Endpoint, Flavor, Image, Lease, LeaseType, Notebook, Status, Volume
+from fleet.core.quota import Quota
 from fleet.core.scope import Project, Workspace
 from fleet.core.text import clean
 
@@ -236,6 +237,11 @@ class _Flavor(_Row):
         )
 
 
+class _Feature(_Row):
+    quota: int
+    used: int
+
+
 class _Project(_Row):
     id: str
     name: Text = ""
@@ -277,6 +283,12 @@ def image(row: Any) -> Image:
 def flavor(row: Any) -> Flavor:
     """One flavor; the API states memory in KiB."""
     return _read(_Flavor, row, "flavor").value()
+
+
+def quota(row: Any) -> Quota:
+    """The quota of instances (ListFeatures API)."""
+    found = _read(_Feature, row, "quota")
+    return Quota(found.quota, found.used)
 
 
 def project(row: Any) -> Project:

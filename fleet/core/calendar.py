@@ -141,15 +141,6 @@ class Calendar:
                 return begins
         return None
 
-    def over_at(self, now: float, seconds: float) -> float | None:
-        """When work of so many seconds is over that goes on only while it is open; None if not in a year."""
-        for span in self.spans(now):
-            begins = max(now, span.begins)
-            if begins + seconds <= span.ends:
-                return begins + seconds
-            seconds -= span.ends - begins
-        return None
-
     def spans(self, now: float) -> Iterator[Span]:
         """The open times that end after `now`, up to a good year ahead."""
         if not self:

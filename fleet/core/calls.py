@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from fleet.core.notebook import Notebook
@@ -36,12 +37,30 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class SavedImage:
+    """The status of an image that was asked for by name; empty when there is none of that name.
+
+    `touched_at` is when it was made or changed last, in wall ms of the cloud.
+    """
+
+    status: str = ""
+    touched_at: int = 0
+    sends: int = 0
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """A place in the write queue: the monotonic instants (s) from which and until which the write may leave.
 
-    Later, what was looked at before the write would be old.
+    Later, what was looked at before the write would be old. `held` is asked right before the bytes leave:
+    whether somebody has paused or ended the run, so that nothing may begin.
     """
 
     at: float
     until: float = math.inf
     rank: Rank = Rank.NEW
+    held: Callable[[], bool] = field(default=_never, repr=False, compare=False)

@@ -6,7 +6,10 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from fleet.core.image_family import BUILT_IN
 from fleet.core.notebook import Flavor, Image, Notebook
+
+PRIVATE, PUBLIC = "PRIVATE", "PUBLIC"  # who may use an image (ListImage API)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,19 @@ def misfits(notebook: Notebook, image: Image, flavor: Flavor | None) -> tuple[st
         *_wrong_architecture(image, architecture(notebook, flavor)),
         *(_wrong_machine(image, flavor) if flavor else ()),
         *_missing_services(image, {endpoint.service for endpoint in notebook.endpoints}),
+        *_out_of_sight(notebook, image),
     )
+
+
+def sight_remark(notebook: Notebook, image: Image) -> str:
+    """What a person should know of who may use the image; empty when everybody may.
+
+    An image names its organization and its workspace, but nobody whom it belongs to (ListImage API).
+    """
+    if image.type == BUILT_IN or image.visibility == PUBLIC or _out_of_sight(notebook, image):
+        return ""
+    kind = "private" if image.visibility == PRIVATE else "of unknown visibility"
+    return f"{image.name} is {kind}: the cloud does not tell whether the notebook's owner may use it"
 
 
 def flavor_misfits(
@@ -165,6 +180,14 @@ def _chip(text: str) -> str:
     """SNT9B of ASCEND_SNT9B and of ascend-snt9b: images and flavors spell the Ascend type differently."""
     found = re.search(r"SNT\d+[A-Z]?", text.upper())
     return found[0] if found else ""
+
+
+def _out_of_sight(notebook: Notebook, image: Image) -> tuple[str, ...]:
+    """A private image is seen in its own workspace alone; where either is not told, nobody can say."""
+    mine, its = notebook.workspace_id, image.workspace_id
+    if image.type == BUILT_IN or image.visibility != PRIVATE or not mine or not its or mine == its:
+        return ()
+    return (f"it is private to workspace {its}, the notebook is in {mine}",)
 
 
 def _missing_services(image: Image, services: set[str]) -> Iterator[str]:

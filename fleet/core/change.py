@@ -2,7 +2,8 @@
 
 Theory of operation
 -------------------
-A change walks one way: a fence look; then for each phase the run state that the phase needs (stop or start),
+A change walks one way: a fence look; then for each phase the run state that the phase needs (stop or start;
+before the first stop, if the plan says so, the environment is saved as an image, see `saving`),
 the PUT and the look that proves it; then back to the run state it came from, with the lease it had, and a
 last look that shows both. `decide(life)` says the next move. `advance(life, event)` says what an event
 means. Neither waits, sends or reads a clock.
@@ -22,10 +23,10 @@ The same tables serve a run, its continuation and a second worker: they know onl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from fleet.core import look_rules, looks
+from fleet.core import look_rules, looks, saving
 from fleet.core.errors import TRANSIENT, Meaning
 from fleet.core.events import (
     Answered,
@@ -43,6 +44,7 @@ from fleet.core.events import (
 )
 from fleet.core.life import (
     Life,
+    Saving,
     Stage,
     freeze,
     homeward,
@@ -55,6 +57,7 @@ from fleet.core.life import (
 )
 from fleet.core.notebook import Status
 from fleet.core.reopen import OPEN_ENDS, reopened
+from fleet.core.saved_image import body_of
 
 SETTLE_WAIT = 10.0  # seconds between looks at a write whose fate is open
 
@@ -75,7 +78,7 @@ class Await:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Send one write: the body of a PUT, or the query of a start or lease call."""
+    """Send one write: the body of a PUT or a save, or the query of a start or lease call."""
 
     step: Step
     body: Mapping[str, Any] = field(default_factory=dict)
@@ -93,7 +96,17 @@ class End:
 
 Move = Look | Await | Write | End
 
-_PASSING = {Stage.STOPPING: Status.STOPPING, Stage.STARTING: Status.STARTING}
+_PASSING = {
+    Stage.SAVING: Status.SNAPSHOTTING,
+    Stage.STOPPING: Status.STOPPING,
+    Stage.STARTING: Status.STARTING,
+}
+
+
+_WAITING = {
+    Stage.SPARED: "runs, and would have to be stopped: it waits",
+    Stage.PUT_OFF: "its moment was over before anything was sent: it waits",
+}
 
 
 def decide(life: Life) -> Move:
@@ -103,8 +116,8 @@ def decide(life: Life) -> Move:
         return End(outcome, "; ".join(part for part in (reason, *life.notes) if part), life.debt, life.fix)
     if life.stage is Stage.READY:
         return _next_write(life)
-    if life.stage is Stage.SPARED:
-        return End(Outcome.NOT_STARTED, "runs, and would have to be stopped: it waits", debt=False, fix="")
+    if life.stage in _WAITING:
+        return End(Outcome.NOT_STARTED, _WAITING[life.stage], debt=False, fix="")
     if (passing := _PASSING.get(life.stage)) is not None:
         return Await(passing)
     if life.stage is Stage.ARRIVING and life.current.heading is not None:
@@ -118,7 +131,7 @@ def _next_write(life: Life) -> Write:
     if life.home and not life.phases:
         return Write(Step.LEASE, start_query(life))
     if life.current is Status.RUNNING:
-        return Write(Step.STOP)
+        return Write(Step.SAVE, body_of(life.change.save)) if saving.is_due(life) else Write(Step.STOP)
     return Write(Step.START, start_query(life))
 
 
@@ -138,7 +151,7 @@ def advance(life: Life, event: ChangeEvent) -> Life:
         case Late():
             return _late(life, event)
         case Reopened():
-            return reopened(life)
+            return reopened(life, event.leave)
         case Ended():
             return _ended(life, event)
         case _:
@@ -146,10 +159,9 @@ def advance(life: Life, event: ChangeEvent) -> Life:
 
 
 def _began(life: Life, event: Began) -> Life:
-    """What was found before is old if nothing was sent. Only what was planned to run has had a leave."""
+    """What was found before is old if nothing was sent."""
     if not life.tries and not life.debt:
-        planned = life.change if life.leave is None else replace(life.change, run_state=Status.RUNNING)
-        life = Life.begin(planned)
+        life = life.anew()
     return life._replace(phases=regroup(life.change.phases, event.moved), leave=event.leave)
 
 
@@ -158,13 +170,14 @@ def _ended(life: Life, event: Ended) -> Life:
     if life.end is None and not life.tries and event.outcome not in (Outcome.NOT_STARTED, *OPEN_ENDS):
         life = over(life, event.outcome, event.reason)
     if event.outcome is Outcome.NOT_STARTED and (life.tries or life.end is not None):
-        return Life.begin(life.change)  # as it was, whatever intents say: it can be begun anew
+        return life.anew()  # as it was, whatever intents say: it can be begun anew
     return life._replace(recorded=True)
 
 
 # What an intent means: from now on the write may have been applied.
 
 _SENT = {
+    Step.SAVE: Stage.SAVE_SENT,
     Step.STOP: Stage.STOP_SENT,
     Step.PUT: Stage.PUT_SENT,
     Step.START: Stage.START_SENT,
@@ -189,6 +202,8 @@ def _intended(life: Life, event: Intended) -> Life:
         return life._replace(owed=life.debt, debt=True, frozen=frozen)
     if event.step is Step.START:
         return life._replace(started_at=event.at, ours=life.restarted, restarted=True)
+    if event.step is Step.SAVE:
+        return life._replace(saving=Saving.SENT, saved_at=event.at)
     return life
 
 
@@ -196,12 +211,14 @@ def _intended(life: Life, event: Intended) -> Life:
 # settling stage; the rest is a refusal, and each step has its own way to take one.
 
 _ACCEPTED = {
+    Step.SAVE: Stage.SAVING,
     Step.STOP: Stage.STOPPING,
     Step.PUT: Stage.READ_BACK,
     Step.START: Stage.STARTING,
     Step.LEASE: Stage.VERIFY,
 }
 _SETTLE = {
+    Step.SAVE: Stage.SAVE_SETTLE,
     Step.STOP: Stage.STOP_SETTLE,
     Step.PUT: Stage.PUT_SETTLE,
     Step.START: Stage.START_SETTLE,
@@ -220,6 +237,8 @@ def _untried(life: Life, step: Step) -> Life:
     A change none of whose writes can have arrived has not begun.
     """
     tries = {**life.tries, step: life.tried(step) - 1}
+    if step is Step.SAVE:
+        life = life._replace(saving=Saving.NOT_YET)
     if not life.written:
         tries = {kind: count for kind, count in tries.items() if count > 0}
     return life._replace(tries=tries, doubt=life.doubted)
@@ -241,7 +260,9 @@ def _answered(life: Life, event: Answered) -> Life:
         life = life._replace(restarted=life.ours)
     if event.meaning in _NEVER_HAPPENED and not life.tries:
         return life._replace(stage=Stage.FENCE, settle=0)
-    if event.meaning in _LOOK_FIRST:
+    if event.step is Step.SAVE and event.meaning in _NEVER_HAPPENED:
+        return life._replace(stage=Stage.STOP_SETTLE)  # as before any save: does it still run?
+    if event.meaning in _LOOK_FIRST and event.step is not Step.SAVE:
         refused_state = event.meaning is Meaning.WRONG_STATE
         return life._replace(refused_state=refused_state, stage=_SETTLE[event.step])
     if event.meaning is Meaning.GONE:
@@ -290,6 +311,7 @@ _REFUSED: Mapping[Step, Callable[[Life, Answered], Life]] = {
     Step.PUT: _put_refused,
     Step.START: _start_refused,
     Step.LEASE: _lease_refused,
+    Step.SAVE: saving.refused,
 }
 
 
@@ -307,6 +329,8 @@ def _late(life: Life, event: Late) -> Life:
     """The first time the change gives up and goes home; the second time it ends where it is."""
     if not life.tries:
         return over(life, Outcome.SKIPPED, f"{event.reason} before anything was sent")
+    if life.stage in saving.STAGES:
+        return saving.failed(life, f"{event.reason} in stage: {life.stage}")
     if life.late:
         outcome = Outcome.STRANDED if life.debt else Outcome.UNKNOWN
         return over(life, outcome, f"{so_far(life)}{event.reason}, still in stage: {life.stage}")

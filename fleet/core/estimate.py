@@ -23,6 +23,7 @@ from fleet.core.waiting import READS
 # Seconds; no official figures exist.
 ASSUMED_STOP = 60.0
 ASSUMED_START = 120.0
+ASSUMED_SAVE = 300.0
 ASSUMED_CALL = 0.5
 ASSUMED_SLOW = 2.0  # times as long as assumed: what 95 % should not exceed
 ASSUMED = Took(ASSUMED_STOP, ASSUMED_START, ASSUMED_SLOW * ASSUMED_STOP, ASSUMED_SLOW * ASSUMED_START, of=0)
@@ -197,15 +198,33 @@ def bound_of(
     work: Callable[[Change], Work],
 ) -> Bound:
     """The waves one after the other, and the soaks between them: `pause_before` each wave but the first."""
+    waves = _by_wave(changes, bounds, work)
+    parts: defaultdict[str, float] = defaultdict(float)
+    for seconds, by in waves.values():
+        parts[by] += seconds
+    parts["the soaks between waves"] = sum(pause_before(wave) for wave in sorted(waves)[1:])
+    return Bound(sum(parts.values()), max(parts, key=lambda by: parts[by]))
+
+
+def _by_wave(changes: Iterable[Change], bounds: Bounds, work: Callable[[Change], Work]) -> dict[int, Bound]:
     loads: dict[int, Load] = {}
     for change in changes:
         loads.setdefault(change.wave, Load(bounds)).count(change, work=work(change))
-    parts: defaultdict[str, float] = defaultdict(float)
-    for load in loads.values():
-        seconds, by = load.bound()
-        parts[by] += seconds
-    parts["the soaks between waves"] = sum(pause_before(wave) for wave in sorted(loads)[1:])
-    return Bound(sum(parts.values()), max(parts, key=lambda by: parts[by]))
+    return {wave: load.bound() for wave, load in loads.items()}
+
+
+def wave_seconds(
+    changes: Sequence[Change],
+    scopes: Sequence[PlanScope],
+    rollout: Rollout,
+    times: Times = NOTHING_LEARNED,
+    *,
+    slow: bool = False,
+) -> dict[int, float]:
+    """How long each wave takes at least, by its number."""
+    work = partial(expected, times=times, slow=slow)
+    bounds = _by_wave(changes, Bounds.of(changes, scopes, rollout), work)
+    return {wave: bound.seconds for wave, bound in bounds.items()}
 
 
 def estimate(
@@ -250,16 +269,19 @@ def _absences(changes: Iterable[Change], times: Times) -> list[Absence]:
 def expected(change: Change, times: Times = NOTHING_LEARNED, *, slow: bool = False) -> Work:
     """What a change asks for when nothing holds it up, with stops and starts as learned or assumed.
 
-    Its PUTs, with a stop and a start around them when it needs a restart. The look before the first write and
-    the one that proves the PUT; with a restart also the one that ends each wait.
+    Its PUTs, with a stop and a start around them when it needs a restart, and perhaps a save before. The look
+    before the first write and the one that proves the PUT; with a restart also the one that ends each wait;
+    with a save that, too, and the question for the image.
     """
     away = 0.0
     if change.needs_restart:
         stop = times.get(change.flavor, ASSUMED)
         start = times.get(change.after.get("flavor", change.flavor), ASSUMED)
         away = stop.slow_stop + start.slow_start if slow else stop.stop + start.start
-    reads = 2 + (WAITS if change.needs_restart else 0)
-    writes = len(change.phases) + (2 if change.needs_restart else 0)
+    if change.save:
+        away += ASSUMED_SAVE * (ASSUMED_SLOW if slow else 1.0)
+    reads = 2 + (WAITS if change.needs_restart else 0) + (2 if change.save else 0)
+    writes = len(change.phases) + (2 if change.needs_restart else 0) + (1 if change.save else 0)
     return Work(away + ASSUMED_CALL * (reads + writes), reads, writes)
 
 

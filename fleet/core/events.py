@@ -40,6 +40,7 @@ class Step(StrEnum):
     START = "start"
     LEASE = "lease"
     LOOK = "get"
+    SAVE = "save"
 
 
 class Fate(StrEnum):
@@ -165,11 +166,12 @@ class Ended:
 class Reopened:
     """The change is taken up again, by a new process or after a pause.
 
-    What was under way is in doubt until it is looked at.
+    What was under way is in doubt until it is looked at. A `leave` takes the place of the one before.
     """
 
     item: int
     at: float
+    leave: Leave | None = None
     kind: Literal["reopened"] = "reopened"
 
 

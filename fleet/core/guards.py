@@ -18,7 +18,9 @@ from fleet.core.text import clean
 
 CONFIRM_OVER = 20
 SMALL = 20  # so many notebooks may be any share of a fleet
-LIMITS = ("max_targets", "max_share")
+LIMITS = ("max_targets", "max_share", "quota")
+_WAY_OUT = "narrow the selector, raise the limit in the job file"
+_WAYS_OUT = {"quota": "delete instances that nobody needs, have the quota raised"}
 _HALF = Share(50, percent=True)
 
 
@@ -48,13 +50,15 @@ def exceeded(guards: Guards, count: int, listed: int) -> Iterator[tuple[str, str
 def lifted(exceeded: Iterable[tuple[str, str]], overrides: Mapping[str, str]) -> dict[str, str]:
     """The limits that are broken, each with the reason for which that is allowed.
 
+    The quota of instances is no limit of ours, but what would break it is refused and lifted alike.
+
     Raises GuardError for one that no override allows to be broken.
     """
     reasons = {}
     for name, problem in exceeded:
         if name not in overrides:
             raise GuardError(
-                f"{problem}: narrow the selector, raise the limit in the job file, or for this plan alone: "
+                f"{problem}: {_WAYS_OUT.get(name, _WAY_OUT)}, or for this plan alone: "
                 f'--override {name} --reason "WHY"'
             )
         reasons[name] = f"{problem}; overridden: {overrides[name]}"

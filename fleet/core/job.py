@@ -67,12 +67,14 @@ class Facts:
     """What was fetched about one notebook.
 
     `switchable` is None where nobody asked or the cloud did not say, `usage` where nobody asked. `resized` is
-    in the order of time; usage from before the last of them is left out.
+    in the order of time; usage from before the last of them is left out. `untold` is a run that may have
+    given the notebook another flavor, and whose journal cannot be read; empty for none.
     """
 
     switchable: tuple[Flavor, ...] | None = None
     usage: Usage | None = None
     resized: tuple[Resize, ...] = ()
+    untold: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,13 @@ class JobSpec(BaseModel, ABC):
 
     def reason(self, notebook: Notebook, context: Context) -> str:
         """Why this notebook should change, in a few words; empty when the selector says it all."""
+        return ""
+
+    def saves(self, notebook: Notebook, context: Context) -> str:
+        """The image (organization/name) to save the environment as before the first stop; empty: it is not.
+
+        Asked only where the planned way stops a notebook that runs. `saved_image.image_path` makes a name.
+        """
         return ""
 
     def remarks(self, notebook: Notebook, context: Context) -> tuple[str, ...]:

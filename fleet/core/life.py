@@ -7,6 +7,7 @@ compute the same one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -29,7 +30,11 @@ class Stage(StrEnum):
     ARRIVING = "arriving"  # on its way to a stable state; nothing written
     FENCE = "fence"  # the look right before the first write
     SPARED = "spared"  # it runs and must not be stopped now: to be tried again later
+    PUT_OFF = "put off"  # its moment was over before its first write: likewise
     READY = "ready"  # free to decide the next write, or to end
+    SAVE_SENT = "save sent"
+    SAVE_SETTLE = "save settling"  # whether an image was saved is looked for
+    SAVING = "saving"  # as an image, before the first stop
     STOP_SENT = "stop sent"
     STOP_SETTLE = "stop settling"  # stop refused or unanswered: looking what happened
     STOPPING = "stopping"
@@ -42,6 +47,14 @@ class Stage(StrEnum):
     VERIFY = "verify"
     LEASE_SENT = "lease sent"
     ENDED = "ended"
+
+
+class Saving(Enum):
+    """How far the environment has been saved as an image."""
+
+    NOT_YET = "not yet"
+    SENT = "sent"  # or may have been
+    DONE = "done"  # a look showed the image ACTIVE
 
 
 class Values(Enum):
@@ -64,6 +77,7 @@ class Life(NamedTuple):
     """
 
     change: Change
+    planned: Status  # the run state of the plan; that of `change` is the one to come back to
     stage: Stage
     phases: tuple[Phase, ...]
     expected: Mapping[str, Any]
@@ -72,6 +86,8 @@ class Life(NamedTuple):
     owed: bool = False  # the debt as it stood before the last stop was intended
     doubt: bool = False  # the last kind of write may have been applied
     doubted: bool = False  # `doubt` as it stood before the last intent
+    saving: Saving = Saving.NOT_YET
+    saved_at: float = 0.0  # when the save was intended
     written: bool = False  # some write was, or may have been, applied
     has_put: bool = False  # and a PUT among them
     proven: bool = False  # the last look showed everything as it should be, and nothing was written since
@@ -92,7 +108,7 @@ class Life(NamedTuple):
     no_lease_off: bool = False
     lease_due: bool = False
     moved: Mapping[str, When] = MappingProxyType({})
-    leave: Leave | None = None  # given only to what was planned to run
+    leave: Leave | None = None
     ending: tuple[Outcome, str] | None = None
     notes: tuple[str, ...] = ()
     trouble: str = ""  # the last refusal, for the reason of a failure
@@ -104,6 +120,7 @@ class Life(NamedTuple):
         """The life of `change` before anything happened."""
         return cls(
             change=change,
+            planned=change.run_state,
             stage=Stage.ARRIVING if change.arriving else Stage.FENCE,
             phases=change.phases,
             expected=change.before,
@@ -111,9 +128,22 @@ class Life(NamedTuple):
             lease=change.lease,
         )
 
+    def anew(self) -> Life:
+        """As it begins once more, as planned; an environment that was saved stays so."""
+        as_planned = self.change.run_state is self.planned
+        begun = Life.begin(self.change if as_planned else replace(self.change, run_state=self.planned))
+        if self.saving is not Saving.DONE:
+            return begun
+        return begun._replace(saving=self.saving, notes=self.notes)
+
     def tried(self, step: Step) -> int:
         """How many intents of this kind the change has had."""
         return self.tries.get(step, 0)
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was sent or decided."""
+        return bool(self.tries) or self.end is not None
 
     @property
     def home(self) -> bool:

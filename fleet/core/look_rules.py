@@ -63,7 +63,6 @@ def fulfilled(life: Life, saw: Saw) -> Life:
 
 
 def fence(life: Life, saw: Saw) -> Life:
-    planned = life.change.run_state
     life = _as_found(life, saw)
     change, sight = life.change, saw.sight
     already = holds(life, sight)
@@ -79,7 +78,7 @@ def fence(life: Life, saw: Saw) -> Life:
     moved = [name for phase in life.phases for name in phase.body if not phase.when.allows(change.run_state)]
     if sight.status is Status.RUNNING and _to_spare(life):
         return life._replace(stage=Stage.SPARED)
-    if moved and change.run_state is Status.STOPPED is not planned:
+    if moved and change.run_state is Status.STOPPED is not life.planned:
         return over(life, Outcome.SKIPPED, f"stopped since the plan; {', '.join(moved)}: needs it running")
     if moved and not change.may_restart:
         return over(life, Outcome.SKIPPED, _no_restart(moved))
@@ -100,7 +99,7 @@ def _as_found(life: Life, saw: Saw) -> Life:
     So it is between two stages, which may be days apart: in which state the second one finds a notebook is
     its owner's affair.
     """
-    as_it_is = life.leave is not None or life.change.follows is not None
+    as_it_is = life.leave is not None or life.change.takes_as_found
     if not as_it_is or saw.sight.status not in (Status.RUNNING, Status.STOPPED):
         return life
     return life._replace(change=replace(life.change, run_state=saw.sight.status))
@@ -147,6 +146,25 @@ def unsettled(life: Life, sight: Sight) -> Stage | None:
     if life.current is Status.RUNNING:
         return None if same and not _restarted(life, sight) else Stage.STOP_SETTLE
     return None
+
+
+def spared(life: Life) -> Life:
+    """What may stop no running notebook waits again before a stop, be it that a stop of ours did not happen.
+
+    What was written already cannot be begun anew: it ends as it is.
+    """
+    if life.leave is not Leave.SPARE or life.stage is not Stage.READY or life.restarted:
+        return life
+    runs = life.current is life.change.run_state is Status.RUNNING
+    if not runs or not life.phases or life.phases[0].when.allows(Status.RUNNING):
+        return life
+    if life.has_put:
+        return homeward(life._replace(debt=False), Outcome.FAILED, must_wait(life.phases[0].body))
+    return life._replace(stage=Stage.SPARED, tries={}, debt=False)
+
+
+def must_wait(fields: Iterable[str]) -> str:
+    return f"{', '.join(fields)}: needs a stop, which must wait"
 
 
 # --- anywhere ------------------------------------------------------------------------------------------
@@ -305,7 +323,7 @@ def _other_state(life: Life, status: Status) -> Life:
     if life.leave is Leave.SPARE and status is life.change.run_state is Status.RUNNING:
         if not life.written:
             return life._replace(stage=Stage.SPARED, tries={})
-        return homeward(life, Outcome.FAILED, f"{', '.join(body)}: needs a stop, which must wait")
+        return homeward(life, Outcome.FAILED, must_wait(body))
     return onward(life._replace(tries={**life.tries, Step.PUT: 0}, phases=regroup(life.phases, life.moved)))
 
 

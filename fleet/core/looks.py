@@ -1,8 +1,8 @@
 """What a look at a notebook means for its change: one rule for every stage and status.
 
 The table at the end is complete: every stage in which a look can arrive has a rule for every documented
-status and for a word that nobody knows. The rules themselves are in `look_rules`; what every look leaves
-behind, whatever the rule, is here. `change` owns the theory and the moves.
+status and for a word that nobody knows. The rules themselves are in `look_rules` and `saving`; what every
+look leaves behind, whatever the rule, is here. `change` owns the theory and the moves.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fleet.core import look_rules as rules
+from fleet.core import saving
 from fleet.core.events import Saw
 from fleet.core.life import Life, Stage
 from fleet.core.look_rules import Rule
@@ -29,7 +30,7 @@ def after_look(life: Life, saw: Saw) -> Life:
     if row is None:
         return life
     life = _applied_late(life, saw.sight)._replace(debt=_owes(life, saw.sight.status))
-    return _remember(row[saw.sight.status](life, saw), life.stage, saw)
+    return _remember(rules.spared(row[saw.sight.status](life, saw)), life.stage, saw)
 
 
 def _applied_late(life: Life, sight: Sight) -> Life:
@@ -156,9 +157,25 @@ _AFTER_PUT = _stage(
     rules.values, rules.values, starting=rules.passes_by, stopping=rules.passes_by, start_failed=rules.values
 )
 
+_SAVING = {
+    **_row(
+        running=saving.running,
+        stopped=saving.stopped,
+        starting=saving.unsettled,
+        stopping=saving.unsettled,
+        busy=saving.unsettled,
+        start_failed=saving.broken,
+        broken=saving.broken,
+        strange=saving.unsettled,
+    ),
+    Status.SNAPSHOTTING: saving.under_way,
+}
+
 TABLE: Mapping[Stage, Mapping[Status, Rule]] = {
     Stage.ARRIVING: _before_write(rules.arrived),
     Stage.FENCE: _before_write(rules.fence),
+    Stage.SAVE_SETTLE: _SAVING,
+    Stage.SAVING: _SAVING,
     Stage.STOP_SETTLE: _stage(rules.still_running, rules.has_stopped, stopping=rules.is_stopping),
     Stage.STOPPING: _stage(rules.still_running, rules.has_stopped, starting=rules.wait, stopping=rules.wait),
     Stage.PUT_SETTLE: _AFTER_PUT,

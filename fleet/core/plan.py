@@ -26,6 +26,7 @@ from fleet.core.members import members
 from fleet.core.notebook import Lease, Status
 from fleet.core.patch import Breadth, InvalidField, When, endpoints_of, from_body, opens_to_world
 from fleet.core.rollout import Rollout
+from fleet.core.saved_image import body_of
 
 FORMAT = 1
 
@@ -75,7 +76,8 @@ class Change:
     the form of the PUT body. `why` says for people what asked for this change, `cost` what it costs or saves
     where prices are known. `stage` counts the patches of a staged proposal from 1; `follows` is the item of
     the notebook's stage before it, without whose success this change never starts. `allow` are the forms of
-    whitelist entries that it may send.
+    whitelist entries that it may send. `save` is the image (organization/name) that the environment is saved
+    as before the first stop; empty when it is not.
     """
 
     item: int
@@ -99,6 +101,7 @@ class Change:
     stage: int = 1
     follows: int | None = None
     allow: tuple[Breadth, ...] = ()
+    save: str = ""
 
     def __post_init__(self) -> None:
         for name, value in zip(_WAY, _shared(self.phases, self.before, self.after), strict=True):
@@ -110,13 +113,18 @@ class Change:
         return any(not phase.when.allows(self.run_state) for phase in self.phases)
 
     @property
+    def takes_as_found(self) -> bool:
+        """Whether it takes the run state that it finds: a later stage comes long after the plan."""
+        return self.stage > 1
+
+    @property
     def may_go_away(self) -> bool:
         """Whether its notebook may be taken away: any that runs may turn out to need a restart.
 
         The cloud can refuse a field while a notebook runs, and one that was stopped when its first stage was
         planned may run when the next one comes.
         """
-        may_run = self.run_state is Status.RUNNING or self.follows is not None
+        may_run = self.run_state is Status.RUNNING or self.takes_as_found
         return self.needs_restart or (self.may_restart and may_run)
 
 
@@ -141,13 +149,14 @@ class Stage:
     """The waves from `wave` on make one patch of a staged proposal, which `does` so much in words.
 
     `pause` are the seconds that must pass before it, counted from the end of the wave before, in place of the
-    soak.
+    soak. It begins `not_before` this instant (wall seconds), where an earlier run made the stage before it.
     """
 
     number: int
     wave: int
     pause: float
     does: str = ""
+    not_before: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +397,8 @@ def _unsealed(data: bytes, where: str, take: Callable[[str, Any], None]) -> dict
 
 def _check_change(change: Change) -> None:
     """The rules of the update and of whitelists, once more: a file may have been sealed by anybody."""
+    if change.save:
+        body_of(change.save)
     for phase in change.phases:
         patch = from_body(phase.body, change.allow)
         if patch.endpoints is not None:

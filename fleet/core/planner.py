@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, count, zip_longest
 from typing import Any, NamedTuple
 
-from fleet.core.catalog import change_misfits, out_of_stock, start_problem
+from fleet.core.catalog import change_misfits, out_of_stock, sight_remark, start_problem
 from fleet.core.estimate import length_of
 from fleet.core.events import Outcome
 from fleet.core.job import Context, Facts, JobSpec, Skip, Staged
@@ -189,8 +189,11 @@ def plan_one(target: Target, job: JobSpec, rollout: Rollout) -> Change | tuple[C
         if refusal:
             where = f"stage {stage}: " if staged else ""
             return _settled(target, Outcome.SKIPPED, where + refusal)
-        changes.append(_change(target, job, rollout, found, patch, stage))
-        notes += _notes(patch, found)
+        change = _change(target, job, rollout, found, patch, stage)
+        if _stops(change, rollout) and not any(one.save for one in changes):
+            change = replace(change, save=job.saves(notebook, target.context))
+        changes.append(change)
+        notes += [*_notes(patch, found), *_sight(patch, found, target.context)]
         if _starts(patch, found, rollout) and _scarce(patch, found, target.context):
             notes.append(_SCARCE)
         found = with_patch(found, patch)
@@ -227,6 +230,11 @@ def _change(
         stage=stage,
         allow=patch.allow,
     )
+
+
+def _stops(change: Change, rollout: Rollout) -> bool:
+    """Whether its planned way stops a notebook that runs."""
+    return change.needs_restart and change.run_state is Status.RUNNING and not rollout.stops_nobody
 
 
 def _disturbance(patch: NotebookPatch, run_state: Status, rollout: Rollout) -> str | None:
@@ -338,6 +346,12 @@ def _notes(patch: NotebookPatch, notebook: Notebook) -> Iterable[str]:
             yield f"the {item.service} endpoint is open to every address, as before"
         if any(documentation_address(address) for address in item.allowed_access_ips or ()):
             yield f"the {item.service} whitelist holds addresses reserved for documentation"
+
+
+def _sight(patch: NotebookPatch, found: Notebook, context: Context) -> Iterable[str]:
+    image = context.catalog.images.get(patch.image_id or "")
+    if image is not None and (remark := sight_remark(found, image)):
+        yield remark
 
 
 def _settled(target: Target, outcome: Outcome, reason: str, values: dict[str, Any] | None = None) -> Settled:

@@ -19,6 +19,11 @@ _COLUMNS = ("flavor", "price_per_hour", "currency")
 _PRICE = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
+BASIS = (
+    "a month has 730 hours; of notebooks whose usage was measured only the part that they ran counts, as far "
+    "as there are samples (the share in the column why)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Prices:
@@ -134,6 +139,7 @@ def price_remarks(changes: Iterable[Change], prices: Prices | None) -> Iterator[
             f"cost of a month: {sum_of.before} {sum_of.currency} before, {sum_of.after} after: "
             f"{verb} {amount} {'more' * (saved < 0)}".rstrip()
         )
+        yield BASIS
     missing = unpriced(counted, prices)
     if missing:
         without = sum(change.cost is None for change in counted)

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from statistics import median
+from typing import Any
 
 from fleet.core.duration import duration
-from fleet.core.estimate import length_of
+from fleet.core.estimate import NOTHING_LEARNED, Times, expected, length_of
 from fleet.core.events import Leave, Outcome
 from fleet.core.notebook import Lease, LeaseType, Status
 from fleet.core.plan import Change
@@ -24,7 +26,8 @@ from fleet.core.waiting import KEPT, PROVEN
 
 UNKNOWN = math.inf  # until when an owner wants to be left alone, while nobody can tell
 FRESH = 900.0  # s that a reading of idleness counts
-MARGIN = 1.1  # on the longest change so far: a change must be home before its window closes
+NEARLY_ALL = 0.9  # of the changes so far: they were over in the time that the next one gets
+MARGIN = 1.1  # and a little more: a change must be home before its window closes
 
 
 class Why(StrEnum):
@@ -85,9 +88,18 @@ def is_careful(rollout: Rollout) -> bool:
     return rollout.when is not Moment.NOW or rollout.notice is not None
 
 
+def holds_back(rollout: Rollout) -> bool:
+    """Whether a change may have to wait for a moment to stop its notebook."""
+    return is_careful(rollout) or bool(rollout.calendar)
+
+
 def leave_of(rollout: Rollout, change: Change) -> Leave | None:
-    """What a change may do that need not wait: it must not stop a running notebook unawares."""
-    return Leave.SPARE if is_careful(rollout) and change.run_state is Status.RUNNING else None
+    """What a change may do that need not wait: it must not stop a running notebook unawares.
+
+    One that was stopped when its first stage was planned may run when the next one comes.
+    """
+    may_run = change.run_state is Status.RUNNING or change.takes_as_found
+    return Leave.SPARE if holds_back(rollout) and may_run else None
 
 
 def wants_notice(rollout: Rollout) -> bool:
@@ -102,20 +114,37 @@ def stops(change: Change) -> bool:
 
 
 class Pace:
-    """How long changes take in this run, told cautiously: as assumed at first, then as the longest did."""
+    """How long changes take from their first write on, those of one flavor alike.
 
-    def __init__(self) -> None:
-        self._took: dict[bool, deque[float]] = {}
+    As `times` of earlier runs say, or as assumed, until enough were seen in this one.
+    """
+
+    def __init__(self, times: Times = NOTHING_LEARNED) -> None:
+        self._times = times
+        self._took: dict[tuple[Any, ...], deque[float]] = {}
 
     def took(self, change: Change, seconds: float) -> None:
         """Takes in a change that came to a good end."""
-        self._took.setdefault(change.needs_restart, deque(maxlen=KEPT)).append(seconds)
+        self._took.setdefault(_kind(change), deque(maxlen=KEPT)).append(seconds)
 
     def needs(self, change: Change) -> float:
-        """Seconds from the start of such a change until its notebook is back."""
-        took = self._took.get(change.needs_restart, ())
-        longest = max(took, default=0.0) * MARGIN
-        return longest if len(took) >= PROVEN else max(longest, length_of(change))
+        """Seconds in which nearly every such change is over, told cautiously."""
+        took = sorted(self._took.get(_kind(change), ()))
+        if len(took) >= PROVEN:
+            return took[math.ceil(NEARLY_ALL * len(took)) - 1] * MARGIN
+        learned = change.flavor in self._times
+        return max([expected(change, self._times, slow=learned).seconds, *(MARGIN * one for one in took)])
+
+    def usual(self, change: Change) -> float:
+        """Seconds that half of such changes take."""
+        took = self._took.get(_kind(change), ())
+        return median(took) if len(took) >= PROVEN else length_of(change, self._times)
+
+
+def _kind(change: Change) -> tuple[Any, ...]:
+    """What changes have in common that take equally long."""
+    flavors = (change.flavor, change.after.get("flavor", change.flavor)) if change.needs_restart else ()
+    return (change.needs_restart, bool(change.save), *flavors)
 
 
 Opening = Callable[[float], float | None]
@@ -141,11 +170,13 @@ class Judge:
             found = self._owners(facts, now, postponed) or found
         if not isinstance(found, Go):
             return found
-        asked = replace(change, run_state=Status.STOPPED) if facts.stopped else change
-        needs = self.pace.needs(asked)
-        opens = opening(needs)
+        asked = _as_known(change, facts)
+        usual = self.pace.usual(asked)
+        opens = opening(self.pace.needs(asked))
+        if opens is None:  # some were that slow; most are not
+            opens = opening(usual)
         if opens is None:
-            return Drop(Outcome.SKIPPED, f"takes about {duration(needs)}: no window will be long enough")
+            return Drop(Outcome.SKIPPED, f"takes about {duration(usual)}: no window will be long enough")
         return found if opens <= now else Wait(Why.WINDOW, opens)
 
     def _moment(self, change: Change, facts: Facts, now: float) -> Standing:
@@ -195,6 +226,14 @@ class Judge:
         if now < over:  # until then it may stop by itself
             return Wait(Why.POSTPONED, over)
         return Drop(Outcome.SKIPPED, f"{asked}, which is after the patience")
+
+
+def _as_known(change: Change, facts: Facts) -> Change:
+    """The change as what is known of its notebook by now makes it."""
+    if not facts.stops:
+        return change
+    state = Status.STOPPED if facts.stopped else Status.RUNNING
+    return change if change.run_state is state else replace(change, run_state=state)
 
 
 def moment(at: float) -> str:

@@ -1,4 +1,4 @@
-"""What is owed where a run's journal is lost: its plan, and what each notebook shows now, must tell.
+"""What is owed where a run's journal is lost or damaged: its plan and what each notebook shows must tell.
 
 The plan says what a notebook held, what it was to get, and where it was to come back to. What happened in
 between nobody can tell any more: a notebook that ran may have been stopped by the run, by its own lease or by
@@ -7,7 +7,7 @@ a person.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -76,6 +76,13 @@ def ways(changes: Iterable[Change]) -> tuple[Change, ...]:
             before, after = {**change.before, **first.before}, {**first.after, **change.after}
             found[change.scope, change.id] = replace(first, before=before, after=after)
     return tuple(found.values())
+
+
+def only(changes: Iterable[Change], items: Collection[int]) -> tuple[Change, ...]:
+    """All changes of the notebooks that one of `items` is about."""
+    changes = tuple(changes)
+    notebooks = {(change.scope, change.id) for change in changes if change.item in items}
+    return tuple(change for change in changes if (change.scope, change.id) in notebooks)
 
 
 def finding(change: Change, sight: Sight, planned_at: float) -> Finding:

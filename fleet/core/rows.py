@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, pairwise
 from typing import Any
 
@@ -38,6 +38,7 @@ class Calls:
     start: int = 0
     get: int = 0
     lease: int = 0
+    save: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,9 +265,10 @@ def _between(one: Row, other: Row) -> float:
 
 
 def _sum_of(calls: Iterable[Calls]) -> Calls:
-    return Calls(
-        *map(sum, zip(*((one.put, one.stop, one.start, one.get, one.lease) for one in calls), strict=True))
-    )
+    totals = Counter[str]()
+    for one in calls:
+        totals.update(asdict(one))
+    return Calls(**totals)
 
 
 def settled_row(settled: Settled, planned_at: float) -> Row:

@@ -123,7 +123,7 @@ def fields() -> tuple[Field, ...]:
 
 def parse_ids(texts: Iterable[str]) -> tuple[str, ...]:
     """The notebook ids in a list given by hand, each once. Raises UsageError for one that is no UUID."""
-    return tuple(dict.fromkeys(require_uuid("id", text.strip()) for text in texts if text.strip()))
+    return tuple(dict.fromkeys(require_uuid("id", text.strip()).lower() for text in texts if text.strip()))
 
 
 def read_ids(text: str, where: str) -> tuple[str, ...]:
@@ -135,7 +135,7 @@ def read_ids(text: str, where: str) -> tuple[str, ...]:
     for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
         word = line.partition("#")[0].strip()
         if word:
-            found[require_uuid(f"{where}:{number}: id", word)] = None
+            found[require_uuid(f"{where}:{number}: id", word).lower()] = None  # exports write capitals
     if not found:
         raise UsageError(f"{where}: names no notebook; write an id a line")
     return tuple(found)

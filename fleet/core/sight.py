@@ -14,7 +14,8 @@ from fleet.core.patch import read_field, readable
 class Sight:
     """One look. `left` is the lease's time left in ms at the moment of the look, None when auto stop is off.
 
-    `values` holds the planned fields in the form of the PUT body, those that the cloud shows.
+    `values` holds the planned fields in the form of the PUT body, those that the cloud shows. `saved` is the
+    status of the image that its environment was saved as, where that was asked for and there is one.
     """
 
     status: Status
@@ -24,12 +25,13 @@ class Sight:
     update_at: int = 0
     fail_reason: str = ""
     word: str = ""
+    saved: str = ""
 
 
 GONE = Sight(Status.DELETED)
 
 
-def sight_of(notebook: Notebook, fields: Iterable[str], now: int) -> Sight:
+def sight_of(notebook: Notebook, fields: Iterable[str], now: int, saved: str = "") -> Sight:
     """The look that `notebook`, read at wall time `now` (ms), gives of the planned `fields`.
 
     The cloud's own clock is used for the lease where the answer carries it.
@@ -44,4 +46,5 @@ def sight_of(notebook: Notebook, fields: Iterable[str], now: int) -> Sight:
         update_at=notebook.update_at or (lease.update_at if lease is not None else 0),
         fail_reason=notebook.fail_reason,
         word=notebook.status_word or notebook.status.value,
+        saved=saved,
     )

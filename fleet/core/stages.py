@@ -5,7 +5,8 @@ Neighbours: `planner` makes a change of each stage, `rows` joins them again to o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import pairwise
 
 from fleet.core.duration import duration
@@ -15,22 +16,28 @@ from fleet.core.rollout import Rollout
 
 
 def stages_of(
-    changes: Sequence[Change], pause: float, words: Sequence[str], rollout: Rollout
+    changes: Sequence[Change],
+    pause: float,
+    words: Sequence[str],
+    rollout: Rollout,
+    earliest: Mapping[int, float] | None = None,
 ) -> tuple[Stage, ...]:
     """The stages that hold changes; none when every change is of the first and nothing is said of it.
 
-    `pause` are the seconds between two of them, `words` what each does. Raises UsageError when the rollout
-    leaves no time for the pauses.
+    `pause` are the seconds between two of them, `words` what each does. The first of them waits until the
+    instant (wall seconds) that `earliest` names for its number; the others wait for it. Raises UsageError
+    when the rollout leaves no time for the pauses.
     """
     first: dict[int, int] = {}
     for change in changes:
         first[change.stage] = min(change.wave, first.get(change.stage, change.wave))
-    if not words and max(first, default=1) == 1:
+    if not first or (not words and max(first) == 1):
         return ()
     named = dict(enumerate(words, start=1))
-    stages = tuple(
-        Stage(number, first[number], pause if at else 0.0, named.get(number, ""))
-        for at, number in enumerate(sorted(first))
+    head, *others = sorted(first)
+    stages = (
+        Stage(head, first[head], 0.0, named.get(head, ""), (earliest or {}).get(head, 0.0)),
+        *(Stage(number, first[number], pause, named.get(number, "")) for number in others),
     )
     pauses = sum(stage.pause for stage in stages)
     if rollout.deadline is not None and rollout.deadline <= pauses:
@@ -53,11 +60,23 @@ def of_first_stage(changes: Sequence[Change]) -> list[Change]:
     return [change for change in changes if change.stage == lowest]
 
 
-def stage_remarks(stages: Sequence[Stage]) -> Iterator[str]:
-    """What a person should know of stages that nobody has to make any more."""
-    if stages and stages[0].number > 1:
-        done = "stage 1" if stages[0].number == 2 else f"stages 1 to {stages[0].number - 1}"
-        yield f"no notebook needs {done} any more, so stage {stages[0].number} begins without a pause"
+def stage_remarks(stages: Sequence[Stage], pause: float) -> Iterator[str]:
+    """What a person should know of stages that nobody has to make any more; `pause` lies between two."""
+    if not stages or stages[0].number == 1:
+        return
+    stage = stages[0]
+    done = "stage 1" if stage.number == 2 else f"stages 1 to {stage.number - 1}"
+    if stage.not_before:
+        begins = datetime.fromtimestamp(stage.not_before, UTC)
+        yield (
+            f"no notebook needs {done} any more; stage {stage.number} waits for what is left of the pause "
+            f"since the run before, and begins at {begins:%Y-%m-%d %H:%M:%S} UTC at the earliest"
+        )
+        return
+    yield (
+        f"NO PAUSE: no notebook needs {done} any more, and since when is unknown; stage {stage.number}"
+        f"{f' {stage.does}' if stage.does else ''} at once, without the {duration(pause)} in between"
+    )
 
 
 def stage_words(changes: Sequence[Change], stages: Sequence[Stage]) -> str:

@@ -58,8 +58,8 @@ class Notice:
 
     @property
     def way(self) -> str:
-        """For people: by what means the notice goes out."""
-        return self.webhook or self.command[0]
+        """For people: by what means the notice goes out. The path of a webhook is as good as a password."""
+        return "/".join(self.webhook.split("/")[:3]) if self.webhook else self.command[0]
 
 
 @dataclass(slots=True)

@@ -46,13 +46,16 @@ class UsageWanted:
 class Level:
     """How much of one resource was used: at the percentile asked for, and at most.
 
-    `share` is the part of the window that has data, from 0 to 1, and `last` the wall second of the newest.
+    `share` is the part of the window that has data, from 0 to 1; `first` and `last` are the wall seconds of
+    the oldest and the newest, and `hole` the longest time (s) between them that has none.
     """
 
     usual: float
     peak: float
     share: float
+    first: float
     last: float
+    hole: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +120,16 @@ class Book:
         filled = [slot for slot, value in enumerate(series) if value >= 0.0]
         values = sorted(series[slot] for slot in filled)
         # What is measured less often than we ask still covers the time between two samples.
-        gaps = sorted(after - before for before, after in pairwise(filled))
-        usual_gap = gaps[len(gaps) // 2] if gaps else 1
+        gaps = sorted(after - before for before, after in pairwise(filled)) or [1]
+        usual_gap = gaps[len(gaps) // 2]
         covers = max(1.0, min(usual_gap, COARSEST / self.step))
         return Level(
             usual=values[max(0, math.ceil(percentile / 100.0 * len(values)) - 1)],
             peak=values[-1],
             share=min(1.0, len(filled) * covers / self._slots),
+            first=min(self.until, self.begin + (filled[0] + 1) * self.step),
             last=min(self.until, self.begin + (filled[-1] + 1) * self.step),
+            hole=(gaps[-1] - 1) * self.step,
         )
 
 
@@ -150,20 +155,29 @@ def proves_idle(category: str, below: Mapping[Resource, float] = IDLE_BELOW) -> 
     return frozenset((Resource.CPU, Resource.NETWORK_RECEIVE, *chips)) & below.keys()
 
 
+UNSEEN = 0.2  # of the time that a notebook must be idle: what may pass between two samples
+
+
 def is_idle(
     usage: Usage,
     needs: Collection[Resource],
+    lasting: float,
     fresh_since: float,
     below: Mapping[Resource, float] = IDLE_BELOW,
 ) -> bool | None:
     """Whether nothing of the notebook was busy in the whole window; None when the data cannot tell.
 
     What is measured and over its threshold is busy, however little else is known. Each of `needs` must have
-    data from `fresh_since` (wall s) or later.
+    data of the last `lasting` seconds without a hole, the newest from `fresh_since` (wall s) or later.
     """
     if any(level.peak > below[name] for name, level in usage.levels.items() if name in below):
         return False
     if not needs:
         return None
-    told = all(name in usage.levels and usage.levels[name].last >= fresh_since for name in needs)
+    told = all(name in usage.levels and _tells(usage.levels[name], lasting, fresh_since) for name in needs)
     return True if told else None
+
+
+def _tells(level: Level, lasting: float, fresh_since: float) -> bool:
+    whole = level.last - level.first >= lasting and level.hole <= UNSEEN * lasting
+    return whole and level.last >= fresh_since

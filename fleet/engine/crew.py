@@ -44,8 +44,8 @@ def _sent_nothing(change: Change, now: float) -> Ended:
 
 
 def _has_begun(life: Life | None) -> bool:
-    """Whether anything was sent or decided: if not, the change takes its turn like one that is new."""
-    return life is not None and (bool(life.tries) or life.end is not None)
+    """If it has not, the change takes its turn like one that is new."""
+    return life is not None and life.begun
 
 
 def _outcome(life: Life) -> Outcome:
@@ -97,7 +97,7 @@ class Crew:
         self._tape = tape
         self._clock = clock
         self._control = control
-        self._past = past
+        self._past = dict(past)
         self._brakes = brakes
         self._gate = gate
         self._pauses = pauses
@@ -138,8 +138,6 @@ class Crew:
             if self._control.end is not None:
                 return
             await self._work_wave(wave, ready, last=wave == waves[-1][0])
-        if self._room.waiting:  # taken back while we caught up, and no wave was left
-            await self._work_released()
         if self._counts[Outcome.NOT_STARTED]:
             self._control.drain(RunEnd.HALTED, self._brakes.reasons)
         elif not self._left:
@@ -264,25 +262,34 @@ class Crew:
 
     async def _perform(self, change: Change) -> None:
         here, past = self._surroundings[change.scope], self._past.get(change.item)
-        began, leave = self._clock.monotonic(), self._leaves.pop(change.item, None)
-        performance = Performance(change, here, past if _has_begun(past) else None, leave)
+        leave = self._leaves.pop(change.item, None)
+        performance = Performance(change, here, past, leave, self._room.still)
         try:
             life = await performance.run()
         except Exception as error:  # whatever it is, it must not leave the others stopped
             life = performance.give_up(error)
             self._control.drain(RunEnd.HALTED, own_error(error), broken=True)
-        if life.stage is Stage.SPARED:
-            self._give_back(change, stops=True)
+        if life.stage in (Stage.SPARED, Stage.PUT_OFF):
+            self._give_back(change, life)
             return
-        if _outcome(life) is Outcome.CHANGED:
-            self._room.pace.took(life.change, self._clock.monotonic() - began)
+        if _outcome(life) is Outcome.CHANGED and performance.sent_at is not None:
+            self._room.pace.took(life.change, self._clock.monotonic() - performance.sent_at)
         self._book(change, life)
         self._admission.ended(change, failed=_failed(life), back=_is_back(life))
 
-    def _give_back(self, change: Change, *, stops: bool) -> None:
-        """Lets a change wait again that was told to start and sent nothing."""
+    def _give_back(self, change: Change, life: Life) -> None:
+        """Lets a change wait again that was told to start and sent nothing, or nothing that was applied.
+
+        While we catch up it need not: it is as one that has not begun, and comes with its wave.
+        """
+        self._past[change.item] = life
         self._admission.ended(change, failed=False, back=True)
-        self._room.enter(change, stops=stops)
+        if self._catching_up:
+            return
+        if life.stage is Stage.SPARED:
+            self._room.enter(change, stops=True)
+        else:
+            self._room.put_off(change)
 
     async def _next(self) -> Change | None:
         """The next change to start; None when no further one will start in this wave.
@@ -305,7 +312,7 @@ class Crew:
         """Whether the waiting room may yet let somebody in, or take somebody back who is under way."""
         if self._catching_up or self._admission.exhausted is not None:
             return False
-        return self._room.waiting > 0 or (self._room.careful and self._admission.in_flight > 0)
+        return self._room.waiting > 0 or (self._room.takes_back and self._admission.in_flight > 0)
 
     def _take(self) -> Change | None:
         """The next change that may start at this moment.

@@ -51,10 +51,12 @@ class Pauses:
         self._tape.note(Held(self._clock.wall(), where, ""))
 
     def _due(self, wave: int) -> float:
-        """When (monotonic seconds) every wait that lies between an earlier wave and this one is over."""
+        """When (monotonic seconds) every wait before this wave is over, be it since an earlier run."""
+        now, wall = self._clock.monotonic(), self._clock.wall()
+        opens = [now + stage.not_before - wall for stage in self._plan.stages if stage.wave <= wave]
         waits = (
             at + max(self._plan.pause_before(later) for later in range(ended + 1, wave + 1))
             for ended, at in self._ended.items()
             if ended < wave
         )
-        return max(waits, default=self._clock.monotonic())
+        return max([now, *opens, *waits])

@@ -7,11 +7,11 @@ for a later one another look if the last is old by then, the intent on disk, the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
-from fleet.core.calls import Rank, Receipt, Turn
+from fleet.core.calls import Rank, Receipt, SavedImage, Turn
 from fleet.core.change import Await, End, Look, Write, advance, decide
 from fleet.core.errors import TRANSIENT, CallError, Meaning, RecordingFailed
 from fleet.core.events import (
@@ -33,6 +33,8 @@ from fleet.core.life import Life, Stage, over
 from fleet.core.notebook import Notebook, Status
 from fleet.core.patch import When
 from fleet.core.plan import Change
+from fleet.core.saved_image import body_of
+from fleet.core.saving import asks_for_image, status_of, unseen
 from fleet.core.sight import GONE, Sight, sight_of
 from fleet.core.text import brief
 from fleet.engine.brakes import Brakes
@@ -43,7 +45,7 @@ from fleet.engine.watch import Watch
 
 LATEST = 5.0  # seconds after its turn and its look that a write may still leave
 # These could undo what somebody did since the look. A start or a lease could not, and a debt waits for none.
-_OVERTURNING = frozenset({Step.STOP, Step.PUT})
+_OVERTURNING = frozenset({Step.SAVE, Step.STOP, Step.PUT})
 LOOK_AGAIN = 5.0  # seconds between looks while the cloud does not answer
 
 
@@ -65,17 +67,24 @@ class Surroundings:
 class Performance:
     """One change on its way. `run` returns the life it had; errors of calls become events of that life.
 
-    `life` is where an earlier process left the change; whatever was under way then is looked at first.
-    `leave` is what one that begins may do to a notebook that runs.
+    `life` is where an earlier process left the change: whatever was under way then is looked at first.
+    `leave` is what it may do to a notebook that runs; `still` says whether the moment of one that has sent
+    nothing has not passed.
     """
 
     def __init__(
-        self, change: Change, here: Surroundings, life: Life | None = None, leave: Leave | None = None
+        self,
+        change: Change,
+        here: Surroundings,
+        life: Life | None = None,
+        leave: Leave | None = None,
+        still: Callable[[Change], bool] = lambda _: True,
     ) -> None:
         self._change = change
         self._here = here
         self._leave = leave
-        self._again = life is not None
+        self._still = still
+        self.sent_at: float | None = None  # when the first write left, if not from an earlier process
         self._life = life or Life.begin(change)
         self._turn: Turn | None = None
         self._looked_at = 0.0
@@ -86,7 +95,7 @@ class Performance:
     async def run(self) -> Life:
         item, now = self._change.item, self._now()
         began = Began(item, now, dict(self._here.moved), self._leave)
-        self._happened(Reopened(item, now) if self._again else began)
+        self._happened(Reopened(item, now, self._leave) if self._life.begun else began)
         while True:
             match decide(self._life):
                 case End() as end:
@@ -123,16 +132,22 @@ class Performance:
             self._turn = turn
             self._happened(event)
             return
-        if not self._life.tries and not await self._may_begin(turn):
+        first = not self._life.tries
+        if first and not await self._may_begin(turn):
             return
+        if not self._life.tries:
+            self.sent_at = self._here.clock.monotonic()
         attempt = self._life.tried(write.step) + 1
         intent = Intended(self._change.item, self._now(), write.step, attempt, write.body)
         if not await self._committed(intent) and not self._pays_debt(write):
             self._unrecorded("the journal cannot be written")
             return
         self._life = advance(self._life, intent)
+        turn = self._in_time(turn)
+        if first:  # a pause means it until its bytes leave
+            turn = replace(turn, held=self._held)
         try:
-            receipt = await self._send(write, self._in_time(turn))
+            receipt = await self._send(write, turn)
         except CallError as error:
             self._happened(self._refusal(write.step, error))
         else:
@@ -168,7 +183,9 @@ class Performance:
             self._life = over(self._life, Outcome.NOT_STARTED, f"nothing was sent: {barred}")
             return False
         if control.end is None and not control.paused:
-            return True
+            if not (may := self._still(self._change)):
+                self._life = self._life._replace(stage=Stage.PUT_OFF)
+            return may
         await control.released()
         if control.end is not None:
             self._life = over(self._life, Outcome.NOT_STARTED, f"nothing was sent: {brief(control.end[1])}")
@@ -185,6 +202,9 @@ class Performance:
             return await self._here.cloud.turn(self._rank)
         except CallError as error:
             return Blind(self._change.item, self._now(), error.meaning, error.text, sends=0)
+
+    def _held(self) -> bool:
+        return self._here.control.paused or self._here.control.end is not None
 
     def _in_time(self, turn: Turn) -> Turn:
         """The turn, which ends when what was looked at before it is old."""
@@ -207,6 +227,8 @@ class Performance:
         match write.step:
             case Step.STOP:
                 return await cloud.stop(key, turn)
+            case Step.SAVE:
+                return await cloud.save(key, write.body, turn)
             case Step.START:
                 return await cloud.start(key, write.body, turn)
             case Step.LEASE:
@@ -256,6 +278,7 @@ class Performance:
         item = self._change.item
         try:
             look = await self._here.cloud.look(self._change.id, self._rank)
+            saved = await self._saved(look.notebook.status)
         except CallError as error:
             if error.meaning is Meaning.GONE:
                 return Saw(item, self._now(), GONE, request_id=error.request_id, sends=error.sends)
@@ -263,10 +286,19 @@ class Performance:
         return Saw(
             item,
             self._now(),
-            self._sight(look.notebook),
+            self._sight(look.notebook, status_of(self._life, saved)),
             request_id=look.request_id,
-            sends=look.sends,
+            sends=look.sends + saved.sends,
         )
+
+    async def _saved(self, status: Status) -> SavedImage:
+        """The image that is being made of the environment, if its status counts by now."""
+        if not asks_for_image(self._life, status):
+            return SavedImage()
+        try:
+            return await self._here.cloud.saved(body_of(self._change.save), self._rank)
+        except CallError as error:
+            return unseen(error)
 
     async def _arrival(self, status: Status) -> ChangeEvent:
         """A look when the notebook may have left `status`, in which it has been since its wait began."""
@@ -286,8 +318,8 @@ class Performance:
             return event
         return self._late(watch.failing)
 
-    def _sight(self, notebook: Notebook) -> Sight:
-        return sight_of(notebook, self._change.after, int(self._now() * 1000))
+    def _sight(self, notebook: Notebook, saved: str) -> Sight:
+        return sight_of(notebook, self._change.after, int(self._now() * 1000), saved)
 
     def _time_left(self) -> float:
         return max(0.0, self._time_up - self._here.clock.monotonic())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
-from fleet.core.calls import Rank, Reading, Receipt, Turn
+from fleet.core.calls import Rank, Reading, Receipt, SavedImage, Turn
 from fleet.core.events import Event
 from fleet.core.notebook import Status
 from fleet.core.rollout import GateCommand
@@ -22,7 +22,7 @@ class Cloud(Protocol):
 
     @property
     def calls(self) -> Mapping[str, int]:
-        """Requests sent so far, by operation: put, stop, start, lease, get, list and whatever else."""
+        """Requests sent so far, by operation: put, stop, start, lease, save, get, list and whatever else."""
         ...
 
     async def turn(self, rank: Rank) -> Turn:
@@ -39,6 +39,14 @@ class Cloud(Protocol):
         ...
 
     async def put(self, notebook_id: str, body: Mapping[str, Any], turn: Turn) -> Receipt: ...
+
+    async def save(self, notebook_id: str, body: Mapping[str, Any], turn: Turn) -> Receipt:
+        """Saves the environment as an image; `body` holds its `name` and `namespace`."""
+        ...
+
+    async def saved(self, body: Mapping[str, Any], rank: Rank) -> SavedImage:
+        """What has become of the image that such a body names."""
+        ...
 
     async def stop(self, notebook_id: str, turn: Turn) -> Receipt: ...
 

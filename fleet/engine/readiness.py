@@ -7,6 +7,7 @@ or is idle, `readiness_notices` speaks with owners.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
@@ -27,6 +28,7 @@ from fleet.core.readiness import (
     Standing,
     Wait,
     Why,
+    holds_back,
     is_careful,
     leave_of,
     moment,
@@ -70,6 +72,7 @@ class WaitingRoom:
         control: Control,
         trouble: Callable[[Exception], None],
         ends: float | None,
+        pace: Pace,
     ) -> None:
         self._rollout = rollout
         self._memory = memory
@@ -77,13 +80,14 @@ class WaitingRoom:
         self._clock = clock
         self._control = control
         self._trouble = trouble
-        self.pace = Pace()
-        self._judge = Judge(rollout, ends, self.pace)
+        self.pace = pace
+        self._judge = Judge(rollout, ends, pace)
         self.facts: dict[int, Facts] = {}
         self.postponed: Mapping[str, float] | None = None  # nobody can tell
         self.present: dict[int, Change] = {}  # those who wait, and those whose turn has not come yet
         self._waiting: dict[int, Change] = {}
         self._opened = False
+        self._too_long = math.inf  # s; for this much no window is long enough
         self._told: dict[Why, str] = {}
         self._news = anyio.Event()
         self.watchers: list[Watcher] = []
@@ -94,23 +98,23 @@ class WaitingRoom:
         return len(self._waiting)
 
     @property
-    def careful(self) -> bool:
+    def takes_back(self) -> bool:
         """Whether a change under way may come back to wait, as its notebook must not be stopped."""
-        return is_careful(self._rollout)
+        return holds_back(self._rollout)
 
     def open_wave(self, wave: int, changes: Sequence[Change]) -> list[Change]:
         """Takes in those of a wave that begins who have to wait, and returns all others."""
         self._memory.began.setdefault(wave, self._clock.wall())
         free = list[Change]()
         for change in changes:
-            if self._rollout.calendar or (self.careful and stops(change)):
+            if self._rollout.calendar or (is_careful(self._rollout) and stops(change)):
                 self.enter(change, stops=stops(change))
             else:
                 free.append(change)
         return free
 
     def enter(self, change: Change, *, stops: bool) -> None:
-        """This change waits; again, if its notebook was not as thought."""
+        """This change waits; again, if its notebook was not as thought or its moment was over."""
         facts = self.facts.get(change.item)
         if facts is None:
             since = self._memory.began.get(change.wave, self._clock.wall())
@@ -118,7 +122,7 @@ class WaitingRoom:
         facts.stops, facts.stopped = stops, False
         facts.noticed = self._memory.noticed.get((change.wave, change.owner))
         self._waiting[change.item] = self.present[change.item] = change
-        if stops and self.careful:
+        if stops and is_careful(self._rollout):
             for watcher in self.watchers:
                 watcher.came(change)
         self.news()
@@ -128,13 +132,24 @@ class WaitingRoom:
         if change.item not in self.present:
             return Go(leave_of(self._rollout, change))
         now = self._clock.wall()
-        standing = self._standing(change, now, partial(self._rollout.calendar.next_opening, now))
+        standing = self._standing(change, now, partial(self._opening, now))
         if isinstance(standing, Go):
             self._forget(change)
             return standing
         self._waiting[change.item] = change
         self.news()
         return None
+
+    def still(self, change: Change) -> bool:
+        """Whether the change, which was told to start and has sent nothing, may still do so."""
+        if change.item not in self.facts:
+            return True
+        now = self._clock.wall()
+        return isinstance(self._standing(change, now, partial(self._opening, now)), Go)
+
+    def put_off(self, change: Change) -> None:
+        """This change waits again, as its moment was over before it sent anything."""
+        self.enter(change, stops=self.facts[change.item].stops)
 
     def close(self) -> None:
         """Nobody is waited for any more."""
@@ -162,7 +177,7 @@ class WaitingRoom:
     def _sort_out(self, release: Release, drop: Leaving) -> float:
         """Judges all who wait; returns when the next of them may be ready."""
         now = self._clock.wall()
-        opening = cache(partial(self._rollout.calendar.next_opening, now))
+        opening = cache(partial(self._opening, now))
         self._opened |= opening(0.0) == now
         ready: list[Change] = []
         counts: Counter[Why] = Counter()
@@ -192,6 +207,15 @@ class WaitingRoom:
     def _standing(self, change: Change, now: float, opening: Opening) -> Standing:
         postponed = UNKNOWN if self.postponed is None else self.postponed.get(change.owner)
         return self._judge.standing(change, self.facts[change.item], now, postponed, opening)
+
+    def _opening(self, now: float, needs: float) -> float | None:
+        """When a window is open for so long; to find that none ever is takes a look at all of a year."""
+        if needs >= self._too_long:
+            return None
+        opens = self._rollout.calendar.next_opening(now, needs)
+        if opens is None:
+            self._too_long = needs
+        return opens
 
     def _forget(self, change: Change) -> None:
         del self.present[change.item]

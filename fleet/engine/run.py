@@ -20,6 +20,7 @@ from fleet.core.events import (
 from fleet.core.life import Life
 from fleet.core.patch import When
 from fleet.core.plan import Change, Plan
+from fleet.core.readiness import Pace
 from fleet.core.timing import Memory
 from fleet.engine.brakes import Brakes
 from fleet.engine.control import Control
@@ -103,7 +104,9 @@ async def run_plan(
                 )
             pauses = Pauses(plan, tape, clock, control, waves_ended or {})
             ends = None if plan.rollout.deadline is None else now + plan.rollout.deadline
-            room = WaitingRoom(plan.rollout, memory, tape, clock, control, trouble, ends)
+            room = WaitingRoom(
+                plan.rollout, memory, tape, clock, control, trouble, ends, Pace(plan.estimate.times)
+            )
             for attend in attendants(
                 run, plan, room, memory, clouds, poll, people, tape, clock, control, polled, trouble
             ):

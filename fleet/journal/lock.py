@@ -70,12 +70,16 @@ def is_locked(folder: Path) -> bool:
 def watched(folder: Path) -> Iterator[bool]:
     """Whether a living process is writing to the run in `folder`; if none is, none begins meanwhile.
 
-    Not for long: whoever wants to begin waits a moment only.
+    Not for long: whoever wants to begin waits a moment only. Where the lock is there but cannot be asked, as
+    with no file descriptor left, the process counts as living: who took it for dead would take its notebooks.
     """
     try:
         file = os.open(folder / NAME, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         yield False
+        return
+    except OSError:
+        yield True
         return
     try:
         yield not _shared(file)
@@ -86,6 +90,6 @@ def watched(folder: Path) -> Iterator[bool]:
 def _shared(file: int) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:
         return False
     return True

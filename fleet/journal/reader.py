@@ -100,7 +100,7 @@ class JournalReader:
         except FleetError as error:
             raise JournalError(str(error)) from None
         if plan.digest != self.meta["digest"]:
-            raise JournalError(f"{self.path}: the plan in it is not the one that the run began with")
+            raise lost(self.path, "the plan in it is not the one that the run began with")
         return plan
 
     def brief(self) -> Brief | None:

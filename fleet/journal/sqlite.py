@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Self
@@ -90,7 +90,8 @@ class JournalFile:
                 state = reader.fold(tally.take, *([gauge.apply] if gauge is not None else []))
             if reader.damage:
                 raise JournalError(
-                    f"{path}: damaged ({reader.damage[0]}); it is left as it is, make a new plan instead"
+                    f"{path}: damaged ({reader.damage[0]}); it is left as it is, "
+                    f"see what the run left with: fleet recover {state.run}"
                 )
             accept(state)
             connection = _connect(path)
@@ -117,18 +118,24 @@ class JournalFile:
         if not self.failure:
             try:
                 self.insert(events)
-            except (sqlite3.Error, OSError) as error:
+            except Exception as error:  # whatever it is, nobody may wait for ever
                 self.failure = f"the journal cannot be written: {error}"
-                _ballast(self.path).unlink(missing_ok=True)
+                self._drop_ballast()
             else:
                 return
         self.checkpoint()  # what the WAL holds takes less room in the file, and the WAL begins anew
         for event in events:
             try:
                 self.insert([event])
-            except (sqlite3.Error, OSError):
+            except Exception:
                 self.unsaved.append(event)
         raise self.write_error()
+
+    def give_up(self, error: BaseException, events: Iterable[Event]) -> JournalWriteError:
+        """For whoever writes here and cannot go on: nothing is written any more, `events` are not saved."""
+        self.failure = self.failure or f"the journal cannot be written: {error}"
+        self.unsaved += events
+        return self.write_error()
 
     def write_error(self) -> JournalWriteError:
         return JournalWriteError(
@@ -144,7 +151,10 @@ class JournalFile:
         with _transaction(self._connection):
             self._connection.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", records)
         for event in events:
-            self.tally.take(event)
+            try:
+                self.tally.take(event)
+            except Exception:  # its number is counted; the rest is only for those who look
+                self.tally.certain = False
             if isinstance(event, RunResumed):
                 self._due = 0
         if self.gauge is not None:
@@ -159,13 +169,14 @@ class JournalFile:
         due = now or self.tally.seq >= self._due
         if self.gauge is None or self.failure or not self.tally.certain or not due:
             return
-        # Without it nothing is lost but time.
-        with contextlib.suppress(sqlite3.Error):
+        try:
             record = balance_record(self.tally, self.gauge)
             with _transaction(self._connection):
                 self._connection.execute("DELETE FROM balance")
                 self._connection.execute("INSERT INTO balance VALUES (?, ?, ?)", record)
             self._due = next_balance(*record[:2])
+        except Exception:  # without it nothing is lost but time
+            self.gauge = None
 
     def checkpoint(self) -> None:
         """Moves what the WAL holds into the file, as far as no reader is in the way."""
@@ -184,8 +195,12 @@ class JournalFile:
         with contextlib.suppress(sqlite3.Error):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
-        _ballast(self.path).unlink(missing_ok=True)
+        self._drop_ballast()
         self._lock.release()
+
+    def _drop_ballast(self) -> None:
+        with contextlib.suppress(OSError):  # such as of a file system that has become read-only
+            _ballast(self.path).unlink(missing_ok=True)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -120,6 +120,7 @@ class Journal(_OnFile):
     def __init__(self, file: JournalFile) -> None:
         super().__init__(file)
         self._entries: deque[_Entry] = deque()
+        self._at_hand: list[_Entry] = []  # taken from there, and nobody told yet
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._rung = False
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
@@ -154,6 +155,14 @@ class Journal(_OnFile):
 
     def _work(self) -> None:
         """The writer thread: the only one that touches the file."""
+        try:
+            self._record()
+        except BaseException as error:  # whatever it is, nobody may wait for ever
+            self._refuse(error)
+        self._file.close()
+
+    def _record(self) -> None:
+        """Writes what comes, until the journal is closed."""
         batches, written_at = 0, -COMPANY
         while self._entries or not self._closed:
             if not self._hears(NOTE_DELAY) and not self._entries:
@@ -163,16 +172,28 @@ class Journal(_OnFile):
                 continue
             self._gather(written_at + COMPANY)
             self._rung = False  # before the batch is taken: who comes later rings again
-            batch = [self._entries.popleft() for _ in range(len(self._entries))]
-            if batch:
-                self._write(batch)
+            self._take()
+            if self._at_hand:
+                self._write()
                 self._file.keep_balance()
             written_at = time.monotonic()
             batches += 1
             if batches >= MOST_BATCHES:
                 self._file.checkpoint()
                 batches = 0
-        self._file.close()
+
+    def _refuse(self, error: BaseException) -> None:
+        """Nothing can be written any more: tells everybody who waits, until the end."""
+        while self._at_hand or self._entries or not self._closed:
+            self._rung = False
+            self._take()
+            problem = self._file.give_up(error, [event for event, _ in self._at_hand])
+            self._answer(problem)
+            self._hears(NOTE_DELAY)
+
+    def _take(self) -> None:
+        """Takes in hand what is queued."""
+        self._at_hand += [self._entries.popleft() for _ in range(len(self._entries))]
 
     def _gather(self, until: float) -> None:
         """Lets events come together until then, or until there are enough."""
@@ -186,13 +207,18 @@ class Journal(_OnFile):
             return False
         return True
 
-    def _write(self, batch: Sequence[_Entry]) -> None:
-        problem: Exception | None = None
+    def _write(self) -> None:
+        problem: JournalWriteError | None = None
         try:
-            self._file.save([event for event, _ in batch])
-        except Exception as error:  # whatever it is, nobody may wait for ever
+            self._file.save([event for event, _ in self._at_hand])
+        except JournalWriteError as error:
             problem = error
-        waiters = [waiter for _, waiter in batch if waiter is not None]
+        self._answer(problem)
+
+    def _answer(self, problem: JournalWriteError | None) -> None:
+        """Tells who waits for what is at hand."""
+        waiters = [waiter for _, waiter in self._at_hand if waiter is not None]
+        self._at_hand = []
         if waiters:
             _wake(waiters, problem)
 

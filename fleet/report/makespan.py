@@ -45,7 +45,10 @@ def makespan(state: RunState, duration_s: float) -> Makespan | None:
     works = {row.item: _work(row) for row in state.change_rows()}
     bounds = Bounds.of(plan.changes, plan.scopes, plan.rollout, unknown=None)
     seconds, by = bound_of(plan.changes, bounds, plan.pause_before, lambda change: works[change.item])
-    return Makespan(duration_s, round(min(seconds, duration_s), 3), by)
+    waited = max(0.0, plan.stages[0].not_before - (state.started_at or 0.0)) if plan.stages else 0.0
+    if waited > seconds:
+        by = "the pause since the run before"
+    return Makespan(duration_s, round(min(seconds + waited, duration_s), 3), by)
 
 
 def _work(row: Row) -> Work:

@@ -135,7 +135,9 @@ def next_steps(report: Report) -> tuple[str, ...]:
     counts, steps = report.counts, []
     left_out = sum(row.outcome is Outcome.NOT_STARTED and row.wave is None for row in report.rows)
     unfinished = counts[Outcome.UNKNOWN] + counts[Outcome.NOT_STARTED] - left_out
-    if unfinished or (report.debts and report.state != "finished"):
+    if report.damage:
+        steps.append(f"to see what it left, for nobody can go on with it: fleet recover {report.run}")
+    elif unfinished or (report.debts and report.state != "finished"):
         steps.append(f"to go on where it stopped: fleet resume {report.run}")
     if any(counts[outcome] for outcome in (Outcome.FAILED, Outcome.DRIFTED)):
         steps.append(f"to plan those again that failed or drifted: fleet retry {report.run} -o PLAN")

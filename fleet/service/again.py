@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fleet.core.again import Again, Past, Writes, retry, undo
+from fleet.core.again import Again, Past, Writes, earliest, retry, undo
 from fleet.core.errors import UsageError
 from fleet.core.events import Outcome
 from fleet.core.fold import RunState
@@ -71,11 +71,12 @@ def retry_order(past: PastRun, outcomes: Iterable[Outcome]) -> tuple[Order, tupl
     Raises UsageError when no row ended so.
     """
     chosen = tuple(outcomes)
-    recalls = retry(past.notebooks, chosen)
+    recalls = retry(past.notebooks, past.writes, chosen, gaps=past.gaps)
     if not recalls:
         raise UsageError(f"{past.run}: no notebook ended as {' or '.join(chosen)}; nothing to try again")
     job = Again(recalls=recalls, plan_stages=past.plan.stages)
-    return _order(f"retry-{past.run}", "retry", past.plan, job)
+    order, scopes = _order(f"retry-{past.run}", "retry", past.plan, job)
+    return replace(order, earliest=earliest(past.notebooks, past.plan.stages)), scopes
 
 
 def _order(name: str, job_type: str, plan: Plan, job: Again) -> tuple[Order, tuple[str, ...]]:

@@ -1,7 +1,8 @@
 """What a schedule did: one file a job, a line for every time that came due. It is kept beside the runs.
 
-A line is added when a run begins and another when it ends, so that a time whose run was killed half-way
-counts as used. The lock of the same name is the kernel's: it falls with the process that holds it.
+Lines are added when a run begins, when it has a name and when it ends, so that a time whose run was killed
+half-way counts as used, and the run can be taken up. The lock of the same name is the kernel's: it falls with
+the last process that holds it.
 """
 
 from __future__ import annotations
@@ -67,16 +68,24 @@ class Diary:
                 f"{self._file}: {error.strerror}; without it, a run could be made twice"
             ) from None
 
+    def broken_off(self) -> Entry | None:
+        """The last line, if it is of a run that has a name and has not ended."""
+        last = next(reversed(self.entries()), None)
+        return last if last is not None and last.run and last.exit is None else None
+
     @contextmanager
-    def alone(self) -> Iterator[bool]:
-        """Whether nobody else runs this job; as long as this lasts, nobody else can."""
+    def alone(self) -> Iterator[int | None]:
+        """The lock of the job, None while somebody else holds it. As long as this lasts, nobody else can.
+
+        It is the number of an open file: a process that is given it holds the lock too, until its end.
+        """
         try:
             self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise FleetError(f"{self._lock}: {error.strerror}; choose another place with --run-dir") from None
         try:
-            yield _taken(file)
+            yield file if _taken(file) else None
         finally:
             os.close(file)
 

@@ -76,7 +76,12 @@ async def gather(
         cloud = clouds[name]
         known = [row for row in rows.get(name, ()) if is_uuid(row.id)]
         usage = await _usages(wants, cloud, name, folder, known, resizes, now)
-        facts = {row.id: Facts(usage=usage.get(row.id), resized=resizes.of(row.id)) for row in known}
+        facts = {
+            row.id: Facts(
+                usage=usage.get(row.id), resized=resizes.of(row.id), untold=resizes.untold_of(row.id)
+            )
+            for row in known
+        }
         context = replace(contexts[name], facts=facts)
         if wants.switchable and isinstance(cloud, Informed):
             asked = [row.id for row in known if job.needs_switchable(row, context)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from subprocess import DEVNULL, PIPE, STDOUT
 
@@ -41,19 +41,24 @@ async def run_command(gate: GateCommand, environment: Mapping[str, str]) -> Chec
 
 
 async def run_program(
-    command: Sequence[str], at_most: float, environment: Mapping[str, str], given: bytes | None = None
+    command: Sequence[str],
+    at_most: float,
+    environment: Mapping[str, str],
+    given: bytes | None = None,
+    secrets: Collection[str] = (),
 ) -> tuple[int, str] | str:
     """The exit code of a program and its last line of output, or why there is none after `at_most` seconds.
 
-    It inherits our environment and folder, and has nothing to read but what is `given`; it is killed with all
-    that it started when its time is over or the run ends.
+    It inherits our folder and our environment but for what holds one of the `secrets`, and has nothing to
+    read but what is `given`; it is killed with all that it started when its time is over or the run ends.
     """
+    inherited = {name: value for name, value in os.environ.items() if value not in secrets}
     try:
         process = await anyio.open_process(
             command,
             stdin=DEVNULL if given is None else PIPE,
             stderr=STDOUT,
-            env={**os.environ, **environment},
+            env={**inherited, **environment},
             start_new_session=True,
         )
     except OSError as error:

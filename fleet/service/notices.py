@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import aiohttp
@@ -47,17 +47,19 @@ def require_notice(notice: Notice | None) -> None:
 
 
 class Courier:
-    """The way to owners. `timeout` is what one notice may take, in seconds."""
+    """The way to owners. `timeout` is what one notice may take, in seconds; no program is given `secrets`."""
 
-    def __init__(self, timeout: float = TIMEOUT) -> None:
+    def __init__(self, timeout: float = TIMEOUT, secrets: Collection[str] = ()) -> None:
         self._timeout = timeout
+        self._secrets = frozenset(secrets)
 
     async def tell(self, notice: Notice, message: Mapping[str, Any]) -> str:
         """Sends the message; returns why it did not arrive, empty when it did."""
         body = json.dumps(message, ensure_ascii=False).encode()
         if notice.webhook:
             return await self._post(notice.webhook, body)
-        ended = await run_program(notice.command, self._timeout, {"FLEET_RUN": message["run"]}, body)
+        named = {"FLEET_RUN": message["run"]}
+        ended = await run_program(notice.command, self._timeout, named, body, self._secrets)
         if isinstance(ended, str):
             return f"{notice.command[0]} {ended}"
         code, said = ended

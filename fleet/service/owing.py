@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fleet.core.commands import elsewhere
 from fleet.core.events import Ended, Event, Intended, Outcome
+from fleet.core.fold import RunState
 from fleet.core.life import Life
 from fleet.core.plan import Change, Plan, PlanScope, Settled, seal
 from fleet.core.reopen import OPEN_ENDS, is_open
@@ -22,6 +23,9 @@ from fleet.journal.claims import Key, left_behind
 from fleet.journal.errors import JournalError
 from fleet.journal.reader import JournalReader
 from fleet.journal.runs import JOURNAL, is_run_dir
+
+# Ends after which a change may have been taken up again.
+_MAY_GO_ON = OPEN_ENDS | {Outcome.NOT_STARTED}
 
 
 def claim_key(scope: ScopeSpec | PlanScope, notebook: str) -> Key:
@@ -37,6 +41,24 @@ def named(folder: Path) -> str:
 def is_owed(life: Life) -> bool:
     """Whether something was sent and its end is not known, or it ended away from home."""
     return bool(life.tries) and is_open(life)
+
+
+def is_settled(life: Life) -> bool:
+    """Whether its end is recorded, it ended at home, and nothing can have followed."""
+    return life.recorded and life.end is not None and life.end[0] not in _MAY_GO_ON and not life.debt
+
+
+def owed_items(state: RunState) -> set[int]:
+    """The items that a run owes which nobody works on.
+
+    Where its journal has gaps, that is every one of which it does not prove the end: what was sent may be in
+    a gap.
+    """
+    lives = state.lives()
+    if state.gaps:
+        settled = {item for item, life in lives.items() if is_settled(life)}
+        return {change.item for change in state.plan.changes} - settled
+    return {item for item, life in lives.items() if is_owed(life)}
 
 
 class Owing:
@@ -78,31 +100,43 @@ class Debts:
             with JournalReader(folder / JOURNAL) as reader:
                 return self._owed(folder, keys, reader)
         except JournalError:
-            reason = f"claimed by run {folder.name}, whose journal cannot be read"
-            look = f"see what it left with: fleet recover {named(folder)}"
-            end = f"when it owes nothing, remove {folder}"
-            self.reasons |= dict.fromkeys(keys, f"{reason}; {look}; {end}")
+            reason = f"claimed by run {folder.name}, whose journal cannot be read; {_way_out(folder)}"
+            self.reasons |= dict.fromkeys(keys, reason)
             return keys
 
     def _owed(self, folder: Path, keys: Collection[Key], reader: JournalReader) -> list[Key]:
         state = reader.fold()
         lives, scopes = state.lives(), {scope.name: scope for scope in state.plan.scopes}
-        owed = []
+        items, owed = owed_items(state), []
         for change in state.plan.changes:
             key, life = claim_key(scopes[change.scope], change.id), lives.get(change.item)
-            left = state.gaps if life is None else is_owed(life)
-            way = change if life is None else life.change  # a later stage finds its own state to come back to
-            if key not in keys or not left or self._saw_home(key, way, since=state.at):
+            if key not in keys or change.item not in items:
                 continue
-            stopped = life is not None and life.debt
-            what = f"{'stopped' if stopped else 'left under way'} by run {folder.name}, which owes it"
-            self.reasons[key] = f"{what}: fleet resume {named(folder)}"
+            way = change if life is None else life.change  # a later stage finds its own state to come back to
+            if not state.gaps and self._saw_home(key, way, since=state.at):
+                continue  # with gaps nobody knows since when
+            self.reasons[key] = _reason(folder, life, damaged=bool(reader.damage))
             owed.append(key)
         return owed
 
     def _saw_home(self, key: Key, change: Change, since: float) -> bool:
         """Whether the plan was made later and found the notebook where it came from: the debt is paid."""
         return self._created_at > since and self._seen.get(key) == change.run_state.value
+
+
+def _reason(folder: Path, life: Life | None, *, damaged: bool) -> str:
+    """Why the run in `folder` keeps a notebook from others, and what to do."""
+    sure = life is not None and is_owed(life)
+    what = "stopped" if life is not None and life.debt else "left under way" if sure else "claimed"
+    if damaged:  # which no run goes on with
+        return f"{what} by run {folder.name}, whose journal is damaged; {_way_out(folder)}"
+    return f"{what} by run {folder.name}, which owes it: fleet resume {named(folder)}"
+
+
+def _way_out(folder: Path) -> str:
+    """What to do about a run that cannot go on."""
+    look = f"see what it left with: fleet recover {named(folder)}"
+    return f"{look}; when it owes nothing, remove {folder}"
 
 
 def with_debts(plan: Plan, claims: Path) -> Plan:

@@ -23,6 +23,7 @@ from fleet.core.notebook import Notebook
 from fleet.core.plan import FORMAT, Change, Plan, PlanScope, Settled, heads, seal
 from fleet.core.planner import Target, plan_changes, wave_remarks
 from fleet.core.prices import Prices, price_remarks, read_prices, with_costs
+from fleet.core.quota import over_quota, quota_remarks, restarts
 from fleet.core.rollout import Rollout, Share, without_empty_waves
 from fleet.core.sampling import Sample, keys_of, sampled
 from fleet.core.scope import ScopeSpec
@@ -33,6 +34,7 @@ from fleet.core.times import Timed, learned
 from fleet.core.timing_words import timing_remarks
 from fleet.service.activity import require_metrics
 from fleet.service.facts import Gathered, files_of, gather, running_shares
+from fleet.service.quotas import read_quotas
 from fleet.service.resizes import Resizes
 from fleet.service.survey import Catalogued, OnRead, read_catalogs, survey, unwatched, whole
 from fleet.settings.files import read_text
@@ -70,7 +72,8 @@ class Order:
 
     `expected` names notebooks that must be there (by key, with the name they had); each that is not gets a
     row that says `gone`. What `shield` matches is protected by the configuration, from every job. Files are
-    relative to `folder`, `prices` too; `resizes` are what earlier runs did to flavors.
+    relative to `folder`, `prices` too; `resizes` are what earlier runs did to flavors. `earliest` says when
+    (wall seconds) a stage may begin whose forerunner an earlier run made.
     """
 
     name: str
@@ -86,6 +89,7 @@ class Order:
     prices: str | None = None
     resizes: Resizes = field(default_factory=Resizes)
     expected: Mapping[Key, str] = field(default_factory=dict)
+    earliest: Mapping[int, float] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -174,13 +178,16 @@ async def make_plan(
     if prices is not None:
         changes = with_costs(changes, prices, dict(running_shares(contexts.values())))
     overrides = await _lifted(order, chosen, selections, len({(one.scope, one.id) for one in changes}))
+    restarting = restarts(changes, order.rollout)
+    quotas = await read_quotas(chosen, restarting)
+    overrides |= lifted(over_quota(quotas.told, restarting), order.overrides)
     left_out = [*_restless(selections), *_vanished(selections, order.expected)]
     settled += tuple(replace(row, item=len(changes) + len(settled) + at) for at, row in enumerate(left_out))
     flavors = {id: row for context in contexts.values() for id, row in context.catalog.flavors.items()}
     times = learned(timed, changes, {spec.endpoint for spec in specs}, flavors)
     scopes = tuple(_plan_scope(spec, found) for spec, found in zip(specs, selections, strict=True))
     words = next((order.job.stages(context) for context in contexts.values()), ())
-    stages = stages_of(changes, order.job.pause(), words, order.rollout)
+    stages = stages_of(changes, order.job.pause(), words, order.rollout, order.earliest)
     return seal(
         Plan(
             format=FORMAT,
@@ -194,9 +201,10 @@ async def make_plan(
             changes=changes,
             settled=settled,
             checks=(
+                *stage_remarks(stages, order.job.pause()),
                 *_checks(specs, changes, order.rollout),
-                *stage_remarks(stages),
                 *gathered.notes,
+                *quota_remarks(quotas.told, restarting, quotas.untold),
                 *price_remarks(changes, prices),
             ),
             estimate=estimate(changes, scopes, order.rollout, stages, times),
@@ -367,6 +375,9 @@ def _checks(specs: Sequence[ScopeSpec], changes: Sequence[Change], rollout: Roll
             said.append(f"max_failures {rollout.max_failures}: at most {slots} go at once, as each may fail")
     said += wave_remarks(of_first_stage(changes), rollout)
     said += timing_remarks(rollout)
+    if saves := sum(bool(change.save) for change in changes):
+        what = "environment is saved as an image" if saves == 1 else "environments are saved as images"
+        said.append(f"{saves} {what} first; that takes minutes, costs space")
     notes: dict[str, int] = {}
     for change in changes:
         for note in change.notes:

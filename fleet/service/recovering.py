@@ -1,9 +1,13 @@
-"""Reads what a run whose journal is lost left behind, from its plan and the cloud. Nothing is written."""
+"""Reads what a run left behind whose journal is lost or damaged: from its plan, the cloud, and what can still
+be told from the journal. Nothing is written.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import anyio
@@ -15,10 +19,38 @@ from fleet.core.calls import Reading
 from fleet.core.errors import FATAL, CallError, Meaning
 from fleet.core.notebook import Notebook
 from fleet.core.plan import Change, Plan
-from fleet.core.recovery import Finding, finding, unseen, ways
+from fleet.core.recovery import Finding, finding, only, unseen, ways
 from fleet.core.scope import ScopeSpec
 from fleet.core.sight import GONE, sight_of
+from fleet.journal.reader import JournalReader
+from fleet.journal.runs import JOURNAL
+from fleet.service.owing import owed_items
 from fleet.service.survey import Listing, OnRead, unwatched, whole
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What is left on disk of a run. `damage` is the first in its journal, empty where there is none.
+
+    `plan` has the changes to look at: where there is damage, none of the notebooks of which the journal still
+    proves that nothing is owed; `ended` is their number.
+    """
+
+    plan: Plan
+    damage: str = ""
+    ended: int = 0
+
+
+def remains(folder: Path) -> Remains:
+    """What the journal in `folder` still tells. Raises JournalError where that is nothing."""
+    with JournalReader(folder / JOURNAL) as reader:
+        state = reader.fold()
+        if not reader.damage:
+            return Remains(state.plan)
+        doubtful = only(state.plan.changes, owed_items(state))
+        ended = len(ways(state.plan.changes)) - len(ways(doubtful))
+        return Remains(replace(state.plan, changes=doubtful), str(reader.damage[0]), ended)
+
 
 # Where the cloud answers so, or not at all, no other look will be answered.
 _SILENT = FATAL | {Meaning.UNREACHABLE, Meaning.LOST}

@@ -39,6 +39,7 @@ from fleet.service.notices import Courier, require_notice
 from fleet.service.owing import Debts, Owing, claim_key
 from fleet.service.signals import heed_signals, signals_restored
 from fleet.service.steering import serve
+from fleet.settings import secret_values
 from fleet.telemetry import Progress
 
 
@@ -224,6 +225,7 @@ async def apply_plan(
     owing = Owing(past or {})
     tape = Tape(folder.journal, [control.observe, owing.see, *observers])
     polls = {spec.name: spec.poll for spec in specs}
+    secrets = {value for spec in specs for value in secret_values(spec.credential, spec.metrics)}
     end = RunEnd.INTERRUPTED
     with signals_restored(), ExitStack() as stack:
         stack.callback(folder.close, owing.items)
@@ -265,7 +267,7 @@ async def apply_plan(
                 check,
                 folder.waves_ended,
                 folder.memory,
-                people or People(Courier(), await activity_of(plan, clouds, clock)),
+                people or People(Courier(secrets=secrets), await activity_of(plan, clouds, clock)),
             )
             group.cancel_scope.cancel()
     return end

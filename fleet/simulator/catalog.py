@@ -63,9 +63,12 @@ def show_image(world: World, call: Call) -> Answer:
     return answer({**view, "support_res_categories": view["resource_categories"]})
 
 
-def find_image(world: World, project: str, image_id: str) -> Image:
+def find_image(world: World, project: str, image_id: str, workspace: str | None = None) -> Image:
+    """The image of that id; with a workspace, only if a notebook there may use it."""
     image = world.images.get(image_id)
     if image is None or image.project not in (None, project):
+        raise Refusal("ModelArts.6797", f"The image {image_id} is not found.")
+    if workspace is not None and image.visibility == "PRIVATE" and image.workspace_id != workspace:
         raise Refusal("ModelArts.6797", f"The image {image_id} is not found.")
     return image
 

@@ -16,7 +16,7 @@ from email.utils import formatdate
 from functools import lru_cache
 from typing import Any
 
-from fleet.simulator import catalog, iam, life, listing, metrics, notebooks, tags, updating
+from fleet.simulator import catalog, iam, life, listing, metrics, notebooks, quota, tags, updating
 from fleet.simulator.access import Access, Identity
 from fleet.simulator.faults.occasions import CLEAR, Deed, Occasion, Verdict
 from fleet.simulator.faults.plan import FaultPlan
@@ -48,6 +48,7 @@ _OPERATIONS: Mapping[Operation, Callable[[World, Call], Answer]] = {
     Operation.CREATE_NOTEBOOK_TAGS: tags.create,
     Operation.DELETE_NOTEBOOK_TAGS: tags.delete,
     Operation.LIST_WORKSPACES: iam.list_workspaces,
+    Operation.LIST_FEATURES: quota.show,
     Operation.QUERY_RANGE: metrics.query_range,
 }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fleet.simulator import refusals
+from fleet.simulator import quota, refusals
 from fleet.simulator.states import TABLE, TRANSITIONAL, Cause, Status
 from fleet.simulator.world import Image, Notebook, Passage, Timer, World, ms
 
@@ -53,6 +53,7 @@ def start(world: World, notebook: Notebook, now: float) -> None:
         raise refusals.image_unusable(notebook.image.id, notebook.image.status)
     if world.is_sold_out(notebook.flavor, now):
         raise refusals.sold_out(notebook.flavor, world.rules.sold_out)
+    quota.take(world, notebook)
     notebook.fail_reason = None
     _follow(world, notebook, Cause.START, now)
 
@@ -63,7 +64,7 @@ def stop(world: World, notebook: Notebook, now: float) -> None:
 
 
 def save_image(world: World, notebook: Notebook, image: Image, now: float) -> None:
-    """SNAPSHOTTING until the image is ACTIVE; the notebook cannot be used meanwhile."""
+    """SNAPSHOTTING until the image is ACTIVE or has failed; the notebook cannot be used meanwhile."""
     require(notebook, Cause.SAVE_IMAGE)
     notebook.saving = image
     _follow(world, notebook, Cause.SAVE_IMAGE, now)
@@ -151,7 +152,7 @@ def _follow(world: World, notebook: Notebook, cause: Cause, at: float) -> None:
         world.remove(notebook)
         return
     if was is Status.SNAPSHOTTING and status is Status.RUNNING and notebook.saving is not None:
-        _finish_image(notebook, notebook.saving, at)
+        _finish_image(notebook, notebook.saving, "ACTIVE" if cause is Cause.DONE else "CREATE_FAILED", at)
     if was is Status.STARTING and status is Status.RUNNING:
         _come_up(world, notebook)
     enter(world, notebook, status, at)
@@ -179,8 +180,8 @@ def new_endpoint(region: str, service: str, said: Mapping[str, Any], number: int
     return {"service": service, **said, **address}
 
 
-def _finish_image(notebook: Notebook, image: Image, at: float) -> None:
-    image.status, image.update_at = "ACTIVE", ms(at)
+def _finish_image(notebook: Notebook, image: Image, status: str, at: float) -> None:
+    image.status, image.update_at = status, ms(at)
     notebook.saving = None
 
 

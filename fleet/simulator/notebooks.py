@@ -95,7 +95,7 @@ def _check_duration(duration: int, *, minus_one: bool) -> None:
 
 
 def save_image(world: World, call: Call) -> Answer:
-    """CreateImage: the notebook is SNAPSHOTTING until the new image is ACTIVE."""
+    """CreateImage: the notebook is SNAPSHOTTING until the new image is ACTIVE, or has failed."""
     notebook = world.find_changeable(call.project, call.target)
     body = call.body
     for field in ("name", "namespace"):
@@ -113,7 +113,7 @@ def save_image(world: World, call: Call) -> Answer:
         status="CREATING",
         create_at=ms(call.now),
         update_at=ms(call.now),
-        namespace=validation.text(body["namespace"], "namespace"),
+        namespace=validation.namespace(body["namespace"]),
         description=validation.text(body.get("description", ""), "description"),
         origin="IMAGE_SAVE",
         size=base.size,
@@ -133,7 +133,8 @@ def create(world: World, call: Call) -> Answer:
     for field in ("name", "flavor", "image_id", "volume"):
         if field not in body:
             raise missing_parameter(field)
-    image = find_image(world, call.project, validation.uuid(body["image_id"], "image_id"))
+    workspace = validation.text(body.get("workspace_id", "0"), "workspace_id")
+    image = find_image(world, call.project, validation.uuid(body["image_id"], "image_id"), workspace)
     flavor = world.flavors.get(validation.text(body["flavor"], "flavor"))
     if flavor is None:
         raise Refusal("ModelArts.6323", f"The flavor {body['flavor']} is not supported.")
@@ -155,7 +156,7 @@ def create(world: World, call: Call) -> Answer:
         volume=_first_volume(body["volume"]),
         endpoints=[life.new_endpoint(world.region, service, entry, at) for service, entry in said.items()],
         user=call.user,
-        workspace_id=validation.text(body.get("workspace_id", "0"), "workspace_id"),
+        workspace_id=workspace,
         create_at=at,
         update_at=at,
         feature=validation.one_of(body.get("feature", "NOTEBOOK"), "feature", ("NOTEBOOK", "DEFAULT")),

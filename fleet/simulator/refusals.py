@@ -63,6 +63,10 @@ def sold_out(flavor: str, code: str) -> Refusal:
     return Refusal(code, f"The flavor {flavor} is sold out.")
 
 
+def quota_reached() -> Refusal:
+    return Refusal("ModelArts.0113", "The number of instances has reached the quota.")
+
+
 def image_unusable(image: str, status: str) -> Refusal:
     return Refusal("ModelArts.6797", f"The image {image} cannot be used: its status is {status}.")
 

@@ -30,6 +30,7 @@ class Operation(StrEnum):
     CREATE_NOTEBOOK_TAGS = "CreateNotebookTags"
     DELETE_NOTEBOOK_TAGS = "DeleteNotebookTags"
     LIST_WORKSPACES = "ListWorkspaces"
+    LIST_FEATURES = "ListFeatures"
     QUERY_RANGE = "QueryRange"
     CREATE_TOKEN = "KeystoneCreateUserTokenByPassword"
     CREATE_TEMPORARY_KEY = "CreateTemporaryAccessKeyByToken"
@@ -75,6 +76,7 @@ _OF_A_PROJECT = {
     "GET notebooks/tags": Operation.SHOW_NOTEBOOK_TAGS,
     "GET images": Operation.LIST_IMAGE,
     "GET workspaces": Operation.LIST_WORKSPACES,
+    "GET authoring/features/NOTEBOOK": Operation.LIST_FEATURES,
     "GET aom/api/v1/query_range": Operation.QUERY_RANGE,
     "POST aom/api/v1/query_range": Operation.QUERY_RANGE,
 }

@@ -60,6 +60,9 @@ class Rules:
     tags_filter: Literal["and", "or"] = "and"
     # Code of a flavor that is sold out.
     sold_out: Literal["ModelArts.6716", "ModelArts.6329"] = "ModelArts.6716"
+    # The instances that an account may have; none: a few more than there are. Does a stopped one count?
+    quota: int | None = None
+    quota_counts: Literal["every", "running"] = "every"
     # START_FAILED behaves like STOPPED (may be changed and started), or is stuck.
     start_failed: Literal["stopped", "stuck"] = "stopped"
     # DELETE of a RUNNING notebook, and what is left of a deleted one.

@@ -170,7 +170,7 @@ class _Fleet:
         pool = draw.choice(self._pools) if not free and draw.random() < 0.25 else None
         spec = self._custom_spec(flavor) if pool and draw.random() < 0.2 else None
         notebook_id = to_uuid(draw.getrandbits(128))
-        return Notebook(
+        notebook = Notebook(
             id=notebook_id,
             project=project,
             name=f"{team}-{purpose}-{number:05d}",
@@ -196,6 +196,9 @@ class _Fleet:
             running_since=self._now / 1000 - 3600 if status is Status.RUNNING else None,
             pulled_image=image.id,
         )
+        if image.visibility == "PRIVATE":  # it is there only for its own workspace
+            notebook.workspace_id = image.workspace_id
+        return notebook
 
     def _image(self, flavor: Flavor, project: str) -> Image:
         """An image that goes with the flavor: of the old family for a third of the fleet."""

@@ -127,7 +127,7 @@ def _check_machine(world: World, notebook: Notebook, wanted: Wanted, call: Call)
     """Gate 3: image, flavor and endpoints as they will be together."""
     image = notebook.image
     if "image_id" in wanted:
-        image = find_image(world, call.project, wanted["image_id"])
+        image = find_image(world, call.project, wanted["image_id"], notebook.workspace_id)
     if "image_id" in wanted or "endpoints" in wanted:
         services = {endpoint["service"] for endpoint in _endpoints(world, notebook, wanted)}
         check_image(image, tuple(services))

@@ -21,7 +21,8 @@ LARGEST_DISK_GB = 4096
 
 _NAME = {"ascii": re.compile(r"[A-Za-z0-9_-]+\Z"), "any": re.compile(r"[\w-]+\Z")}
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
-_IMAGE_NAME = re.compile(r"[a-z0-9_.-]{1,512}\Z")
+_IMAGE_NAME = re.compile(r"[a-z0-9]([a-z0-9_.-]{0,126}[a-z0-9])?\Z")
+_NAMESPACE = re.compile(r"[a-z][A-Za-z0-9_.-]{0,63}\Z")
 _SECRET_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _TAG_KEY = re.compile(r"[\w .:=+@-]{1,128}\Z")
 _TAG_VALUE = re.compile(r"[\w .:=+@/-]{0,255}\Z")
@@ -225,10 +226,18 @@ def custom_spec(value: object) -> dict[str, Any]:
 
 
 def image_name(value: object) -> str:
-    """At most 512 lowercase letters, digits, hyphens, underscores, periods."""
+    """At most 128 lowercase letters, digits, hyphens, underscores, periods; no such sign at either end."""
     chosen = text(value, "name")
     if not _IMAGE_NAME.match(chosen):
         raise bad_parameter("The parameter name is no image name.")
+    return chosen
+
+
+def namespace(value: object) -> str:
+    """At most 64 letters, digits, hyphens, underscores, periods, after a lowercase letter."""
+    chosen = text(value, "namespace")
+    if not _NAMESPACE.match(chosen):
+        raise bad_parameter("The parameter namespace is no organization.")
     return chosen
 
 

@@ -8,15 +8,19 @@ import re
 import shlex
 import shutil
 import signal
+import sqlite3
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from fleet.core.events import Ended, Event, Intended, Outcome, Step
 from fleet.core.plan import load_plan
 from fleet.journal.lock import RunLock
+from fleet.journal.rows import event_record
 from fleet.journal.runs import JOURNAL, PLAN
 from fleet.service.running import claim, open_run
 from fleet.settings import claims_file, load_settings
@@ -104,6 +108,21 @@ class Broken:
         for file in self.folder.glob(f"{JOURNAL}*"):
             file.unlink()
 
+    def spoil(self) -> None:
+        """The journal has a gap; it proves only that the first notebook is owed and the last was changed."""
+        first, last = (self.item(self.notebooks[number].id) for number in (0, 3))
+        now = time.time()
+        with closing(sqlite3.connect(self.folder / JOURNAL, isolation_level=None)) as connection:
+            connection.execute("INSERT INTO event VALUES (1, 0, 'began', 0, '{}', 0)")
+            events: tuple[Event, ...] = Intended(first, now, Step.STOP, 1), Ended(last, now, Outcome.CHANGED)
+            rows = [event_record(seq, event) for seq, event in enumerate(events, 2)]
+            connection.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def item(self, id: str) -> int:
+        """Its number in the plan."""
+        changes = load_plan(self.plan.read_bytes(), "plan.json").changes
+        return next(change.item for change in changes if change.id == id)
+
     def recover(self, *options: object) -> Any:
         return self.shell("recover", self.run, "--run-dir", self.lab.runs, *options)
 
@@ -187,7 +206,8 @@ def test_the_table_has_a_row_for_each_and_adds_up(lost: Broken) -> None:
     assert f"run {lost.run}, job torch, as the cloud shows it now" in lines
     assert "4 planned: 2 new value, 2 old value" in lines
     assert "3 ran when the plan was made and do not now; by whose hand, nobody can tell" in lines
-    assert lines[-1] == f"once nothing is owed remove {lost.folder}: it keeps other runs off these notebooks"
+    off = "it keeps other runs off what its last process was still to change"
+    assert lines[-1] == f"once nothing is owed remove {lost.folder}: {off}"
 
 
 def test_programs_get_the_same_as_json(lost: Broken) -> None:
@@ -248,6 +268,44 @@ def test_a_sound_journal_is_said_to_know_more(broken: Broken) -> None:
     )
     assert "once nothing is owed" not in result.out
     assert broken.shell(*shlex.split(report)[1:]).out.startswith("scope ")
+
+
+@pytest.mark.row(47)
+def test_a_damaged_journal_is_no_circle_of_commands(broken: Broken) -> None:
+    broken.spoil()
+    shell, base = broken.shell, ("--run-dir", broken.lab.runs)
+    refused = shell.refused("resume", broken.run, *base, code=1)
+    command = f"fleet recover {broken.run} {broken.options}"
+    assert refused.endswith(f"see what the run left with: {command}\n")
+    report = shell("report", broken.run, *base)
+    assert f"nobody can go on with it: {command}\n" in report.out
+    assert "fleet resume" not in report.out + shell("status", broken.run, *base).out
+    assert "fleet resume" not in shell("pause", broken.run, *base).err
+
+    later = shell("apply", broken.plan, "--yes", *base, "-o", "jsonl")
+    held = {row["id"]: row["reason"] for row in map(json.loads, later.out.splitlines())}
+    assert broken.lab.writes == []
+    for one in broken.notebooks[:3]:
+        assert f"fleet recover {broken.run} --run-dir {broken.lab.runs}" in held[one.id]
+        assert held[one.id].endswith(f"when it owes nothing, remove {broken.folder}")
+    assert "recover" not in held[broken.notebooks[3].id]
+
+    found = shell(*shlex.split(command)[1:])
+    assert (found.code, len(found.out.splitlines()[1:4])) == (7, 3)
+    assert "3 planned: 1 new value, 2 old value" in found.out
+    assert broken.notebooks[3].id not in found.out
+    told = "1 of which it proves that nothing is owed are left out: fleet report"
+    assert found.said[0].startswith(f"its journal is damaged (event row 1: wrong checksum); {told}")
+    off = "it keeps other runs off what its last process was still to change"
+    freed = f"once nothing is owed remove {broken.folder}: {off}"
+    assert found.out.splitlines()[-1] == freed
+    broken.start(found.out)
+    assert broken.statuses == ["RUNNING"] * 3 + ["STOPPED"]
+    again = broken.recover()
+    assert (again.code, again.out.splitlines()[-1]) == (0, freed)
+    shutil.rmtree(broken.folder)
+    after = shell("apply", broken.lab.plan(broken.job), "--yes", *base)
+    assert (after.code, broken.updated) == (0, 4)
 
 
 def test_a_run_that_goes_on_is_left_alone(broken: Broken) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from fleet.client import ModelArts, connect
 from fleet.client.operations import PAGE_SIZE
+from fleet.core.calls import SavedImage
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Slowed
 from fleet.core.notebook import LeaseType, Notebook, Status
@@ -142,6 +143,25 @@ async def test_a_notebook_goes_through_stop_put_and_start(cloud: Cloud, spec_of:
     assert {kind: calls[kind] for kind in ("stop", "put", "start", "lease")} == dict.fromkeys(
         ("stop", "put", "start", "lease"), 1
     )
+
+
+async def test_an_environment_is_saved_and_its_image_found_by_its_whole_name(
+    cloud: Cloud, spec_of: SpecOf
+) -> None:
+    notebook_id, body = one(cloud, Status.RUNNING), {"name": "before-nb", "namespace": "lab"}
+    async with opened(cloud, spec_of) as api:
+        assert await api.saved(body) == SavedImage("", 0, 1)
+        await api.save(notebook_id, {**body, "name": "before-nb-2"}, await api.turn())
+        assert (await api.saved(body)).status == ""
+        await until(api, notebook_id, Status.RUNNING)
+        await api.save(notebook_id, body, await api.turn())
+        assert (await api.saved(body)).status == "CREATING"
+        await until(api, notebook_id, Status.RUNNING)
+        found = await api.saved(body)
+        calls = api.calls
+    image = next(image for image in cloud.world.images.values() if image.name == "before-nb")
+    assert found == SavedImage("ACTIVE", image.update_at, 1)
+    assert calls["save"] == 2
 
 
 @pytest.mark.parametrize(

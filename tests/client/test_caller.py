@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -211,6 +212,18 @@ async def test_a_write_whose_time_is_over_does_not_leave(make: Make) -> None:
     turn = await desk.caller.turn()
     with pytest.raises(CallError) as caught:
         await desk.caller.call(WRITE, replace(turn, until=desk.now() - 1.0))
+    assert (caught.value.meaning, caught.value.sends, desk.sends) == (Meaning.THROTTLED, 0, 0)
+
+
+@pytest.mark.row(66)
+async def test_a_write_that_somebody_holds_back_does_not_leave_however_long_it_waited(make: Make) -> None:
+    desk = make(OK)
+    paused: list[bool] = []
+    desk.script.connects = 2.0
+    turn = await desk.caller.turn()
+    asyncio.get_running_loop().call_later(1.0, paused.append, True)
+    with pytest.raises(CallError) as caught:
+        await desk.caller.call(WRITE, replace(turn, held=lambda: bool(paused)))
     assert (caught.value.meaning, caught.value.sends, desk.sends) == (Meaning.THROTTLED, 0, 0)
 
 

@@ -41,10 +41,21 @@ CALLS = Operations(PROJECT)
             Kind.READ,
             PAGE_CAP,
         ),
+        (CALLS.show_feature(), f"GET {ROOT}/authoring/features/NOTEBOOK", "quota", Kind.READ, ITEM_CAP),
         (CALLS.switchable_flavors(ID), f"GET {ROOT}/notebooks/{ID}/flavors", "flavors", Kind.READ, PAGE_CAP),
         (
             CALLS.list_images("DEDICATED", 200),
             f"GET {ROOT}/images?limit=200&offset=200&type=DEDICATED",
+            "images",
+            Kind.READ,
+            PAGE_CAP,
+        ),
+        (
+            CALLS.find_image("before-nb", "lab"),
+            (
+                f"GET {ROOT}/images?limit=200&name=before-nb&name_fuzzy_match=false&namespace=lab&offset=0"
+                "&type=DEDICATED"
+            ),
             "images",
             Kind.READ,
             PAGE_CAP,
@@ -69,6 +80,13 @@ CALLS = Operations(PROJECT)
 def test_a_call_without_body(request_: Request, line: str, operation: str, kind: Kind, cap: int) -> None:
     assert f"{request_.method} {request_.target}" == line
     assert (request_.operation, request_.kind, request_.cap, request_.body) == (operation, kind, cap, b"")
+
+
+def test_a_save_names_the_image_in_its_body() -> None:
+    request = CALLS.create_image(ID, {"name": "before-nb", "namespace": "lab"})
+    assert (request.method, request.target) == ("POST", f"{ROOT}/notebooks/{ID}/create-image")
+    assert (request.operation, request.kind) == ("save", Kind.WRITE)
+    assert json.loads(request.body) == {"name": "before-nb", "namespace": "lab"}
 
 
 @pytest.mark.parametrize(("mode", "tail"), [(ListMode.ALL, "/all"), (ListMode.OWN, "")])

@@ -34,6 +34,7 @@ from fleet.simulator.world import Notebook as Row
 NOW = 1_764_000_000.0
 WAIT = 1800.0  # s, longer than any stop or start
 NOWHERE = "00000000-0000-4000-a000-000000000000"
+RESEARCH = "7" * 32
 GPU_ONLY = "00000000-0000-4000-a000-000000000001"
 RESTARTS = Rollout(disruption=Disruption.RESTART)
 
@@ -66,6 +67,7 @@ class Case:
     disk: str = "EVS"
     status: Status = Status.RUNNING
     pool: bool = False
+    workspace: str = "0"
 
 
 class Fixed(JobSpec):
@@ -134,7 +136,7 @@ class Lab:
         row.image = world.images[self.images[case.image]]
         row.volume = {"category": case.disk, "ownership": "MANAGED", "mount_path": "/home/ma-user/work/"}
         row.endpoints = [{"service": service} for service in case.services]
-        row.status, row.workspace_id, row.rendered = case.status, "0", None
+        row.status, row.workspace_id, row.rendered = case.status, case.workspace, None
         row.timers.clear()
         row.lease.enable, row.lease.duration = False, -1
         return row
@@ -195,6 +197,12 @@ def status_cases() -> Iterator[Case]:
                 yield Case(machine, home(machine), to_flavor="modelarts.vm.cpu.8u", status=status)
 
 
+def workspace_cases(images: list[str]) -> Iterator[Case]:
+    """From another workspace than that of the private images, to every image."""
+    for machine, image in product(MACHINES, images):
+        yield Case(machine, home(machine), to_image=image, workspace=RESEARCH)
+
+
 def mixed_cases(images: list[str], flavors: list[str]) -> Iterator[Case]:
     """Image and flavor at once."""
     draw = Random(5)
@@ -231,6 +239,7 @@ def every_case(lab: Lab) -> list[Case]:
         *image_cases(images),
         *flavor_cases(flavors),
         *status_cases(),
+        *workspace_cases(images),
         *mixed_cases(images, flavors),
     ]
 
@@ -272,3 +281,16 @@ def test_the_matrix_is_large_and_meets_every_documented_refusal(judged: Judged) 
     assert accepted >= 100
     documented = ("6716", "6792", "6323", "6870", "6797", "6768", "6330", "6326")
     assert {f"ModelArts.{code}" for code in documented} <= codes.keys()
+
+
+def test_private_images_are_for_their_own_workspace(judged: Judged) -> None:
+    private = [
+        (row, code)
+        for case, row, code in judged
+        if case.workspace == RESEARCH and case.to_image.startswith(("team-torch", "snapshot-active"))
+    ]
+    assert private
+    for row, code in private:
+        assert isinstance(row, Settled)
+        assert f"it is private to workspace 0, the notebook is in {RESEARCH}" in row.reason
+        assert code == "ModelArts.6797"

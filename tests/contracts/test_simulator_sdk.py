@@ -24,6 +24,7 @@ from huaweicloudsdkmodelarts.v1 import (
     DeleteTmsTagsRequest,
     LeaseReq,
     ListAllNotebooksRequest,
+    ListFeaturesRequest,
     ListFlavorsRequest,
     ListImageRequest,
     ListNotebooksRequest,
@@ -243,6 +244,21 @@ def test_lists_images_by_type_and_shows_one(client: Any) -> None:
     shown = client.show_image(ShowImageRequest(id=built_in[0].id))
     assert shown.name == built_in[0].name
     assert shown.support_res_categories == ["GPU", "CPU"]
+
+
+def test_shows_the_quota_of_instances_and_its_use(client: Any, cloud: Cloud) -> None:
+    used = sum(
+        row.project == cloud.identity.projects[0].id and row.pool is None and row.feature == "NOTEBOOK"
+        for row in cloud.world.notebooks.values()
+    )
+    told = client.list_features(ListFeaturesRequest(feature="NOTEBOOK"))
+    assert (told.enabled, told.name, told.used, told.user_id) == (
+        True,
+        "NOTEBOOK",
+        used,
+        cloud.identity.user_id,
+    )
+    assert told.quota > used > 0
 
 
 def test_creates_and_deletes_tags(client: Any, cloud: Cloud) -> None:

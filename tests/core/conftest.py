@@ -47,6 +47,7 @@ def _planned(
     lease: Lease | None = LEASE,
     arriving: bool = False,
     may_restart: bool = True,
+    save: str = "",
 ) -> Change:
     """A change; the default migrates image and flavor of a running notebook in one PUT."""
     phases = phases or (Phase(When.STOPPED, NEW),)
@@ -61,6 +62,7 @@ def _planned(
         before={name: value for name, value in before.items() if name in after},
         after=after,
         lease=lease,
+        save=save,
     )
 
 
@@ -70,7 +72,8 @@ class Walk:
     A write is "stop ok", "put lost", "start busy" and so on (see ANSWERS), or "stop unanswered" for an intent
     alone. A look is a status and how the planned fields look: "STOPPED", "STOPPED new", "RUNNING third",
     "RUNNING mixed"; they stay as they were until told otherwise. "restarted" after it shows a lease granted
-    anew, "touched" a newer update time, "off" shows auto stop off. "late" and "blind" say themselves.
+    anew, "touched" a newer update time, "off" shows auto stop off; "image:X" shows that status of the image
+    that was saved. "late" and "blind" say themselves.
     Ten seconds pass with every word.
     """
 
@@ -132,7 +135,7 @@ class Walk:
         self._show(status, words)
 
     def _show(self, status: Status, words: list[str]) -> None:
-        before, after = self.change.before, self.change.after
+        before, after, saved = self.change.before, self.change.after, ""
         for word in words:
             match word:
                 case "old":
@@ -150,9 +153,12 @@ class Walk:
                     self.update_at += 1
                 case "off":
                     self.lease = Lease(enable=False)
+                case image if image.startswith("image:"):
+                    saved = image.removeprefix("image:")
                 case other:
                     raise ValueError(other)
-        self.saw(Sight(status, self.values, self.lease, self._left(), self.update_at, "why it failed"))
+        why = "why it failed"
+        self.saw(Sight(status, self.values, self.lease, self._left(), self.update_at, why, saved=saved))
 
     def _left(self) -> int | None:
         if self.lease is None or not self.lease.enable:

@@ -220,11 +220,65 @@ def test_a_row_that_the_plan_settled_is_not_touched() -> None:
 
 def test_retry_takes_the_chosen_rows_that_the_plan_was_to_change() -> None:
     failed = past(row(Outcome.FAILED, WAS), IMAGE)
-    assert retry([failed], [Outcome.FAILED]) == {("lab-a", ID): Recall("nb", (IMAGE,))}
-    assert retry([failed], [Outcome.DRIFTED]) == {}
-    assert retry([Past(failed.row)], [Outcome.FAILED]) == {}
-    job = Again(recalls=retry([failed], [Outcome.FAILED]))
-    assert not isinstance(job.propose(notebook(THIRD), CONTEXT), Skip)
+    assert retry([failed], Writes(), [Outcome.FAILED]) == {
+        ("lab-a", ID): Recall("nb", (IMAGE,), holds={"image_id": ()}, before=WAS)
+    }
+    assert retry([failed], Writes(), [Outcome.DRIFTED]) == {}
+    assert retry([Past(failed.row)], Writes(), [Outcome.FAILED]) == {}
+
+
+def tried_again(wanted: Mapping[str, Any], was: Mapping[str, Any], found: Notebook, *events: Event) -> Any:
+    """What retry proposes for `found`: the body of the PUT, or the outcome and reason of leaving it alone."""
+    recalls = retry([past(row(Outcome.FAILED, was), wanted)], seen(*events), [Outcome.FAILED])
+    planned = plan_one(Target(found, CONTEXT), Again(recalls=recalls), Rollout(disruption=Disruption.RESTART))
+    if isinstance(planned, Settled):
+        return planned.outcome, planned.reason
+    assert isinstance(planned, Change)
+    return dict(planned.after)
+
+
+BOTH, BOTH_WAS = {"name": "new", "image_id": NEW}, {"name": "nb", "image_id": OLD}
+
+
+def test_retry_makes_the_change_where_the_values_from_before_are_still_there() -> None:
+    assert tried_again(IMAGE, WAS, notebook(OLD)) == IMAGE
+    assert tried_again(BOTH, BOTH_WAS, notebook(OLD)) == BOTH
+
+
+def test_retry_leaves_alone_what_somebody_has_given_another_value_since() -> None:
+    told = (Outcome.DRIFTED, f"image_id is '{THIRD}', no longer '{OLD}' as the run left it")
+    assert tried_again(IMAGE, WAS, notebook(THIRD)) == told
+    assert tried_again(BOTH, BOTH_WAS, notebook(THIRD)) == told
+    outcome, reason = tried_again(BOTH, BOTH_WAS, notebook(OLD, name="theirs"))
+    assert (outcome, reason) == (Outcome.DRIFTED, "name is 'theirs', no longer 'nb' as the run left it")
+
+
+def test_retry_goes_on_from_a_value_that_the_run_gave() -> None:
+    first = {"name": "new"}
+    found = notebook(OLD, name="new")
+    assert tried_again(BOTH, BOTH_WAS, found, *put(first, Fate.ACCEPTED)) == IMAGE
+    assert tried_again(BOTH, BOTH_WAS, found, *put(first, Fate.IN_DOUBT)) == IMAGE
+    assert tried_again(BOTH, BOTH_WAS, found, *put(first, Fate.REFUSED))[0] is Outcome.DRIFTED
+    assert tried_again(BOTH, BOTH_WAS, notebook(THIRD, name="new"), *put(first, Fate.ACCEPTED)) == (
+        Outcome.DRIFTED,
+        f"image_id is '{THIRD}', no longer '{OLD}' as the run left it",
+    )
+
+
+def test_what_somebody_else_brought_to_its_end_is_unchanged_for_retry() -> None:
+    assert tried_again(BOTH, BOTH_WAS, notebook(NEW, name="new")) == (Outcome.UNCHANGED, "already so")
+
+
+def test_what_no_answer_shows_is_retried() -> None:
+    assert tried_again({"hooks": HOOKS}, {}, notebook()) == {"hooks": HOOKS}
+    assert tried_again({"hooks": HOOKS, **IMAGE}, WAS, notebook(THIRD))[0] is Outcome.DRIFTED
+
+
+def test_with_gaps_in_the_journal_retry_takes_every_planned_value_for_one_that_was_given() -> None:
+    failed = past(row(Outcome.FAILED, BOTH_WAS), BOTH)
+    job = Again(recalls=retry([failed], Writes(), [Outcome.FAILED], gaps=True))
+    assert not isinstance(job.propose(notebook(OLD, name="new"), CONTEXT), Skip)
+    assert isinstance(job.propose(notebook(THIRD, name="new"), CONTEXT), Skip)
 
 
 @pytest.mark.parametrize(

@@ -163,14 +163,6 @@ def test_a_local_time_that_comes_twice_means_the_first() -> None:
     assert local_instant("2026-10-25T02:30", "Europe/Berlin") == first
 
 
-def test_work_that_is_longer_than_a_window_goes_on_in_the_next() -> None:
-    calendar = Calendar((Window("0 22 * * *", 2 * HOUR),))
-    opens = at("2026-11-27T22:00")
-    assert calendar.over_at(opens - HOUR, 5 * HOUR) == opens + 2 * DAY + HOUR
-    assert calendar.over_at(opens, 2 * HOUR) == opens + 2 * HOUR
-    assert Calendar().over_at(5.0, HOUR) == 5.0 + HOUR
-
-
 @pytest.mark.parametrize(
     ("make", "why"),
     [

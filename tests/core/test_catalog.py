@@ -16,6 +16,7 @@ from fleet.core.catalog import (
     misfits,
     mismatches,
     out_of_stock,
+    sight_remark,
     start_problem,
 )
 from fleet.core.notebook import Endpoint, Flavor, Image, Notebook, Status
@@ -30,6 +31,7 @@ IMAGE = Image(
     resource_categories=("GPU", "CPU"),
     dev_services=("NOTEBOOK", "SSH"),
 )
+PRIVATE = replace(IMAGE, type="DEDICATED", visibility="PRIVATE")
 ASCEND = replace(IMAGE, arch="AARCH64", resource_categories=("ASCEND",), flavor_type="ASCEND_SNT9B")
 NOTEBOOK = Notebook(
     "nb",
@@ -81,6 +83,32 @@ def test_an_image_for_ssh_only_needs_an_ssh_endpoint() -> None:
         "it can be reached by SSH only, and the notebook has no SSH endpoint",
     )
     assert misfits(replace(NOTEBOOK, endpoints=(Endpoint("SSH"),)), image, CPU) == ()
+
+
+@pytest.mark.parametrize(
+    ("image", "mine", "its", "reason", "remark"),
+    [
+        (
+            PRIVATE,
+            "0",
+            "1",
+            "it is private to workspace 1, the notebook is in 0",
+            False,
+        ),
+        (PRIVATE, "0", "0", "", True),
+        (PRIVATE, "", "1", "", True),
+        (PRIVATE, "0", "", "", True),
+        (replace(IMAGE, visibility=""), "0", "1", "", True),
+        (replace(IMAGE, visibility="PUBLIC"), "0", "1", "", False),
+        (replace(PRIVATE, type="BUILD_IN"), "0", "1", "", False),
+    ],
+)
+def test_a_private_image_is_for_its_workspace_and_perhaps_not_for_everybody_there(
+    image: Image, mine: str, its: str, reason: str, remark: bool
+) -> None:
+    notebook, offered = replace(NOTEBOOK, workspace_id=mine), replace(image, workspace_id=its)
+    assert misfits(notebook, offered, CPU) == ((reason,) if reason else ())
+    assert ("does not tell whether the notebook's owner may" in sight_remark(notebook, offered)) is remark
 
 
 def test_an_architecture_that_nobody_knows_is_a_misfit() -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from fleet.core.change import Await, decide
-from fleet.core.events import Outcome, Step
+from fleet.core.change import Await, advance, decide
+from fleet.core.events import Ended, Outcome, Step
 from fleet.core.life import HOUR_MS, Stage
 from fleet.core.look_rules import BUSY_TRIES, GROW_LOOKS, LOOKS, STOPS_IN_DOUBT, TRIES
 from fleet.core.notebook import Lease, Status
 from fleet.core.patch import When
 from fleet.core.plan import Change, Phase
+from fleet.core.reopen import is_open
 
 Planned = Callable[..., Change]
 Walking = Callable[..., Any]
@@ -385,6 +386,12 @@ def test_a_notebook_of_unknown_fate_that_we_started_names_the_stop_that_fixes_it
 def test_nobody_is_told_to_stop_a_notebook_that_is_gone(planned: Planned, walk: Walking) -> None:
     walked = walk(planned(Status.STOPPED, GROW, before=SIZE))("STOPPED", "start ok", "RUNNING", "put gone")
     assert (walked.end.outcome, walked.end.fix) == (Outcome.GONE, "")
+
+
+def test_an_end_that_the_looks_before_it_do_not_show_proves_nothing(planned: Planned, walk: Walking) -> None:
+    """Events were lost: whoever goes on looks again."""
+    life = advance(walk(planned())("RUNNING", "stop ok").life, Ended(0, 2.0, Outcome.CHANGED))
+    assert (life.end, life.debt, is_open(life)) == (None, True, True)
 
 
 # --- the lease -------------------------------------------------------------------------------------------

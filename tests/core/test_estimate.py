@@ -11,12 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.estimate import (
+    ASSUMED_CALL,
+    ASSUMED_SAVE,
     Bound,
     Bounds,
     Load,
     Work,
     bound_of,
     estimate,
+    expected,
     length_of,
     measured_pace,
     still_needs,
@@ -226,3 +229,9 @@ def test_what_is_left_is_what_was_not_begun(
 def test_a_rate_that_is_yet_to_be_learned_is_assumed_to_be_one_a_second() -> None:
     unknown, assumed = scope(rate=""), scope(rate="60/min")
     assert estimate(some(200), [unknown], Rollout()) == estimate(some(200), [assumed], Rollout())
+
+
+def test_a_save_before_the_stop_takes_its_time_and_its_calls() -> None:
+    plain, saving = expected(make_change()), expected(make_change(save="lab/before-nb-0"))
+    assert (saving.reads - plain.reads, saving.writes - plain.writes) == (2, 1)
+    assert saving.seconds - plain.seconds == ASSUMED_SAVE + 3 * ASSUMED_CALL

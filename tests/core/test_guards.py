@@ -81,9 +81,13 @@ def test_only_what_was_in_the_way_is_lifted_and_the_reason_stays(
     ("names", "reason", "problem"),
     [
         (["max_target"], "why", "--override: no limit 'max_target'; did you mean max_targets?"),
-        (["protect"], "why", "--override: no limit 'protect'; there are max_targets, max_share"),
+        (["protect"], "why", "--override: no limit 'protect'; there are max_targets, max_share, quota"),
         (["max_share"], " \n", '--override max_share: say why, for those who read the plan: --reason "WHY"'),
-        ([], "why", "--reason: explains an override; name the limit: --override max_targets or max_share"),
+        (
+            [],
+            "why",
+            "--reason: explains an override; name the limit: --override max_targets or max_share or quota",
+        ),
     ],
 )
 def test_no_limit_is_lifted_without_a_name_and_a_reason(names: list[str], reason: str, problem: str) -> None:

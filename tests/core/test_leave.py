@@ -24,6 +24,7 @@ from fleet.core.events import (
     Step,
 )
 from fleet.core.life import Life, Stage
+from fleet.core.look_rules import LOOKS
 from fleet.core.notebook import Status
 from fleet.core.patch import When
 from fleet.core.plan import Change, Phase
@@ -165,6 +166,90 @@ def test_whatever_is_seen_and_answered_one_to_spare_stops_only_what_it_started(
             case _:
                 life = advance(life, saw(change, status, new=new))
         assert not life.debt or life.restarted
+
+
+@given(
+    st.sampled_from([IMAGE, NAME, GROW]),
+    st.none() | st.sampled_from([Leave.STOP, Leave.IDLE, Leave.FORCED]),
+    st.integers(1, 4),
+    st.lists(
+        st.tuples(st.sampled_from([RUNNING, RUNNING, RUNNING, STOPPED]), st.just(False), FATES),
+        min_size=8,
+        max_size=30,
+    ),
+)
+def test_one_taken_up_again_to_be_spared_is_stopped_no_more(
+    change: Change,
+    leave: Leave | None,
+    dies_at: int,
+    weather: Sequence[tuple[Status, bool, tuple[Fate, Meaning | None]]],
+) -> None:
+    life, writes = life_of(change, leave, saw(change, RUNNING)), 0
+    for status, new, (fate, meaning) in weather:
+        match decide(life):
+            case Write(step, body):
+                assert step is not Step.STOP or writes < dies_at or life.restarted
+                life = advance(life, Intended(0, 1.0, step, life.tried(step) + 1, body))
+                writes += 1
+                if writes == dies_at:
+                    life = advance(life, Reopened(0, 1.0, Leave.SPARE))
+                else:
+                    life = advance(life, Answered(0, 1.0, step, fate, meaning))
+            case End():
+                return
+            case _:
+                life = advance(life, saw(change, status, new=new))
+
+
+def test_a_stop_of_ours_that_did_not_happen_leaves_nothing_owed_and_the_change_not_begun() -> None:
+    sent = (saw(IMAGE, RUNNING), Intended(0, 2.0, Step.STOP, 1), Reopened(0, 3.0, Leave.SPARE))
+    life = life_of(IMAGE, Leave.STOP, *sent)
+    for _ in range(LOOKS):
+        assert life.debt  # as long as it may yet stop
+        life = advance(life, saw(IMAGE, RUNNING))
+    assert (told(life), life.stage, life.debt, life.begun) == ("not-started", Stage.SPARED, False, False)
+    again = advance(advance(life, Ended(0, 4.0, Outcome.NOT_STARTED)), Began(0, 5.0, leave=Leave.STOP))
+    assert again._replace(leave=None) == Life.begin(IMAGE)
+
+
+def test_what_was_written_before_is_not_begun_anew() -> None:
+    events = (
+        saw(GROW, RUNNING),
+        Intended(0, 2.0, Step.PUT, 1, GROW.phases[0].body),
+        Answered(0, 2.0, Step.PUT, Fate.ACCEPTED),
+        Saw(0, 2.0, Sight(RUNNING, {**OLD, "storage_new_size": 80})),
+        Intended(0, 3.0, Step.STOP, 1),
+        Reopened(0, 4.0, Leave.SPARE),
+    )
+    life = life_of(GROW, Leave.STOP, *events)
+    while told(life) == "look":
+        life = advance(life, Saw(0, 5.0, Sight(RUNNING, {**OLD, "storage_new_size": 80})))
+    assert (told(life), life.debt) == ("failed", False)
+    assert life.end is not None
+    assert life.end[1] == "image_id, name: needs a stop, which must wait"
+
+
+LATER = make_change(
+    phases=(Phase(When.STOPPED, NEW),), before=OLD, after=NEW, run_state=STOPPED, stage=2, follows=0
+)
+
+
+@pytest.mark.parametrize(
+    ("leave", "status", "move", "run_state"),
+    [
+        (None, RUNNING, "stop", RUNNING),
+        (Leave.SPARE, RUNNING, "not-started", RUNNING),
+        (Leave.SPARE, STARTING, "not-started", STOPPED),
+        (Leave.SPARE, STOPPED, "put", STOPPED),
+        (Leave.STOP, RUNNING, "stop", RUNNING),
+    ],
+)
+def test_a_later_stage_takes_the_notebook_as_it_is(
+    leave: Leave | None, status: Status, move: str, run_state: Status
+) -> None:
+    life = life_of(LATER, leave, saw(LATER, status))
+    assert (told(life), life.change.run_state) == (move, run_state)
+    assert life.anew() == Life.begin(LATER)
 
 
 @pytest.mark.parametrize("leave", Leave)

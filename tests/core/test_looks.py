@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.change import decide
-from fleet.core.events import Outcome, Saw, Step
+from fleet.core.events import Leave, Outcome, Saw, Step
 from fleet.core.life import Life, Stage
 from fleet.core.look_rules import LOOKS
 from fleet.core.looks import TABLE, after_look
@@ -29,11 +29,13 @@ GROW = Phase(When.RUNNING, {"storage_new_size": 80})
 SIZE = {"storage_new_size": 50}
 ANSWER_DUE = {
     Stage.READY,
+    Stage.SAVE_SENT,
     Stage.STOP_SENT,
     Stage.PUT_SENT,
     Stage.START_SENT,
     Stage.LEASE_SENT,
     Stage.SPARED,
+    Stage.PUT_OFF,
     Stage.ENDED,
 }
 
@@ -77,6 +79,8 @@ def test_no_look_at_any_life_raises_and_each_leaves_a_move(data: st.DataObject) 
         lease=data.draw(leases),
         settle=data.draw(st.integers(0, 60)),
         debt=data.draw(st.booleans()),
+        planned=planned.run_state,
+        leave=data.draw(st.none() | st.sampled_from(Leave)),
         doubt=data.draw(st.booleans()),
         written=data.draw(st.booleans()),
         restarted=data.draw(st.booleans()),

@@ -313,3 +313,10 @@ def test_a_plan_file_that_would_open_a_notebook_is_refused_however_well_sealed(
     )
     with pytest.raises(UsageError, match="endpoints"):
         load_plan(dump_plan(seal(replace(SEALED, changes=(change,)))), "plan.json")
+
+
+def test_a_plan_file_that_saves_to_no_image_is_refused_however_well_sealed() -> None:
+    saved = seal(replace(SEALED, changes=(replace(CHANGE, save="lab/before-nb-0"),)))
+    assert load_plan(dump_plan(saved), "plan.json") == saved
+    with pytest.raises(UsageError, match=r"save: '\.\./lab' is no image's organization/name"):
+        load_plan(dump_plan(seal(replace(SEALED, changes=(replace(CHANGE, save="../lab"),)))), "plan.json")

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from fleet.core.catalog import Catalog
 from fleet.core.events import Outcome
-from fleet.core.job import Context, JobSpec, Skip
+from fleet.core.job import Context, JobSpec, Skip, Staged
 from fleet.core.notebook import Endpoint, Image, Lease, Notebook, Status, Volume
 from fleet.core.patch import FIELD_TABLE, Hook, Hooks, InvalidField, NotebookPatch, When, to_body
 from fleet.core.plan import Change, Settled
 from fleet.core.planner import Target, phases_of, plan_changes, plan_one, wave_remarks
 from fleet.core.rollout import Disruption, ReleaseOrder, Rollout, Share
+from fleet.core.timing import Moment, Otherwise
 
 OLD_IMAGE, NEW_IMAGE = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
 RESTARTS = Rollout(disruption=Disruption.RESTART)
@@ -349,6 +350,39 @@ def test_a_wave_that_is_dropped_is_told() -> None:
     (remark,) = wave_remarks(changes[:1], rollout)
     assert remark.startswith("waves 2, 3 of [1, 1, 100%] would release no further change and are dropped")
     assert list(wave_remarks((), rollout)) == []
+
+
+class Saving(Job):
+    """Saves whatever it may."""
+
+    def saves(self, notebook: Notebook, context: Context) -> str:
+        return f"lab/before-{notebook.name}"
+
+
+@pytest.mark.parametrize(
+    ("status", "patch", "rollout", "save"),
+    [
+        (Status.RUNNING, IMAGE, RESTARTS, "lab/before-nb-0"),
+        (Status.STARTING, IMAGE, RESTARTS, "lab/before-nb-0"),
+        (Status.STOPPED, IMAGE, RESTARTS, ""),
+        (Status.STOPPED, NotebookPatch(storage_new_size=80), RESTARTS, ""),
+        (Status.RUNNING, NotebookPatch(name="other"), RESTARTS, ""),
+        (Status.RUNNING, IMAGE, replace(RESTARTS, when=Moment.NEXT_STOP, otherwise=Otherwise.SKIP), ""),
+    ],
+)
+def test_an_environment_is_saved_only_where_the_planned_way_stops_what_runs(
+    status: Status, patch: NotebookPatch, rollout: Rollout, save: str
+) -> None:
+    row = plan_one(target(notebook(0, status)), Saving(proposal=patch), rollout)
+    assert isinstance(row, Change)
+    assert row.save == save
+
+
+def test_of_several_stages_the_first_that_stops_the_notebook_saves_it() -> None:
+    stages = Staged((NotebookPatch(name="other"), IMAGE, NotebookPatch(image_id=OLD_IMAGE)))
+    rows = plan_one(target(notebook()), Saving(proposal=stages), RESTARTS)
+    assert isinstance(rows, tuple)
+    assert [row.save for row in rows] == ["", "lab/before-nb-0", ""]
 
 
 def test_waves_are_numbered_from_one_in_the_order_of_release() -> None:

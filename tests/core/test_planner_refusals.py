@@ -85,6 +85,21 @@ def test_what_the_cloud_would_refuse_is_not_planned_whatever_the_job(
     assert (row.outcome, row.reason) == (Outcome.SKIPPED, reason)
 
 
+def test_a_private_image_is_planned_in_its_own_workspace_with_a_note_and_skipped_in_another() -> None:
+    private = replace(NEW, type="DEDICATED", visibility="PRIVATE", workspace_id="0")
+    offer = replace(OFFER, images={**OFFER.images, NEW_IMAGE: private})
+    here = judged(replace(NOTEBOOK, workspace_id="0"), IMAGE, offer)
+    assert isinstance(here, Change)
+    assert here.notes == ("new is private: the cloud does not tell whether the notebook's owner may use it",)
+    elsewhere = judged(replace(NOTEBOOK, workspace_id="7"), IMAGE, offer)
+    assert isinstance(elsewhere, Settled)
+    assert elsewhere.reason == "new: it is private to workspace 0, the notebook is in 7"
+    public = replace(OFFER, images={**OFFER.images, NEW_IMAGE: replace(private, visibility="PUBLIC")})
+    found = judged(replace(NOTEBOOK, workspace_id="7"), IMAGE, public)
+    assert isinstance(found, Change)
+    assert found.notes == ()
+
+
 def test_a_flavor_that_the_notebook_can_be_switched_to_is_planned() -> None:
     large = replace(SMALL, id="large")
     assert isinstance(judged(NOTEBOOK, NotebookPatch(flavor="large"), OFFER, RESTARTS, large), Change)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fleet.core.errors import UsageError
 from fleet.core.plan import Change, Cost, dump_plan, load_plan
-from fleet.core.prices import price_remarks, read_prices, total, with_costs
+from fleet.core.prices import BASIS, price_remarks, read_prices, total, with_costs
 from tests.plans import make_change, make_plan
 
 TEXT = "flavor,price_per_hour,currency\nsmall,0.07,USD\nlarge,0.1405,USD\n"
@@ -74,11 +74,13 @@ def test_the_remarks_tell_the_sum_and_what_is_not_in_it() -> None:
     changes = with_costs([resize(0), resize(1, "small", "large"), resize(2, "large", "odd")], prices, {})
     assert list(price_remarks(changes, prices)) == [
         "cost of a month: 153.67 USD before, 153.67 after: saves 0.00",
+        BASIS,
         "no price for odd: 1 of the changes not in the sum",
     ]
     dearer = with_costs([resize(0, "small", "large")], prices, {})
     assert list(price_remarks(dearer, prices)) == [
-        "cost of a month: 51.10 USD before, 102.57 after: costs 51.47 more"
+        "cost of a month: 51.10 USD before, 102.57 after: costs 51.47 more",
+        BASIS,
     ]
     assert list(price_remarks(changes, None)) == []
 

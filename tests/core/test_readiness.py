@@ -14,7 +14,7 @@ from fleet.core.calendar import Calendar, Window
 from fleet.core.events import Leave, Outcome
 from fleet.core.notebook import Lease, LeaseType, Status
 from fleet.core.patch import When
-from fleet.core.plan import Change, Phase
+from fleet.core.plan import Change, Phase, Took
 from fleet.core.readiness import (
     FRESH,
     LAG,
@@ -41,6 +41,7 @@ from tests.plans import make_change
 DAY = 86_400.0
 RUNNING = make_change()
 STILL = make_change(run_state=Status.STOPPED)
+LATER = make_change(run_state=Status.STOPPED, stage=2, follows=0)  # a person may start it before
 GENTLE = make_change(phases=(Phase(When.ANY, {"name": "b"}),))
 NEXT: dict[str, Any] = {"when": Moment.NEXT_STOP, "patience": DAY}
 IDLE: dict[str, Any] = {"when": Moment.IDLE, "patience": DAY}
@@ -53,13 +54,14 @@ def judged(
     postponed: float | None = None,
     ends: float | None = None,
     facts: Facts | None = None,
+    pace: Pace | None = None,
     **rollout: Any,
 ) -> Standing:
     """What becomes of a change whose wave began at 0."""
     made = Rollout(**rollout)
     facts = facts or Facts(0.0, stops(change))
     opening = partial(made.calendar.next_opening, now)
-    return Judge(made, ends, Pace()).standing(change, facts, now, postponed, opening)
+    return Judge(made, ends, pace or Pace()).standing(change, facts, now, postponed, opening)
 
 
 def known(**facts: Any) -> Facts:
@@ -190,10 +192,19 @@ def test_nobody_may_stop_a_notebook_before_its_moment(
         assert not facts.unnoticed
 
 
-def test_only_what_was_planned_to_run_is_held_dear() -> None:
-    assert leave_of(Rollout(), RUNNING) is None
-    assert leave_of(Rollout(**NEXT), STILL) is None
-    assert leave_of(Rollout(**NEXT), GENTLE) is Leave.SPARE
+@pytest.mark.parametrize("careful", [NEXT, IDLE, TOLD, {"calendar": NIGHT}])
+def test_whoever_may_be_found_running_is_held_dear(careful: dict[str, Any]) -> None:
+    assert leave_of(Rollout(), RUNNING) is leave_of(Rollout(), LATER) is None
+    assert leave_of(Rollout(**careful), STILL) is None
+    assert leave_of(Rollout(**careful), GENTLE) is leave_of(Rollout(**careful), LATER) is Leave.SPARE
+
+
+def test_a_later_stage_found_running_waits_like_any_other_and_needs_time_for_a_restart() -> None:
+    assert judged(LATER, **NEXT) == Go(Leave.SPARE)
+    assert judged(LATER, facts=known(), **NEXT) == Wait(Why.STOP, DAY)
+    assert judged(LATER, facts=known(), **TOLD) == Wait(Why.NOTICE)
+    assert judged(LATER, 10_700.0, facts=known(), calendar=NIGHT) == Wait(Why.WINDOW, 7200.0 + DAY)
+    assert judged(LATER, 10_700.0, calendar=NIGHT) == Go(Leave.SPARE)
 
 
 def test_instants_are_told_in_utc() -> None:
@@ -211,13 +222,41 @@ def test_changes_are_assumed_to_take_their_time_until_enough_were_seen() -> None
     assert pace.needs(RUNNING) == assumed
     pace.took(RUNNING, 50.0)
     assert pace.needs(RUNNING) == pytest.approx(55.0)
+    assert pace.usual(RUNNING) == 50.0
     assert pace.needs(STILL) < 5.0
 
 
-def test_one_long_change_makes_all_others_cautious_at_once() -> None:
-    pace = Pace()
+def test_one_long_change_makes_others_of_its_flavor_cautious_until_most_were_quicker() -> None:
+    pace, other = Pace(), make_change(flavor="another")
+    before = pace.needs(RUNNING)
     pace.took(RUNNING, 1000.0)
     assert pace.needs(RUNNING) == pytest.approx(1100.0)
+    assert pace.needs(other) == before
+    for _ in range(9):
+        pace.took(RUNNING, 50.0)
+    assert pace.needs(RUNNING) == pytest.approx(55.0)
+
+
+LEARNED = {RUNNING.flavor: Took(600, 900, 700, 1000, of=30)}
+
+
+def test_what_earlier_runs_took_on_a_flavor_decides_when_the_last_one_may_start() -> None:
+    other = make_change(flavor="another")
+    late = 10_800.0 - 1650.0
+    assert judged(now=late, calendar=NIGHT, pace=Pace(LEARNED)) == Wait(Why.WINDOW, 7200.0 + DAY)
+    assert judged(now=late - 100.0, calendar=NIGHT, pace=Pace(LEARNED)) == Go(Leave.STOP)
+    assert judged(other, late, calendar=NIGHT, pace=Pace(LEARNED)) == Go(Leave.STOP)
+
+
+def test_one_that_took_longer_than_any_window_keeps_no_usual_one_from_its_own() -> None:
+    pace = Pace()
+    pace.took(RUNNING, 3500.0)
+    assert judged(now=0.0, calendar=NIGHT, pace=pace) == Wait(Why.WINDOW, 7200.0)
+    assert judged(now=7200.0, calendar=NIGHT, pace=pace) == Go(Leave.STOP)
+    assert judged(now=10_700.0, calendar=NIGHT, pace=pace) == Wait(Why.WINDOW, 7200.0 + DAY)
+    for _ in range(4):
+        pace.took(RUNNING, 3700.0)
+    assert isinstance(judged(calendar=NIGHT, pace=pace), Drop)
 
 
 # --- whom to look at -------------------------------------------------------------------------------------

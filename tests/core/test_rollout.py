@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fleet.core.events import Outcome
 from fleet.core.rollout import (
     EVERYTHING,
     FAILURES,
+    GROUPS,
     NOT_BACK,
     Admission,
     Rollout,
@@ -105,8 +107,21 @@ def names(prefix: str) -> st.SearchStrategy[str]:
 
 @st.composite
 def fleets(draw: st.DrawFn) -> list[Seat]:
-    rows = draw(st.lists(st.tuples(names("s"), names("o"), names("p"), st.booleans()), max_size=40))
-    return [Seat(item, scope, owner, pool, away=away) for item, (scope, owner, pool, away) in enumerate(rows)]
+    groups = st.tuples(names("s"), names("o"), names("p"), names("f"))
+    rows = draw(st.lists(st.tuples(groups, st.booleans()), max_size=40))
+    return [Seat(item, *groups, away=away) for item, (groups, away) in enumerate(rows)]
+
+
+def examples(test: Callable[..., None]) -> Callable[..., None]:
+    """Two notebooks that have one group in common, of which one may be away: for every group."""
+    for group in GROUPS:
+        seats = []
+        for item in range(2):
+            scope, owner, pool, flavor = ("same" if one == group else f"{one}{item}" for one in GROUPS[1:])
+            seats.append(Seat(item, scope, owner, pool, flavor))
+        usual: dict[str, Any] = {"concurrency": 2, "max_failures": None, "failing": 0, "waves": 1, "seed": 0}
+        test = example(seats=seats, max_unavailable={group: Share(1)}, **usual)(test)
+    return test
 
 
 @pytest.mark.row(7)
@@ -114,13 +129,12 @@ def fleets(draw: st.DrawFn) -> list[Seat]:
     seats=fleets(),
     concurrency=st.integers(1, 64),
     max_failures=st.none() | st.integers(0, 20).map(Share),
-    max_unavailable=st.dictionaries(
-        st.sampled_from(["fleet", "scope", "owner", "pool"]), st.integers(1, 20).map(Share), max_size=3
-    ),
+    max_unavailable=st.dictionaries(st.sampled_from(GROUPS), st.integers(1, 20).map(Share), max_size=3),
     failing=st.integers(0, 100),
     waves=st.integers(1, 3),
     seed=st.integers(0, 2**32),
 )
+@examples
 def test_no_order_of_ends_breaks_a_budget_or_loses_a_change(
     seats: list[Seat],
     concurrency: int,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.core.again import Again, Past, Writes, retry, undo
+from fleet.core.again import Again, Past, Recall, Writes, earliest, retry, undo
 from fleet.core.catalog import Catalog
 from fleet.core.change import advance
 from fleet.core.errors import UsageError
@@ -40,6 +41,7 @@ from fleet.core.plan import Change, Phase, Plan, Settled, Stage, dump_plan, load
 from fleet.core.planner import Target, plan_changes, plan_one
 from fleet.core.rollout import Disruption, Rollout, Share, without_empty_waves
 from fleet.core.rows import Row
+from fleet.core.selection import Key
 from fleet.core.sight import Sight
 from fleet.core.stages import stage_remarks, stage_words, stages_of, totals
 from fleet.report.makespan import took
@@ -205,10 +207,31 @@ def test_where_nobody_needs_the_first_stage_the_second_does_not_wait_and_the_pla
     changes, _ = plan_changes(targets, Job(patches=ROTATION), RESTARTS)
     stages = stages_of(changes, 3600.0, ("adds", "removes"), RESTARTS)
     assert stages == (Stage(2, 1, 0.0, "removes"),)
-    assert list(stage_remarks(stages)) == [
-        "no notebook needs stage 1 any more, so stage 2 begins without a pause"
-    ]
-    assert list(stage_remarks(staged_plan().stages)) == []
+    (told,) = stage_remarks(stages, 3600.0)
+    assert told.startswith("NO PAUSE: no notebook needs stage 1 any more, and since when is unknown; ")
+    assert told.endswith("stage 2 removes at once, without the 1h in between")
+    assert list(stage_remarks(staged_plan().stages, 3600.0)) == []
+
+
+def test_where_an_earlier_run_made_the_first_stage_the_second_waits_for_what_is_left_of_the_pause() -> None:
+    targets = [Target(notebook(endpoints=ssh(A, B)), CONTEXT)]
+    changes, _ = plan_changes(targets, Job(patches=ROTATION), RESTARTS)
+    stages = stages_of(changes, 3600.0, ("adds", "removes"), RESTARTS, {2: 1_764_003_600.0})
+    assert stages == (Stage(2, 1, 0.0, "removes", not_before=1_764_003_600.0),)
+    (told,) = stage_remarks(stages, 3600.0)
+    assert told.endswith("begins at 2025-11-24 17:00:00 UTC at the earliest")
+    plan = make_plan(*changes, stages=stages)
+    assert load_plan(dump_plan(plan), "plan") == plan
+
+
+def test_a_stage_that_follows_another_in_the_same_plan_waits_for_that_one_only() -> None:
+    changes = staged_plan(2).changes
+    stages = stages_of(changes, 3600.0, (), RESTARTS, {2: 1_764_003_600.0})
+    assert [stage.not_before for stage in stages] == [0.0, 0.0]
+
+
+def test_no_change_at_all_has_no_stages() -> None:
+    assert stages_of([], 3600.0, ("adds", "removes"), RESTARTS) == ()
 
 
 def test_a_plan_of_one_patch_each_has_no_stages() -> None:
@@ -289,8 +312,16 @@ def test_a_later_stage_that_finds_a_notebook_running_obeys_the_disruption() -> N
     assert life.end == (Outcome.SKIPPED, "name: needs a restart; disruption is none")
 
 
+@pytest.mark.parametrize("found", [Status.RUNNING, Status.STOPPED])
+def test_a_later_stage_whose_forerunner_was_in_another_plan_takes_the_run_state_that_it_finds(
+    found: Status,
+) -> None:
+    life = fenced(replace(second_stage(Status.RUNNING), follows=None), found)
+    assert (life.end, life.change.run_state) == (None, found)
+
+
 def test_a_first_stage_that_finds_another_run_state_is_drifted() -> None:
-    life = fenced(replace(second_stage(Status.RUNNING), follows=None), Status.STOPPED)
+    life = fenced(replace(second_stage(Status.RUNNING), stage=1, follows=None), Status.STOPPED)
     assert life.end is not None
     assert life.end[0] is Outcome.DRIFTED
 
@@ -298,7 +329,8 @@ def test_a_first_stage_that_finds_another_run_state_is_drifted() -> None:
 def test_a_later_stage_counts_as_one_that_may_go_away_if_it_may_restart() -> None:
     assert second_stage(Status.STOPPED).may_go_away
     assert not second_stage(Status.STOPPED, may_restart=False).may_go_away
-    assert not replace(second_stage(Status.STOPPED), follows=None).may_go_away
+    assert replace(second_stage(Status.STOPPED), follows=None).may_go_away
+    assert not replace(second_stage(Status.STOPPED), stage=1, follows=None).may_go_away
 
 
 # --- rows -------------------------------------------------------------------------------------------------
@@ -415,6 +447,13 @@ def past(*events: Event) -> tuple[Past, Writes]:
 
 DONE = [*stage_events(0, 100.0, Outcome.CHANGED), *stage_events(1, 9000.0, Outcome.CHANGED)]
 HALF = [*stage_events(0, 100.0, Outcome.CHANGED), *stage_events(1, 9000.0, Outcome.FAILED, sends=False)]
+
+
+def tried_again(*events: Event) -> Mapping[Key, Recall]:
+    one, writes = past(*events)
+    return retry([one], writes, [Outcome.FAILED])
+
+
 NONE = [*stage_events(0, 100.0, Outcome.FAILED, sends=False), Ended(1, 9000.0, Outcome.SKIPPED)]
 
 
@@ -436,7 +475,7 @@ def test_undo_leaves_a_value_alone_that_no_stage_gave() -> None:
 
 
 def test_retry_proposes_the_stages_that_are_left_as_stages() -> None:
-    job = Again(recalls=retry([past(*HALF)[0]], [Outcome.FAILED]), plan_stages=PLAN.stages)
+    job = Again(recalls=tried_again(*HALF), plan_stages=PLAN.stages)
     assert (job.pause(), job.stages(CONTEXT)) == (3600.0, ("adds", "removes"))
     found = notebook(endpoints=ssh(A, B))
     (change,) = plan_one(Target(found, CONTEXT), job, RESTARTS)  # type: ignore[misc]  # stages, as asserted
@@ -444,14 +483,51 @@ def test_retry_proposes_the_stages_that_are_left_as_stages() -> None:
 
 
 def test_retry_of_a_notebook_that_failed_at_once_has_all_stages_again() -> None:
-    job = Again(recalls=retry([past(*NONE)[0]], [Outcome.FAILED]), plan_stages=PLAN.stages)
+    job = Again(recalls=tried_again(*NONE), plan_stages=PLAN.stages)
     row = plan_one(Target(notebook(), CONTEXT), job, RESTARTS)
     assert isinstance(row, tuple)
     assert [addresses(change.after) for change in row] == [[A, B], [B]]
 
 
 def test_retry_does_not_add_again_what_a_second_stage_removed_after_all() -> None:
-    job = Again(recalls=retry([past(*HALF)[0]], [Outcome.FAILED]), plan_stages=PLAN.stages)
+    job = Again(recalls=tried_again(*HALF), plan_stages=PLAN.stages)
     row = plan_one(Target(notebook(endpoints=ssh(B)), CONTEXT), job, RESTARTS)
     assert isinstance(row, Settled)
     assert row.outcome is Outcome.UNCHANGED
+
+
+def test_retry_does_not_add_again_what_somebody_removed_before_the_first_stage() -> None:
+    job = Again(recalls=tried_again(*NONE), plan_stages=PLAN.stages)
+    row = plan_one(Target(notebook(endpoints=ssh(B)), CONTEXT), job, RESTARTS)
+    assert isinstance(row, Settled)
+    assert row.outcome is Outcome.UNCHANGED
+
+
+@pytest.mark.parametrize("events", [HALF, NONE])
+@pytest.mark.parametrize(
+    "theirs", [ssh(A, B, C), ssh(C), (replace(ssh(A, B)[0], key_pair_names=("other",)),)]
+)
+def test_retry_leaves_a_list_alone_that_somebody_changed(events: list[Event], theirs: Any) -> None:
+    job = Again(recalls=tried_again(*events), plan_stages=PLAN.stages)
+    row = plan_one(Target(notebook(endpoints=theirs), CONTEXT), job, RESTARTS)
+    assert isinstance(row, Settled)
+    assert row.outcome is Outcome.DRIFTED
+
+
+def test_retry_does_not_make_the_second_stage_where_somebody_took_the_first_one_back() -> None:
+    job = Again(recalls=tried_again(*HALF), plan_stages=PLAN.stages)
+    row = plan_one(Target(notebook(endpoints=ssh(A)), CONTEXT), job, RESTARTS)
+    assert isinstance(row, Settled)
+    assert row.outcome is Outcome.DRIFTED
+
+
+def test_the_pause_counts_from_the_last_change_of_the_stage_before() -> None:
+    assert earliest([past(*HALF)[0]], PLAN.stages) == {2: 110.0 + 3600.0}
+    assert earliest([past(*NONE)[0]], PLAN.stages) == {}
+    applied = [*stage_events(0, 100.0, Outcome.FAILED), Ended(1, 9000.0, Outcome.SKIPPED)]
+    assert earliest([past(*applied)[0]], PLAN.stages) == {2: 110.0 + 3600.0}
+
+
+def test_a_retry_of_a_retry_waits_as_long_as_the_first_would_have() -> None:
+    stages = (Stage(2, 1, 0.0, "removes", not_before=5000.0),)
+    assert earliest([past(*HALF)[0]], stages) == {2: 5000.0}

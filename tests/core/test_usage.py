@@ -130,10 +130,9 @@ def test_of_too_fine_a_window_there_is_still_one_interval() -> None:
     assert usage_of(mine).levels[CPU].share == 1.0
 
 
-def levels(last: float = NOW, **peaks: float) -> Usage:
-    return Usage(
-        1800.0, 100.0, {Resource(name): Level(peak, peak, 1.0, last) for name, peak in peaks.items()}
-    )
+def levels(last: float = NOW, first: float = NOW - 9000.0, hole: float = 0.0, **peaks: float) -> Usage:
+    found = {Resource(name): Level(peak, peak, 1.0, first, last, hole) for name, peak in peaks.items()}
+    return Usage(1800.0, 100.0, found)
 
 
 QUIET = {"cpu": 5.0, "network_receive": 200.0}
@@ -156,20 +155,47 @@ QUIET = {"cpu": 5.0, "network_receive": 200.0}
         (levels(**QUIET), "QUANTUM", None),
         (levels(last=NOW - 1501, **QUIET), "CPU", None),
         (levels(last=NOW - 1501, cpu=50.0), "CPU", False),
+        (levels(first=NOW - 1800, **QUIET), "CPU", True),
+        (levels(first=NOW - 1799, **QUIET), "CPU", None),
+        (levels(first=NOW - 1800, last=NOW - 1, **QUIET), "CPU", None),
+        (levels(hole=360.0, **QUIET), "CPU", True),
+        (levels(hole=361.0, **QUIET), "CPU", None),
+        (levels(hole=361.0, cpu=50.0), "CPU", False),
     ],
 )
 def test_idle_is_what_is_measured_under_every_threshold_of_its_category(
     usage: Usage, category: str, verdict: bool | None
 ) -> None:
-    assert is_idle(usage, proves_idle(category), NOW - 1500) is verdict
+    assert is_idle(usage, proves_idle(category), 1800.0, NOW - 1500) is verdict
+
+
+@pytest.mark.parametrize(
+    ("ages", "verdict"),
+    [
+        ([10.0], None),
+        ([10.0, 70.0, 130.0], None),
+        ([10.0, 1850.0], None),
+        ([60.0 * n + 10.0 for n in range(32)], True),
+        ([60.0 * n + 10.0 for n in range(32) if not 9 <= n < 15], True),
+        ([60.0 * n + 10.0 for n in range(32) if not 9 <= n < 16], None),
+        ([300.0 * n + 10.0 for n in range(8)], True),
+        ([60.0 * n + 700.0 for n in range(32)], True),  # it appears late
+    ],
+)
+def test_only_samples_of_all_the_time_prove_that_it_was_idle(ages: list[float], verdict: bool | None) -> None:
+    mine = Book({NB: 0.0}, window=2760.0, until=NOW, step=60.0)
+    for age in ages:
+        for resource in (CPU, Resource.NETWORK_RECEIVE):
+            mine.take(NB, resource, NOW - age, 0.0)
+    assert is_idle(usage_of(mine, 100.0), proves_idle("CPU"), 1800.0, NOW - 960) is verdict
 
 
 def test_with_nothing_needed_nothing_is_proven() -> None:
-    assert is_idle(levels(**QUIET), (), NOW) is None
+    assert is_idle(levels(**QUIET), (), 1800.0, NOW) is None
 
 
 def test_thresholds_of_ones_own_ask_for_no_other_data() -> None:
     below = {CPU: 20.0}
     assert proves_idle("GPU", below) == {CPU}
-    assert is_idle(levels(cpu=15.0, gpu=90.0), proves_idle("GPU", below), NOW, below) is True
+    assert is_idle(levels(cpu=15.0, gpu=90.0), proves_idle("GPU", below), 1800.0, NOW, below) is True
     assert IDLE_BELOW[CPU] == 5.0

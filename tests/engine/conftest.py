@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fleet.core.calls import Rank, Reading, Receipt, Turn
+from fleet.core.calls import Rank, Reading, Receipt, SavedImage, Turn
 from fleet.core.errors import CallError, Meaning, RecordingFailed
 from fleet.core.events import Ended, Event, Outcome, RunEnd
 from fleet.core.notebook import Image, Lease, LeaseType, Notebook, Status
@@ -26,7 +26,7 @@ from fleet.engine.tape import Tape
 from tests.plans import make_change, make_plan
 from tests.virtual import EPOCH, LoopClock, run_while
 
-STOP_TAKES, START_TAKES = 60.0, 120.0
+STOP_TAKES, START_TAKES, SAVE_TAKES = 60.0, 120.0, 240.0
 POLL_EVERY = 20.0
 LEASE = Lease(enable=True, create_at=int(EPOCH * 1000), duration=5 * 3_600_000, update_at=1)
 
@@ -66,6 +66,8 @@ class MemoryCloud:
         self.calls: Counter[str] = Counter()
         self.ranks: list[tuple[str, Rank]] = []  # of turns, looks and writes
         self.lists = 1  # requests that a poll takes
+        self.images: dict[str, str] = {}  # that were saved, with their status
+        self.made_at = 0.0
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -129,6 +131,19 @@ class MemoryCloud:
         lease = Lease(True, LeaseType(query["type"]), now, query["duration"], now)
         self.notebooks[notebook_id] = replace(self.notebooks[notebook_id], lease=lease)
         return Receipt(200, "request")
+
+    async def save(self, notebook_id: str, body: Mapping[str, Any], turn: Turn) -> Receipt:
+        await self._send("save", notebook_id, turn)
+        self.move(notebook_id, Status.SNAPSHOTTING, SAVE_TAKES, Status.RUNNING)
+        self.images[body["name"]], self.made_at = "ACTIVE", self._now()
+        return Receipt(200, "request")
+
+    async def saved(self, body: Mapping[str, Any], rank: Rank) -> SavedImage:
+        self.calls["images"] += 1
+        await asyncio.sleep(self.call_takes)
+        self.log.add(f"image {body['namespace']}/{body['name']}")
+        self._raise("image")
+        return SavedImage(self.images.get(body["name"], ""), int((EPOCH + self.made_at) * 1000), 1)
 
     async def renew_lease(self, notebook_id: str, query: Mapping[str, Any], turn: Turn) -> Receipt:
         await self._send("lease", notebook_id, turn)

@@ -11,7 +11,7 @@ import pytest
 
 from fleet.core.calls import Rank, Receipt, Turn
 from fleet.core.errors import CallError, Meaning
-from fleet.core.events import Answered, Event, Intended, Outcome, Step
+from fleet.core.events import Answered, Event, Intended, Outcome, RunEnd, Step
 from fleet.core.notebook import Image
 
 pytestmark = pytest.mark.looptime
@@ -159,3 +159,66 @@ async def test_a_write_that_is_late_but_not_too_late_leaves(bench: Making) -> No
     await made.run()
     words = made.log.words("look", "committed", "send")
     assert words[1:4] == ["look nb-0", "committed intended stop", "send stop nb-0"]
+
+
+def keep_to_pauses(made: Any) -> None:
+    """The cloud asks right before a stop leaves whether it still may, as the client does."""
+    stop = made.cloud.stop
+
+    async def unless_held(notebook_id: str, turn: Turn) -> Receipt:
+        if turn.held():
+            raise CallError(Meaning.THROTTLED, "held back before it left", sends=0)
+        receipt: Receipt = await stop(notebook_id, turn)
+        return receipt
+
+    made.cloud.stop = unless_held
+
+
+def while_the_intent_is_written(made: Any, act: Callable[[], object]) -> None:
+    """Somebody acts when the first intent is on its way to the disk."""
+    commit = made.recorder.commit
+    acts = [act]
+
+    async def interrupted(event: Event) -> None:
+        if isinstance(event, Intended) and acts:
+            acts.pop()()
+        await commit(event)
+
+    made.recorder.commit = interrupted
+
+
+@pytest.mark.row(66)
+async def test_a_pause_holds_a_first_write_whose_intent_is_on_disk_already(bench: Making) -> None:
+    made = bench(1)
+    keep_to_pauses(made)
+    while_the_intent_is_written(made, made.control.pause)
+    await made.run_while((500.0, made.control.release))
+    (sent,) = made.at("send stop")
+    assert sent >= 500.0
+    assert max(look for look in made.at("look nb-0") if look <= sent) >= 500.0
+    assert made.outcomes == [Outcome.CHANGED]
+
+
+@pytest.mark.row(66)
+async def test_a_cancelled_run_sends_no_first_write_whose_intent_is_on_disk_already(bench: Making) -> None:
+    made = bench(1)
+    keep_to_pauses(made)
+    while_the_intent_is_written(made, lambda: made.control.drain(RunEnd.INTERRUPTED, "cancelled"))
+    await made.run()
+    assert made.at("send stop") == []
+    assert made.outcomes == [Outcome.NOT_STARTED]
+
+
+async def test_a_pause_keeps_no_notebook_from_coming_home(bench: Making) -> None:
+    made = bench(1)
+    keep_to_pauses(made)
+    stop = made.cloud.stop
+
+    async def then_pause(notebook_id: str, turn: Turn) -> Receipt:
+        receipt: Receipt = await stop(notebook_id, turn)
+        made.control.pause()
+        return receipt
+
+    made.cloud.stop = then_pause
+    await made.run_while((5000.0, made.control.release))
+    assert made.at("send start")[0] < 5000.0

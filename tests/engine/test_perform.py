@@ -207,6 +207,13 @@ async def test_a_change_that_takes_too_long_goes_home_and_a_second_time_ends_str
     assert made.ended[0].fix.startswith("fleet start --scope lab-a nb-0")
 
 
+async def test_a_pause_takes_nothing_from_the_time_that_a_change_has(bench: Making) -> None:
+    made = bench(1, change_deadline=600.0)
+    pause = (1.05, made.control.pause)  # it looks, and has sent nothing
+    await made.run_while(pause, (5000.0, made.control.release))
+    assert (made.outcomes, min(made.at("send stop")) > 5000.0) == ([Outcome.CHANGED], True)
+
+
 async def test_a_cloud_that_stays_silent_before_the_first_write_costs_only_time(
     bench: Making, call_error: Failing
 ) -> None:

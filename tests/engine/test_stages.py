@@ -150,6 +150,29 @@ async def test_a_wave_that_was_begun_before_the_process_died_is_not_waited_for_a
     assert began(made)[2] == pytest.approx(again, abs=10)
 
 
+async def test_a_wave_that_was_left_midway_soaks_from_its_end_in_the_later_process(bench: Making) -> None:
+    made, kept = bench(2, waves=(1, 2), soak=1000.0), list[Event]()
+    with anyio.move_on_after(101.0):  # the notebook is stopped by us
+        await made.run_while((100.0, lambda: kept.extend(made.recorder.events)))
+    await anyio.sleep(5000.0)
+    assert await taken_up(made, kept) is RunEnd.FINISHED
+    assert began(made)[1] == pytest.approx(made.ended[0].at + 1000.0, abs=1)
+
+
+@pytest.mark.parametrize("gone", [0.0, 5000.0])
+async def test_a_soak_counts_from_the_last_homecoming_of_its_wave_not_from_an_earlier_verdict(
+    bench: Making, call_error: Failing, gone: float
+) -> None:
+    made = bench(2, waves=(1, 2), soak=1000.0)
+    made.cloud.refuse["start"] = [call_error(Meaning.FORBIDDEN)]
+    assert await made.run() is RunEnd.HALTED
+    assert (made.outcomes, sorted(waves_ended(made))) == ([Outcome.STRANDED], [1])
+    await anyio.sleep(gone)
+    assert await taken_up(made, list(made.recorder.events)) is RunEnd.FINISHED
+    assert made.outcomes == [Outcome.CHANGED] * 2
+    assert began(made)[1] == pytest.approx(made.ended[0].at + 1000.0, abs=1)
+
+
 @pytest.mark.parametrize("waves", [(1, 1), (1, 2)])
 async def test_a_notebook_whose_first_stage_was_left_to_another_run_gets_its_own_pause(
     bench: Making, waves: Sequence[int]
@@ -247,3 +270,27 @@ async def test_a_paused_run_can_be_ended_at_once(bench: Making) -> None:
     assert await made.run_while((5000.0, end)) is RunEnd.INTERRUPTED
     assert made.clock.wall() - began_at < 5100.0
     assert not [event for event in made.recorder.events if isinstance(event, Ended) and event.item == 1]
+
+
+@pytest.mark.parametrize("left", [DAY, -DAY])
+async def test_a_stage_waits_for_what_is_left_of_the_pause_since_another_run(
+    bench: Making, left: float
+) -> None:
+    made = bench(2, waves=(1, 2), soak=600.0)
+    begins = made.clock.wall() + left
+    made.plan = seal(replace(made.plan, stages=(Stage(2, 1, 0.0, not_before=begins),)))
+    started = made.clock.wall()
+    assert await made.run() is RunEnd.FINISHED
+    starts = began(made)
+    assert starts[0] == pytest.approx(max(begins, started), abs=10)
+    assert starts[1] - waves_ended(made)[1] == pytest.approx(600.0, abs=1)
+
+
+async def test_a_process_that_dies_in_the_pause_since_another_run_does_not_shorten_it(bench: Making) -> None:
+    made = bench(1)
+    begins = made.clock.wall() + DAY
+    made.plan = seal(replace(made.plan, stages=(Stage(2, 1, 0.0, not_before=begins),)))
+    await made.run_while((5000.0, partial(made.control.drain, RunEnd.INTERRUPTED, "enough")))
+    assert began(made) == {}
+    assert await taken_up(made, list(made.recorder.events)) is RunEnd.FINISHED
+    assert began(made)[0] == pytest.approx(begins, abs=10)

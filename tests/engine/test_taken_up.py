@@ -93,6 +93,16 @@ async def test_a_notebook_stranded_before_the_process_died_stops_the_next_wave(
     assert {word.split()[-1] for word in made.log.words("send")} == {"nb-0", "nb-1"}
 
 
+async def test_a_change_in_doubt_that_another_run_claims_by_now_holds_back_the_next_wave(
+    bench: Making,
+) -> None:
+    made = bench(3, waves=(1, 2, 2))
+    await made.run()
+    assert await taken_up(made, until_intent(made, Step.STOP), {0: "claimed by run B"}) is RunEnd.HALTED
+    assert verdicts(made) == [(1, False)]
+    assert made.log.words("send") == []
+
+
 async def test_failures_that_another_run_claims_by_now_still_count(
     bench: Making, call_error: Failing
 ) -> None:

@@ -14,6 +14,7 @@ from fleet.core.events import Began, Noticed, Outcome, RunEnd, WaveStarted
 from fleet.core.fold import fold
 from fleet.core.notebook import Status
 from fleet.core.plan import seal
+from fleet.core.rollout import Share
 from fleet.core.timing import Notice
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan
@@ -128,6 +129,14 @@ async def test_whose_owner_cannot_be_told_is_not_stopped_and_its_row_says_so(ben
     assert stops(made) == ["nb-0", "nb-2"]
     assert made.outcomes == [Outcome.CHANGED, Outcome.FAILED] * 2
     assert made.ended[1].reason == "its owner could not be told: exit code 3"
+
+
+async def test_those_whose_owners_cannot_be_told_use_up_max_failures(bench: Making) -> None:
+    made, some = bench(4, owners=4, max_failures=Share(1), **notice()), Somebody()
+    some.deaf = {"owner-0": "exit code 3"}
+    assert await go(made, some) is RunEnd.HALTED
+    assert (made.outcomes, stops(made)) == ([Outcome.FAILED], [])
+    assert made.recorder.events[-1].reason == "1 failed, max_failures is 1"
 
 
 async def test_a_run_taken_up_again_counts_the_lead_from_the_notice_that_was_sent(bench: Making) -> None:

@@ -49,7 +49,9 @@ CATALOG = Catalog(IMAGES, FLAVORS)
 
 
 def usage_of(used: Mapping[str, float], measured: float = 100.0) -> Usage:
-    levels = {Resource(name): Level(value, value, measured / 100, NOW) for name, value in used.items()}
+    levels = {
+        Resource(name): Level(value, value, measured / 100, 0.0, NOW, 0.0) for name, value in used.items()
+    }
     return Usage(14 * DAY, 95.0, levels)
 
 
@@ -74,6 +76,7 @@ def facts_of(case: Mapping[str, Any]) -> Facts:
         switchable=None if switchable is None else offered(switchable, case.get("sold_out", ())),
         usage=usage_of(case["used"], case.get("measured", 100.0)),
         resized=tuple(resized),
+        untold=case.get("untold", ""),
     )
 
 
@@ -191,8 +194,8 @@ def test_the_reason_tells_way_and_numbers() -> None:
 
 def test_a_peak_of_memory_above_the_new_flavor_is_remarked() -> None:
     levels = {
-        Resource.CPU: Level(5, 9, 1.0, NOW),
-        Resource.MEMORY: Level(5, 60, 1.0, NOW),
+        Resource.CPU: Level(5, 9, 1.0, 0.0, NOW, 0.0),
+        Resource.MEMORY: Level(5, 60, 1.0, 0.0, NOW, 0.0),
     }
     facts = Facts(offered(FLAVORS), Usage(14 * DAY, 95.0, levels))
     assert job().propose(notebook("c8"), context(facts)) == NotebookPatch(flavor="c2")

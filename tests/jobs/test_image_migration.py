@@ -50,6 +50,7 @@ CATALOG = Catalog(
     {id: Flavor(id, **flavor) for id, flavor in DATA["flavors"].items()},
 )
 CONTEXT = Context("lab-a", CATALOG, now=0)
+ID_B = "b0000000-0000-4000-8000-000000000099"
 
 
 def notebook(image: int, flavor: str, services: tuple[str, ...] = ("SSH",)) -> Notebook:
@@ -189,6 +190,34 @@ def test_a_stop_that_loses_something_is_told_to_those_who_run() -> None:
     assert "packages installed elsewhere are lost" in remark
 
 
+def own(*organizations: str) -> Context:
+    """A scope whose images were saved in these organizations."""
+    images = {
+        uuid(number): Image(uuid(number), "saved", status="ACTIVE", origin="IMAGE_SAVE", namespace=name)
+        for number, name in enumerate(organizations, start=50)
+    }
+    return replace(CONTEXT, catalog=Catalog({**CATALOG.images, **images}, CATALOG.flavors))
+
+
+def test_environments_are_saved_only_if_asked_for_each_under_a_name_of_its_own() -> None:
+    one, other = replace(notebook(1, "gpu"), name="A"), replace(notebook(1, "gpu"), id=ID_B, name="A")
+    assert migration({"to": {"id": 3}}).saves(one, own("lab")) == ""
+    job = migration({"to": {"id": 3}, "save_first": True})
+    assert job.saves(one, own("lab", "lab")) == "lab/before-a-00000000-19700101-000000"
+    assert job.saves(other, own("lab")) == "lab/before-a-b0000000-19700101-000000"
+    named = migration({"to": {"id": 3}, "save_first": True, "save_to": "mine"})
+    assert named.saves(one, own("lab")).startswith("mine/before-a-")
+
+
+@pytest.mark.parametrize("organizations", [(), ("",), ("lab", "research")])
+def test_where_to_save_is_asked_for_where_nothing_tells(organizations: tuple[str, ...]) -> None:
+    job = migration({"to": {"id": 3}, "save_first": True})
+    with pytest.raises(UsageError, match=r"with\.save_first: nothing tells to which organization"):
+        job.check(own(*organizations))
+    migration({"to": {"id": 3}, "save_first": True, "save_to": "mine"}).check(own(*organizations))
+    job.check(own("lab"))
+
+
 def test_without_from_nothing_is_narrowed() -> None:
     assert migration({"to": {"id": 3}}).narrows() is None
 
@@ -215,6 +244,10 @@ _WRONG: list[Any] = [
     {"to": {"id": 3}, "from": {}},
     {"to": {"id": 3}, "from": {"id": 1, "name": "x"}},
     {"to": {"id": 3}, "source": {"id": 1}},
+    {"to": {"id": 3}, "save_to": "lab"},
+    {"to": {"id": 3}, "save_first": False, "save_to": "lab"},
+    {"to": {"id": 3}, "save_first": True, "save_to": "Lab/x"},
+    {"to": {"id": 3}, "save_first": "lab"},
 ]
 
 

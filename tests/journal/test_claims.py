@@ -179,6 +179,19 @@ def test_others_may_claim_while_a_dead_run_is_asked(owner: MakeOwner) -> None:
     assert slow.take(keys(1, 2), owed) == dict.fromkeys(keys(2), "quick")
 
 
+def test_a_dead_run_that_is_taken_up_while_it_is_asked_keeps_all_its_claims(owner: MakeOwner) -> None:
+    first, second = owner("first"), owner("second")
+    first.take(keys(1, 2))
+    first.die()
+
+    def owed(folder: Path, claimed: Collection[Key]) -> Collection[Key]:
+        first.lock = RunLock(folder)
+        return ()
+
+    assert second.take(keys(1, 2, 3), owed) == dict.fromkeys(keys(1, 2), "first")
+    assert first.take(keys(1, 2, 3)) == dict.fromkeys(keys(3), "second")
+
+
 def test_a_run_that_ends_owing_keeps_what_it_owes_until_it_has_paid(owner: MakeOwner) -> None:
     first, second = owner("first"), owner("second")
     first.take(keys(1, 2))

@@ -54,7 +54,7 @@ ROW = {
     "started_at": "2026-11-30T08:15:10.000Z",
     "finished_at": "2026-11-30T08:17:42.000Z",
     "away_s": 150.0,
-    "calls": {"put": 1, "stop": 1, "start": 1, "get": 2, "lease": 0},
+    "calls": {"put": 1, "stop": 1, "start": 1, "get": 2, "lease": 0, "save": 0},
     "request_ids": ["g1", "s1", "p1", "t1", "g2"],
     "debt": False,
     "fix": "",
@@ -64,10 +64,10 @@ CSV = (
     "run,scope,id,name,owner,wave,outcome,reason,before.image_id,after.image_id,"
     "run_state.before,run_state.after,lease.before.enable,lease.before.type,lease.before.left_s,"
     "lease.after.enable,lease.after.type,lease.after.left_s,started_at,finished_at,away_s,"
-    "calls.put,calls.stop,calls.start,calls.get,calls.lease,request_ids,debt,fix\r\n"
+    "calls.put,calls.stop,calls.start,calls.get,calls.lease,calls.save,request_ids,debt,fix\r\n"
     "20261130-081500-k3f9,lab-a,id-0,nb-0,ann,1,changed,,old,new,RUNNING,RUNNING,true,TIMING,7200,"
     "true,TIMING,7000,2026-11-30T08:15:10.000Z,2026-11-30T08:17:42.000Z,150.0,"
-    "1,1,1,2,0,g1 s1 p1 t1 g2,false,\r\n"
+    "1,1,1,2,0,0,g1 s1 p1 t1 g2,false,\r\n"
 )
 
 
@@ -160,11 +160,11 @@ def test_the_json_document_holds_the_rows_and_their_sums(report: Report) -> None
     assert (document["run"], document["job"], document["state"]) == (RUN, "torch", "halted")
     assert (document["exit"], document["duration_s"]) == (7, 500.0)
     assert document["counts"]["changed"] == 2
-    assert document["calls"] == {"put": 2, "stop": 2, "start": 1, "get": 4, "lease": 0}
+    assert document["calls"] == {"put": 2, "stop": 2, "start": 1, "get": 4, "lease": 0, "save": 0}
     assert document["costs"]["RUNNING"] == {
         "notebooks": 1,
         "calls": 5.0,
-        "by_kind": {"put": 1.0, "stop": 1.0, "start": 1.0, "get": 2.0, "lease": 0.0},
+        "by_kind": {"put": 1.0, "stop": 1.0, "start": 1.0, "get": 2.0, "lease": 0.0, "save": 0.0},
     }
     assert document["longest_away"] == {"scope": "lab-a", "id": "id-3", "name": "nb-3", "away_s": 360.0}
     assert document["slowest"]["took_s"] == 360.0

@@ -65,6 +65,7 @@ def test_the_report_adds_up(report: Report) -> None:
         "start": 0.0,
         "get": 1.0,
         "lease": 0.0,
+        "save": 0.0,
     }
     assert report.duration_s == 500.0
     assert report.exit is Exit.STRANDED

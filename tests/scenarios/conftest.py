@@ -54,7 +54,13 @@ from fleet.simulator.world import HOUR_MS, Image, Lease, Notebook, Timer, ms
 
 EPOCH = 1_764_000_000.0
 FAST = Rate(1000, 1.0)
-STEPS = {"StopNotebook": "stop", "UpdateNotebook": "put", "StartNotebook": "start", "RenewLease": "lease"}
+STEPS = {
+    "CreateImage": "save",
+    "StopNotebook": "stop",
+    "UpdateNotebook": "put",
+    "StartNotebook": "start",
+    "RenewLease": "lease",
+}
 
 MIGRATION = """\
 job: image-migration
@@ -125,7 +131,7 @@ class Run:
         return next(row for row in self.report.rows if row.id == notebook.id)
 
     def calls(self, notebook: Notebook | None = None, *, applied: bool = False) -> list[str]:
-        """The writes that the cloud got, in order: stop, put, start, lease."""
+        """The writes that the cloud got, in order: save, stop, put, start, lease."""
         return [
             STEPS[record.operation]
             for record in self.log

@@ -39,11 +39,12 @@ WORDS = {
     "StartNotebook": "start",
     "ShowNotebook": "get",
     "RenewLease": "lease",
+    "CreateImage": "save",
     "ListAllNotebooks": "list",
     "ListWorkspaces": "workspaces",
 }
 READS = {"ListAllNotebooks", "ListWorkspaces", "ShowNotebook"}
-CATALOGUES = {"ListImage", "ListFlavors", "ListAllNotebooks", "ListWorkspaces"}
+CATALOGUES = {"ListImage", "ListFlavors", "ListAllNotebooks", "ListWorkspaces", "ListFeatures"}
 
 
 def requests_of(run: Run) -> dict[str, int]:

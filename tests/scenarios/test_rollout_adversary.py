@@ -75,7 +75,7 @@ def shares(chance: random.Random) -> Share:
 
 
 def any_rollout(chance: random.Random, rollout: Rollout) -> Rollout:
-    kinds = chance.sample(["fleet", "scope", "owner", "flavor"], chance.randint(0, 3))
+    kinds = chance.sample(["fleet", "scope", "owner", "pool", "flavor"], chance.randint(0, 3))
     return replace(
         rollout,
         waves=chance.choice([rollout.waves, (Share(1), Share(50, percent=True), Share(100, percent=True))]),
@@ -105,8 +105,10 @@ KINDS = ("starts fail", "writes answer 500", "stops are applied and not answered
 
 async def crowd(world: MakeLab, running: int, **options: Any) -> Lab:
     lab = await world(running=running, stopped=4, **options)
-    for notebook in lab.notebooks:
+    for number, notebook in enumerate(lab.notebooks):
         notebook.timers.pop(Timer.STATUS, None)
+        if number % 3:  # the others are in the public pool
+            notebook.pool = {"id": f"pool-{number % 3}", "name": f"pool {number % 3}"}
     return lab
 
 
@@ -135,6 +137,16 @@ async def test_failures_never_exceed_the_limit_when_all_fail_at_once(world: Make
     found = verdict(lab)
     assert (found.broken, found.failures, found.most_away) == ([], limit, limit)
     assert run.outcomes.count("stranded") == limit
+
+
+@pytest.mark.parametrize("group", ["fleet", "scope", "owner", "pool", "flavor"])
+async def test_one_away_is_never_two_in_any_group(world: MakeLab, group: str) -> None:
+    lab = await crowd(world, 12)
+    plan = await lab.plan(MIGRATION)
+    assert {change.pool for change in plan.changes} == {"", "pool-1", "pool-2"}
+    rollout = replace(plan.rollout, max_unavailable={group: Share(1)}, concurrency=64)
+    run = await lab.apply(seal(replace(plan, rollout=rollout)))
+    assert (run.end, verdict(lab).broken, set(run.outcomes)) == (RunEnd.FINISHED, [], {"changed"})
 
 
 async def test_the_judge_sees_budgets_that_were_broken(world: MakeLab) -> None:

@@ -13,6 +13,7 @@ from fleet.core.calendar import Calendar, Window
 from fleet.core.errors import UsageError
 from fleet.core.events import RunEnd
 from fleet.core.metrics import AomMetrics
+from fleet.core.pace import Rate
 from fleet.core.rollout import EVERYTHING
 from fleet.engine.readiness_attendants import People
 from fleet.service.again import past_run, undo_order
@@ -154,6 +155,18 @@ def _to(shape: str, shapes: dict[str, str], notebook: Notebook) -> Callable[[], 
     return lambda: shapes.update({notebook.id: shape})
 
 
+async def test_a_notebook_that_has_run_for_two_minutes_is_not_idle_yet(world: MakeLab) -> None:
+    lab = await world(running=1)
+    lab.specs = [replace(spec, metrics=AomMetrics(spec.endpoint)) for spec in lab.specs]
+    (notebook,) = lab.notebooks
+    lab.lend(notebook, None)
+    lab.cloud.world.shapes[notebook.id] = "idle"
+    notebook.create_at = int((lab.now() - 120) * 1000)
+    run = await lab.go(migration(IDLE))
+    assert run.outcomes == ["changed"]
+    assert stops(run)[0][0] > 1500
+
+
 async def test_idleness_that_nobody_measures_is_refused_when_it_is_planned(world: MakeLab) -> None:
     lab = await world(running=1)
     with pytest.raises(UsageError, match=r"idle needs metrics, and scope lab-a has none: add"):
@@ -216,3 +229,44 @@ async def test_nothing_starts_outside_of_a_window_and_what_is_under_way_comes_ho
     assert sum(night.open_until(at) is None for at in ends) <= 1
     assert ends[-1] - ends[0] > 0.9 * DAY
     assert run.findings() == []
+
+
+async def test_nobody_is_stopped_outside_of_a_window_however_long_the_queue_at_the_gate(
+    world: MakeLab,
+) -> None:
+    lab = await world(running=60, rate=Rate(20, 60.0))
+    for notebook in lab.notebooks:
+        lab.lend(notebook, None)
+    window = 'windows: [{opens: "0 22 * * *", lasts: 10m, timezone: Asia/Shanghai}]'
+    run = await lab.go(migration(f"concurrency: 60, {window}"))
+    night = Calendar((Window("0 22 * * *", 600.0, "Asia/Shanghai"),))
+    assert set(run.outcomes) == {"changed"}
+    assert len(stops(run)) == 60
+    assert all(night.open_until(run.before.at + at) is not None for at, _ in stops(run))
+
+
+ROTATION = """\
+job: ip-whitelist
+name: office-moves
+select: "true"
+with: {add: [203.0.113.9], remove: [203.0.113.1]}
+rollout: {disruption: restart, %s}
+"""
+
+
+@pytest.mark.parametrize(
+    "careful", ["when: next-stop, patience: 2d, otherwise: skip", "notice: {command: [sh], lead: 1h}"]
+)
+async def test_one_that_a_person_starts_between_two_stages_is_in_use(world: MakeLab, careful: str) -> None:
+    lab, post = await world(stopped=1), Post()
+    lab.people = People(post)
+    (notebook,) = lab.notebooks
+    started = DAY - HOUR
+    lab.at(started, lambda: lab.start(notebook))
+    run = await lab.go(ROTATION % careful)
+    if "notice" in careful:
+        assert [message["owner"] for message in post.told] == [notebook.user.name]
+        assert [at > started + HOUR for at, _ in stops(run)] == [True]
+        assert notebook.status is Status.RUNNING
+    else:
+        assert stops(run) == []

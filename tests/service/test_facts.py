@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,10 @@ from fleet.core.events import (
 )
 from fleet.core.job import Context, JobSpec, Resize, Skip, Wants
 from fleet.core.notebook import Flavor, Notebook, Status
-from fleet.core.plan import Change
+from fleet.core.plan import Change, dump_plan
 from fleet.core.sight import Sight
 from fleet.core.usage import Book, Resource, UsageWanted
-from fleet.journal.runs import JOURNAL, create_run_dir, new_run_id
+from fleet.journal.runs import JOURNAL, PLAN, create_run_dir, new_run_id
 from fleet.journal.sqlite import JournalFile
 from fleet.service.facts import files_of, gather, running_shares
 from fleet.service.resizes import Resizes, read_resizes, resizes_in
@@ -232,6 +234,42 @@ def test_a_run_that_cannot_be_read_is_told_unless_it_is_too_old_to_matter(tmp_pa
         f"run {folder.name} cannot be read: what it did to flavors is not known",
     )
     assert read_resizes(tmp_path, NOW - DAY / 2).notes == ()
+
+
+def test_notebooks_of_a_run_that_cannot_be_read_are_known_by_its_plan(tmp_path: Path) -> None:
+    folder = record(tmp_path, NOW - DAY, "aaaa", [change(0)])
+    (folder / PLAN).write_bytes(dump_plan(make_plan(change(0), make_change(1), created_at=NOW - DAY)))
+    (folder / JOURNAL).write_bytes(b"rubbish" * 99)
+    found = read_resizes(tmp_path, NOW - 7 * DAY)
+    assert (found.untold_of(A), found.untold_of(B)) == (folder.name, "")
+    assert found.notes[0].endswith("; its notebooks are left alone until its folder is removed")
+    assert read_resizes(tmp_path, NOW - DAY / 2).untold_of(A) == ""
+
+
+def test_where_not_even_the_plan_can_be_read_it_may_have_been_anybody(tmp_path: Path) -> None:
+    folder = record(tmp_path, NOW - DAY, "aaaa", [change(0)])
+    (folder / PLAN).write_bytes(b'{"job": "x", "changes": [rubbish]}')
+    (folder / JOURNAL).write_bytes(b"rubbish" * 99)
+    assert read_resizes(tmp_path, NOW - 7 * DAY).untold_of(C) == folder.name
+
+
+def test_a_journal_with_gaps_may_have_lost_a_change(tmp_path: Path) -> None:
+    folder = record(
+        tmp_path, NOW - DAY, "aaaa", [change(0), make_change(1)], *ends(1, Outcome.SKIPPED, "", NOW)
+    )
+    with closing(sqlite3.connect(folder / JOURNAL)) as journal, journal:
+        journal.execute("UPDATE event SET kind = 'rubbish' WHERE rowid = 2")
+    found = read_resizes(tmp_path, NOW - 7 * DAY)
+    assert (found.untold_of(A), found.untold_of(B)) == (folder.name, "")
+
+
+async def test_a_job_is_told_whose_flavor_may_have_been_changed(tmp_path: Path) -> None:
+    folder = record(tmp_path, NOW - DAY, "aaaa", [change(0)])
+    (folder / PLAN).write_bytes(dump_plan(make_plan(change(0), created_at=NOW - DAY)))
+    (folder / JOURNAL).write_bytes(b"rubbish" * 99)
+    found = await facts(Wanting(resized=7 * DAY), Cloud(), rows(A, B), tmp_path)
+    known = found.contexts["lab-a"].facts
+    assert (known[A].untold, known[B].untold) == (folder.name, "")
 
 
 def test_no_runs_no_resizes(tmp_path: Path) -> None:

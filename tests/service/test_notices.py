@@ -49,6 +49,17 @@ async def test_a_program_gets_the_notice_on_its_standard_input(tmp_path: Path) -
     assert json.loads((tmp_path / "got").read_bytes()) == MESSAGE
 
 
+async def test_a_program_is_not_given_what_the_cloud_is_asked_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_SK", "TOPSECRET")
+    monkeypatch.setenv("LAB_PLACE", "hall 3")
+    told = "import os, sys; sys.exit(f\"{os.environ.get('LAB_SK')} {os.environ.get('LAB_PLACE')}\")"
+    assert (await Courier(secrets=["TOPSECRET"]).tell(python(told), MESSAGE)).endswith(": None hall 3")
+
+
+def test_the_path_of_a_webhook_is_not_shown() -> None:
+    assert Notice(webhook="https://hooks.example.com/services/T00/SECRET").way == "https://hooks.example.com"
+
+
 async def test_a_program_that_does_not_read_has_heard_all_the_same() -> None:
     large = {**MESSAGE, "notebooks": ["x" * 1000] * 1000}
     assert await Courier().tell(python("pass"), large) == ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,12 @@ from fleet.core.fold import fold
 from fleet.core.notebook import Status
 from fleet.core.plan import Change, Plan, PlanScope
 from fleet.core.sight import Sight
+from fleet.journal.errors import JournalError
 from fleet.journal.runs import JOURNAL
 from fleet.journal.writer import InlineJournal
 from fleet.service.owing import Debts, Owing, claim_key
+from fleet.service.recovering import remains
+from fleet.service.running import reopen_run
 from tests.plans import NEW, OLD, make_change, make_plan
 
 RUN = "20261130-081500-k3f9"
@@ -117,6 +122,81 @@ async def test_what_was_sent_but_took_nothing_away_is_told_as_under_way(tmp_path
     debts = Debts(DEAD)
     assert list(debts.among(folder, KEYS)) == KEYS[:1]
     assert debts.reasons[KEYS[0]].startswith(f"left under way by run {RUN}, which owes it: fleet resume")
+
+
+def spoil(folder: Path, *rows: int, table: str = "event") -> Path:
+    """The folder, with a wrong checksum in these rows."""
+    key = {"event": "seq", "item": "item"}[table]
+    with closing(sqlite3.connect(folder / JOURNAL, isolation_level=None)) as connection:
+        for row in rows:
+            connection.execute(f"UPDATE {table} SET crc = crc + 1 WHERE {key} = ?", (row,))  # noqa: S608
+    return folder
+
+
+NOT_STARTED = Ended(0, 1850.0, Outcome.NOT_STARTED, "cancelled")
+
+
+@pytest.mark.row(47)
+@pytest.mark.parametrize(
+    ("events", "spoilt", "owed"),
+    [
+        (STOPPED, [3], True),
+        (STOPPED, [3, 4], True),
+        (STOPPED, [4], True),
+        (STOPPED, [1, 2, 3, 4], True),
+        ((NOT_STARTED, *STOPPED), [2, 3, 4, 5], True),
+        ((*STOPPED, Ended(0, DIED, Outcome.STRANDED, "no machine", True, "fleet start")), [3], True),
+        ((*STOPPED, Ended(0, DIED, Outcome.FAILED, "an error of our own", True, "fleet start")), [3], True),
+        (CHANGED, [len(CHANGED)], True),
+        (CHANGED, [3, 4], False),
+    ],
+    ids=[
+        "stop lost",
+        "stop and answer lost",
+        "answer lost",
+        "all lost",
+        "begun after it was not started",
+        "stranded",
+        "failed away from home",
+        "end lost",
+        "end there",
+    ],
+)
+async def test_what_a_damaged_journal_does_not_prove_to_have_ended_is_owed(
+    tmp_path: Path, events: Sequence[Event], spoilt: Sequence[int], owed: bool
+) -> None:
+    folder = spoil(await left(tmp_path, events), *spoilt)
+    debts = Debts(DEAD)
+    assert list(debts.among(folder, KEYS)) == KEYS[not owed :]
+    for reason in debts.reasons.values():
+        look = f"see what it left with: fleet recover {RUN} --run-dir {tmp_path}"
+        assert reason.endswith(f" by run {RUN}, whose journal is damaged; {look}; {END}{folder}")
+
+
+END = "when it owes nothing, remove "
+
+
+async def test_where_events_are_missing_no_later_plan_voids_a_debt(tmp_path: Path) -> None:
+    folder = spoil(await left(tmp_path, STOPPED), 4)
+    later = plan_of(make_change(5, id=DEAD.changes[0].id), at=DIED + 1)
+    assert list(Debts(later).among(folder, KEYS[:1])) == KEYS[:1]
+
+
+@pytest.mark.parametrize(("table", "row"), [("event", 4), ("item", 1)])
+async def test_a_damaged_journal_is_refused_with_the_command_that_its_debts_name(
+    tmp_path: Path, table: str, row: int
+) -> None:
+    folder = spoil(await left(tmp_path, STOPPED), row, table=table)
+    with pytest.raises(JournalError, match=rf"damaged \({table} row .*see what .*: fleet recover {RUN}$"):
+        reopen_run(folder)
+    debts = Debts(DEAD)
+    debts.among(folder, KEYS[:1])
+    assert f"fleet recover {RUN}" in debts.reasons[KEYS[0]]
+    assert "fleet resume" not in debts.reasons[KEYS[0]]
+    still = remains(folder)
+    assert ([one.item for one in still.plan.changes], still.ended) == (
+        ([0, 1], 0) if table == "event" else ([0], 1)
+    )
 
 
 async def test_a_run_without_a_folder_owes_nothing(tmp_path: Path) -> None:

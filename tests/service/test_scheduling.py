@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -20,6 +23,7 @@ pytestmark = pytest.mark.looptime
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR, DAY = 3600.0, 86_400.0
+RUN = "20261120-200000-abcd"
 
 
 def at(text: str) -> float:
@@ -36,19 +40,24 @@ class World:
         self.told: list[str] = []
         self.under_way = 0
         self.most_under_way = 0
+        self.ending = anyio.Event()
         self.clock = Clock(lambda: asyncio.get_running_loop().time(), self.wall)
 
     def wall(self) -> float:
         return self.begins + asyncio.get_running_loop().time()
 
-    async def start(self, task: Task) -> Ended:
+    async def start(self, task: Task, lock: int, again: str, named: Callable[[str], None]) -> Ended:
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         began = datetime.fromtimestamp(self.wall(), BERLIN)
-        self.runs.append((task.job, f"{began:%a %m-%d %H:%M}"))
+        self.runs.append((again or task.job, f"{began:%a %m-%d %H:%M}"))
+        named(RUN)
         await anyio.sleep(self.run_takes)
         self.under_way -= 1
-        return Ended("20261120-200000-abcd", 0)
+        return Ended(RUN, 0)
+
+    async def once(self, *tasks: Task) -> list[Ended]:
+        return await once(tasks, self.clock, self.start, self.told.append, self.ending)
 
     async def live(self, *tasks: Task, seconds: float) -> None:
         ending = anyio.Event()
@@ -92,25 +101,26 @@ async def test_jobs_run_beside_each_other_but_never_beside_themselves(tmp_path: 
 
 async def test_a_second_scheduler_leaves_a_running_job_alone(tmp_path: Path) -> None:
     world, nightly = World("2026-11-20T21:00"), task(tmp_path, Schedule("0 22 * * *", "Europe/Berlin"))
-    await once([nightly], world.clock, world.start, world.told.append)
+    await world.once(nightly)
     await anyio.sleep(HOUR)
     async with anyio.create_task_group() as group:
-        group.start_soon(once, [nightly], world.clock, world.start, world.told.append)
+        group.start_soon(world.once, nightly)
         await anyio.sleep(60)
-        again = await once([nightly], world.clock, world.start, world.told.append)
+        again = await world.once(nightly)
     assert again == []
     assert len(world.runs) == 1
 
 
 async def test_a_time_is_used_once_even_if_its_run_was_killed(tmp_path: Path) -> None:
     world, nightly = World("2026-11-20T21:00"), task(tmp_path, Schedule("0 22 * * *", "Europe/Berlin"))
-    await once([nightly], world.clock, world.start, world.told.append)
+    await world.once(nightly)
     await anyio.sleep(HOUR)
     with anyio.move_on_after(60):  # the process dies
-        await once([nightly], world.clock, world.start, world.told.append)
-    assert await once([nightly], world.clock, world.start, world.told.append) == []
-    assert len(world.runs) == 1
-    assert notes(nightly)[-1] == "begun"
+        await world.once(nightly)
+    assert notes(nightly)[-2:] == ["begun", "under way"]
+    assert await world.once(nightly) == [Ended(RUN, 0)]
+    assert await world.once(nightly) == []
+    assert [what for what, _ in world.runs] == ["nightly", RUN]  # resumed, not begun anew
 
 
 @pytest.mark.parametrize(("missed", "runs"), [(Missed.SKIP, 0), (Missed.RUN, 1)])
@@ -119,16 +129,16 @@ async def test_times_that_nobody_was_there_for(tmp_path: Path, missed: Missed, r
         World("2026-11-20T21:00"),
         task(tmp_path, Schedule("0 22 * * *", "Europe/Berlin", missed)),
     )
-    await once([nightly], world.clock, world.start, world.told.append)
+    await world.once(nightly)
     await anyio.sleep(3 * DAY + 5 * HOUR)
-    await once([nightly], world.clock, world.start, world.told.append)
+    await world.once(nightly)
     assert len(world.runs) == runs
-    assert await once([nightly], world.clock, world.start, world.told.append) == []
+    assert await world.once(nightly) == []
 
 
 async def test_the_first_look_only_begins_to_watch(tmp_path: Path) -> None:
     world, nightly = World("2026-11-20T22:30"), task(tmp_path, Schedule("0 22 * * *", "Europe/Berlin"))
-    assert await once([nightly], world.clock, world.start, world.told.append) == []
+    assert await world.once(nightly) == []
     assert notes(nightly) == ["watched from now on"]
 
 
@@ -139,11 +149,56 @@ async def test_an_end_waits_for_the_run_that_is_under_way(tmp_path: Path) -> Non
     assert nightly.diary.entries()[-1].exit == 0
 
 
+async def test_a_time_that_another_scheduler_used_just_before_is_not_used_again(tmp_path: Path) -> None:
+    world, nightly = World("2026-11-20T21:00", 0.0), task(tmp_path, Schedule("0 22 * * *", "Europe/Berlin"))
+    await world.once(nightly)
+    await anyio.sleep(HOUR)
+
+    class Late(Diary):
+        """The other scheduler gets in between our look at the diary and our lock."""
+
+        @contextmanager
+        def alone(self) -> Iterator[int | None]:
+            now = world.wall()
+            nightly.diary.add(Entry(now, now, "begun"))
+            nightly.diary.add(Entry(now, now, "ended", RUN, 0))
+            with super().alone() as lock:
+                yield lock
+
+    assert await world.once(replace(nightly, diary=Late(tmp_path, "nightly"))) == []
+    assert world.runs == []
+
+
+async def test_after_a_signal_no_further_job_begins(tmp_path: Path) -> None:
+    world = World("2026-11-20T21:00")
+    both = [task(tmp_path, Schedule("0 22 * * *", "Europe/Berlin"), job) for job in ("one", "two")]
+    await world.once(*both)
+    await anyio.sleep(HOUR)
+    asyncio.get_running_loop().call_later(60, world.ending.set)
+    await world.once(*both)
+    assert [job for job, _ in world.runs] == ["one"]
+
+
+async def test_a_job_that_cannot_be_started_does_not_disturb_the_others(tmp_path: Path) -> None:
+    world = World("2026-11-20T21:00", run_takes=2 * HOUR)
+    nightly = task(tmp_path, Schedule("0 22 * * *", "Europe/Berlin"))
+    broken = task(tmp_path, Schedule("30 22 * * *", "Europe/Berlin"), "broken")
+
+    class Broken(World):
+        async def start(self, task: Task, lock: int, again: str, named: Callable[[str], None]) -> Ended:
+            if task.job == "broken":
+                raise OSError(24, "Too many open files")
+            return await world.start(task, lock, again, named)
+
+    await Broken("2026-11-20T21:00").live(nightly, broken, seconds=6 * HOUR)
+    assert nightly.diary.entries()[-1].exit == 0
+
+
 async def test_a_diary_that_cannot_be_written_starts_nothing(tmp_path: Path) -> None:
     world, nightly = World("2026-11-20T21:00"), task(tmp_path, Schedule("0 22 * * *", "Europe/Berlin"))
     (tmp_path / "schedules").write_text("in the way")
     with pytest.raises(FleetError, match="schedules"):
-        await once([nightly], world.clock, world.start, world.told.append)
+        await world.once(nightly)
     assert world.runs == []
 
 

@@ -125,7 +125,9 @@ def test_bad_tags_are_refused(cloud: Cloud, ask: Ask, plain: Plain, tags: list[A
     [
         ({"name": "saved"}, "ModelArts.0107"),
         ({"name": "Upper", "namespace": "lab"}, "ModelArts.0104"),
-        ({"name": "i" * 513, "namespace": "lab"}, "ModelArts.0104"),
+        ({"name": "i" * 129, "namespace": "lab"}, "ModelArts.0104"),
+        ({"name": "saved-", "namespace": "lab"}, "ModelArts.0104"),
+        ({"name": "saved", "namespace": "Lab"}, "ModelArts.0104"),
     ],
 )
 def test_bad_image_names_are_refused_and_the_notebook_goes_on(

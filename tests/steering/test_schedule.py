@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from fleet.journal.lock import is_locked
 from fleet.service.diary import Diary, Entry
 from tests.steering.lab import PATIENCE, Lab, until
 
@@ -66,3 +70,47 @@ def test_a_job_that_cannot_be_planned_does_not_end_the_scheduler(make_lab: MakeL
     process.popen.send_signal(signal.SIGINT)
     assert process.end().code == 0
     assert lab.writes() == []
+
+
+def test_a_run_that_outlives_its_scheduler_keeps_the_job_to_itself(make_lab: MakeLab) -> None:
+    lab = make_lab(time_scale=10.0)
+    lab.job(2, concurrency=1)
+    diary = scheduled(lab)
+    process = lab.begin(lab.folder / "runs", "schedule", "run", "job.yaml")
+    until(lambda: bool(lab.writes("StopNotebook")))
+    process.popen.kill()
+    process.popen.wait()
+    again = lab("schedule", "once", "job.yaml", "--run-dir", lab.folder / "runs")
+    assert again.code == 0, again.err
+    assert len(list((lab.folder / "runs").glob("*/journal.db"))) == 1
+    until(lambda: len(lab.writes("UpdateNotebook")) == 2 and not lab.away())
+    assert diary.broken_off() is not None
+
+
+def test_a_run_that_was_killed_with_its_scheduler_is_resumed(make_lab: MakeLab) -> None:
+    lab = make_lab(time_scale=10.0)
+    lab.job(2, concurrency=2)
+    diary = scheduled(lab)
+    process = lab.begin(lab.folder / "runs", "schedule", "run", "job.yaml")
+    until(lambda: bool(lab.away()))
+    (folder,) = {path.parent for path in (lab.folder / "runs").glob("*/journal.db")}
+    process.popen.kill()
+    process.popen.wait()
+    for child in _working_on(folder):
+        os.kill(child, signal.SIGKILL)
+    until(lambda: not is_locked(folder))
+    words = ("schedule", "once", "job.yaml", "--run-dir", lab.folder / "runs")
+    assert lab(*words).code == 0
+    assert lab.away() == set()
+    assert next(entry.run for entry in diary.entries() if entry.note == "ended") == folder.name
+
+
+def _working_on(folder: Path) -> list[int]:
+    """The processes that hold the journal of the run in the folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            files = {os.readlink(file) for file in (process / "fd").iterdir()}
+            if str(folder / "journal.db") in files:
+                found.append(int(process.name))
+    return found

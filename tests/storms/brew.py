@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Any
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field
+import yaml
+from pydantic import Field, TypeAdapter
 
 from fleet.client.clock import Clock
+from fleet.core.calendar import Calendar, Window
 from fleet.core.events import Event
 from fleet.core.fold import RunState, fold
 from fleet.core.guards import Guards
@@ -19,14 +22,15 @@ from fleet.core.notebook import Notebook
 from fleet.core.pace import Rate
 from fleet.core.patch import NotebookPatch, from_body
 from fleet.core.plan import Plan
-from fleet.core.rollout import EVERYTHING, Disruption, Rollout, Share
-from fleet.core.scope import AkSkKeys, ScopeSpec
+from fleet.core.rollout import EVERYTHING, Disruption, GateCommand, Rollout, Share
+from fleet.core.saved_image import image_path
+from fleet.core.scope import AkSkKeys, Credential, PasswordLogin, ScopeSpec
 from fleet.core.selector import Selector
 from fleet.core.timing import Moment, Otherwise
 from fleet.service.planning import Order
 from fleet.simulator.audit import Snapshot
 from fleet.simulator.cloud import Cloud
-from fleet.simulator.faults import load_faults
+from fleet.simulator.faults import Breakdown, Fault, Freeze
 from fleet.simulator.rules import load_rules
 from fleet.simulator.seed import make_cloud
 
@@ -34,6 +38,8 @@ EPOCH = 1_764_000_000.0
 HOUR = 3600.0
 CALM_AFTER = 1500.0  # s: from then on nothing goes wrong any more
 RATE = Rate(20, 1.0)
+PERIOD, OPEN = 1800.0, 1200.0  # s: how often a window opens, and for how long
+WINDOWS = Calendar((Window("*/30 * * * *", OPEN),))
 
 
 def wall() -> float:
@@ -42,6 +48,15 @@ def wall() -> float:
 
 
 CLOCK = Clock(lambda: asyncio.get_running_loop().time(), wall)
+
+
+class Said(NamedTuple):
+    """What the gate's program, or a person, said after a wave, and when (wall s)."""
+
+    who: Literal["gate", "person"]
+    wave: int
+    at: float
+    go: bool
 
 
 @dataclass
@@ -57,11 +72,15 @@ class Storm:
     after: Snapshot | None = None
     events: list[Event] = field(default_factory=list)
     began: list[int] = field(default_factory=list)  # for each process, the length of the cloud's log then
+    times: list[float] = field(default_factory=list)  # and the wall second
     deaths: int = 0
     acts: list[str] = field(default_factory=list)
     touched: set[str] = field(default_factory=set)
+    befallen: set[str] = field(default_factory=set)  # by what is nobody's act
     by_hand: set[str] = field(default_factory=set)  # request ids of what others sent
     shown: dict[str, str] = field(default_factory=dict)  # by request id the status that a look showed us
+    arrived: dict[str, float] = field(default_factory=dict)  # and when (wall s)
+    said: list[Said] = field(default_factory=list)
 
     @property
     def runs(self) -> int:
@@ -85,10 +104,17 @@ class Storm:
 
 
 class Edit(JobSpec):
-    """Sends these fields; a whitelist goes to every closed endpoint, with everything else as it was."""
+    """Sends these fields; a whitelist goes to every closed endpoint, with everything else as it was.
+
+    With an organization to save to, environments are saved before a stop.
+    """
 
     body: dict[str, Any] = Field(default_factory=dict)
     addresses: tuple[str, ...] = ()
+    save_to: str = ""
+
+    def saves(self, notebook: Notebook, context: Context) -> str:
+        return image_path(self.save_to, notebook, context.now) if self.save_to else ""
 
     def propose(self, notebook: Notebook, context: Context) -> NotebookPatch | Skip:
         patch = from_body(self.body)
@@ -105,7 +131,7 @@ class Edit(JobSpec):
 
 def brew(seed: int) -> Storm:
     """The world of a seed."""
-    draw = Random(f"storm/{seed}")
+    draw, also = Random(f"storm/{seed}"), Random(f"more of {seed}")
     rules = load_rules(_yaml_of_rules(draw))
     cloud = make_cloud(
         notebooks=draw.randint(3, 14),
@@ -114,14 +140,49 @@ def brew(seed: int) -> Storm:
         projects=draw.choice((1, 1, 2)),
         time_scale=draw.choice((1.0, 4.0)),
         rules=rules,
-        faults=load_faults(_yaml_of_faults(draw)),
+        faults=_faults(
+            _yaml_of_faults(draw)
+            + _faults_of_saves(seed)
+            + _faults_of_credentials(also)
+            + _busy_gateway(also)
+        ),
+        lease_hours=also.choice(((2.0, 24.0), (2.0, 24.0), (0.1, 3.0))),
     )
-    return Storm(seed, draw, cloud, scopes(cloud, lambda: draw.choice((2.0, 10.0))))
+    logs_in = also.random() < 0.3
+    rate = also.choice((RATE, RATE, Rate(1, 2.0)))
+    storm = Storm(seed, draw, cloud, scopes(cloud, lambda: draw.choice((2.0, 10.0)), rate, logs_in=logs_in))
+    if also.random() < 0.15:
+        _befall(storm, also)
+    return storm
 
 
-def scopes(cloud: Cloud, poll: Callable[[], float]) -> list[ScopeSpec]:
+_FAULTS = TypeAdapter(tuple[Annotated[Fault, Field(discriminator="kind")], ...])
+
+
+def _faults(text: str) -> tuple[Fault, ...]:
+    """As `load_faults` reads them, which makes its reader anew at every call: that takes most of a storm."""
+    return _FAULTS.validate_json(json.dumps(yaml.safe_load(text) or []))
+
+
+def _befall(storm: Storm, draw: Random) -> None:
+    """One notebook is frozen for a while, or for good, or breaks down."""
+    row = draw.choice(sorted(storm.cloud.world.notebooks.values(), key=lambda row: row.id))
+    fault = draw.choice((Freeze(seconds=300.0), Freeze(seconds=300.0), Freeze(), Breakdown()))
+    at = draw.uniform(1, 400)
+    storm.acts.append(f"{at:.0f} s: {fault.kind} of {row.id}")
+    storm.touched.add(row.id)
+    storm.befallen.add(row.id)
+    storm.cloud.later(EPOCH + at, lambda scene, now: fault.befall(scene, row, now))
+
+
+def scopes(
+    cloud: Cloud, poll: Callable[[], float], rate: Rate = RATE, *, logs_in: bool = False
+) -> list[ScopeSpec]:
     """A scope for each project of the cloud; `poll` gives its seconds between list polls."""
     identity = cloud.identity
+    credential: Credential = AkSkKeys(identity.access_key, identity.secret_key)
+    if logs_in:
+        credential = PasswordLogin(identity.user, identity.domain, identity.password)
     return [
         ScopeSpec(
             name=f"lab-{number}",
@@ -129,8 +190,8 @@ def scopes(cloud: Cloud, poll: Callable[[], float]) -> list[ScopeSpec]:
             project_id=project.id,
             endpoint="http://cloud.test",
             iam_endpoint="http://cloud.test",
-            credential=AkSkKeys(identity.access_key, identity.secret_key),
-            rate=RATE,
+            credential=credential,
+            rate=rate,
             poll=poll(),
         )
         for number, project in enumerate(identity.projects)
@@ -151,7 +212,57 @@ def _yaml_of_rules(draw: Random) -> str:
     return "\n".join(f"{name}: {draw.choice(values)}" for name, values in choices.items())
 
 
+_ODD = ("'null'", "missing-fields, fields: [status]", "wrong-types, fields: [status]")
+_PASSING = ("STOPPING", "STARTING")
 _OPERATIONS = ("StopNotebook", "UpdateNotebook", "StartNotebook", "ShowNotebook", "ListAllNotebooks")
+
+
+def _saves(seed: int) -> bool:
+    """Whether environments are saved before a stop in this storm."""
+    return Random(f"saves of {seed}").random() < 0.3
+
+
+def _faults_of_saves(seed: int) -> str:
+    """Up to two faults of saves and of the question for the image, from the end of the planning on."""
+    if not _saves(seed):
+        return ""
+    draw = Random(f"faults of the saves of {seed}")
+    lines = []
+    for _ in range(draw.randint(0, 2)):
+        which = f"match: {{operation: {draw.choice(('CreateImage', 'ListImage'))}}}, after: 2"
+        how = f"applied: {draw.choice(('true', 'false'))}, until: {draw.uniform(60, CALM_AFTER):.0f}"
+        often = f"probability: {draw.uniform(0.3, 1):.2f}"
+        lines.append(
+            draw.choice(
+                (
+                    f"{{kind: lost-answer, {which}, {how}, {often}}}",
+                    f"{{kind: server-error, {which}, {how}, {often}}}",
+                    f"{{kind: throttle, {which}, limit: 5, seconds: 10, times: 3}}",
+                    f"{{kind: refusal, {which}, code: ModelArts.6357, times: 2}}",
+                )
+            )
+        )
+    return "".join(f"- {line}\n" for line in lines)
+
+
+def _faults_of_credentials(draw: Random) -> str:
+    """Tokens die now and then; the key is revoked once in a while, and given back."""
+    after = draw.uniform(5, 300)
+    if draw.random() < 0.3:
+        return f"- {{kind: tokens-expire, after: {after:.0f}}}\n"
+    if draw.random() < 0.05:
+        return f"- {{kind: key-revoked, after: {after:.0f}, until: {after + 60:.0f}}}\n"
+    return ""
+
+
+def _busy_gateway(draw: Random) -> str:
+    """Writes that must wait long before they may be sent again: by then what was looked at is old."""
+    if draw.random() < 0.6:
+        return ""
+    which = f"match: {{operation: {draw.choice(('StopNotebook', 'UpdateNotebook'))}}}"
+    often = f"probability: {draw.uniform(0.2, 0.7):.2f}, until: {CALM_AFTER / 2:.0f}"
+    wait = draw.choice((12, 40))
+    return f"- {{kind: throttle, {which}, limit: 600, seconds: 60, retry_after: {wait}, {often}}}\n"
 
 
 def _yaml_of_faults(draw: Random) -> str:
@@ -163,13 +274,23 @@ def _yaml_of_faults(draw: Random) -> str:
         when = f"after: {after:.0f}, until: {until:.0f}"
         which = f"match: {{operation: {draw.choice(_OPERATIONS)}}}, probability: {draw.uniform(0.1, 1):.2f}"
         applied = f"applied: {draw.choice(('true', 'false'))}"
-        status = draw.choice((500, 502, 504))
+        status, page = draw.choice((500, 502, 504)), draw.choice((200, 403, 502))
         lines.append(
             draw.choice(
                 (
                     f"{{kind: throttle, {which}, limit: 5, seconds: 10, {when}}}",
                     f"{{kind: server-error, {which}, status: {status}, {applied}, {when}}}",
                     f"{{kind: lost-answer, {which}, {applied}, {when}}}",
+                    f"{{kind: reset, {which}, {applied}, {when}}}",
+                    f"{{kind: half-body, {which}, {when}}}",
+                    f"{{kind: drip, {which}, seconds: {draw.choice((5, 50))}, {when}}}",
+                    f"{{kind: html-page, {which}, status: {page}, {applied}, {when}}}",
+                    f'{{kind: redirect, {which}, to: "http://portal.test/login", {when}}}',
+                    f"{{kind: odd-answer, {which}, body: {draw.choice(_ODD)}, {when}}}",
+                    f"{{kind: refusal, {which}, code: ModelArts.9999, {when}}}",
+                    f"{{kind: refusal, match: {{operation: UpdateNotebook}}, code: ModelArts.9999, {when}}}",
+                    f"{{kind: stuck, status: {draw.choice(_PASSING)}, seconds: 400, {when}}}",
+                    f"{{kind: quota, {when}}}",
                     f"{{kind: slow-answer, {which}, seconds: {draw.choice((5, 50))}, {when}}}",
                     f"{{kind: slow-start, seconds: {draw.choice((60, 900))}, {when}}}",
                     f"{{kind: failing-start, probability: 0.5, {when}}}",
@@ -177,7 +298,7 @@ def _yaml_of_faults(draw: Random) -> str:
                 )
             )
         )
-    return "\n".join(f"- {line}" for line in lines)
+    return "".join(f"- {line}\n" for line in lines)
 
 
 def order(storm: Storm) -> Order:
@@ -187,13 +308,35 @@ def order(storm: Storm) -> Order:
     rollout = Rollout(
         waves=draw.choice(((EVERYTHING,), (Share(1), EVERYTHING), (Share(1), some, EVERYTHING))),
         concurrency=draw.choice((1, 3, 20)),
-        max_failures=draw.choice((None, None, Share(2))),
-        max_unavailable=draw.choice(({}, {"fleet": Share(2)}, {"owner": Share(1)})),
+        max_failures=draw.choice((None, Share(1), Share(2), some)),
+        max_unavailable=draw.choice(_BUDGETS),
         disruption=Disruption.RESTART if draw.random() < 0.75 else Disruption.NONE,
         change_deadline=draw.choice((900.0, 1800.0)),
         **_timing(Random(f"timing of {storm.seed}")),
+        **_release(Random(f"release of {storm.seed}")),
     )
     return Order("storm", "edit", Selector.parse("true"), _job(storm), rollout, Guards(max_share=EVERYTHING))
+
+
+_BUDGETS: tuple[dict[str, Share], ...] = (
+    {},
+    {},
+    {"fleet": Share(2)},
+    {"owner": Share(1)},
+    {"scope": Share(1), "flavor": Share(50, percent=True)},
+    {"pool": Share(1)},
+    {"flavor": Share(1)},
+)
+
+
+def _release(draw: Random) -> dict[str, Any]:
+    """What keeps later waves waiting, and all changes outside of windows."""
+    return {
+        "soak": draw.choice((0.0, 0.0, 30.0, 200.0)),
+        "gate": draw.choice((None, None, GateCommand(("check",)))),
+        "approve": draw.choice(((), (), (1,))),
+        "calendar": draw.choice((Calendar(), Calendar(), Calendar(), WINDOWS)),
+    }
 
 
 def _timing(draw: Random) -> dict[str, Any]:
@@ -221,4 +364,8 @@ def _job(storm: Storm) -> JobSpec:
         {},
     )
     body = draw.choice(bodies)
-    return Edit(body=body, addresses=() if body else ("203.0.113.7", "203.0.113.8"))
+    saves = _saves(storm.seed)
+    if saves and "image_id" not in body:
+        body = {}  # only what is stopped is saved
+    addresses = () if body else ("203.0.113.7", "203.0.113.8")
+    return Edit(body=body, addresses=addresses, save_to="lab" if saves else "")

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from random import Random
 
 from fleet.client.transport import Departure, Site
 from fleet.client.wire import Request, Response
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Event
 from fleet.simulator import messages
-from fleet.simulator.cloud import Cloud
-from tests.storms.brew import wall
+from tests.storms.brew import Storm, wall
 
 
 class Death(BaseException):
@@ -66,16 +64,16 @@ class Journal:
 
 
 class Wire:
-    """The way to the cloud without sockets: latency, lost answers and deadlines, but no bytes.
+    """The way to the cloud without sockets: latency, lost answers, deadlines and caps, but no bytes.
 
-    `shown` is told the status in the answer to each look, by request id, when the answer has arrived.
+    The storm is told of each look what it showed and when, as soon as the answer has arrived.
     """
 
-    def __init__(self, cloud: Cloud, site: Site, draw: Random, shown: dict[str, str]) -> None:
-        self._cloud = cloud
+    def __init__(self, storm: Storm, site: Site) -> None:
+        self._storm = storm
+        self._cloud = storm.cloud
         self._site = site
-        self._draw = draw
-        self._shown = shown
+        self._draw = storm.draw
 
     async def send(
         self, request: Request, headers: Mapping[str, str], *, within: float, departure: Departure
@@ -92,13 +90,32 @@ class Wire:
             raise
         reply = self._cloud.handle(asked, wall())
         record = self._cloud.log[-1]
-        if reply.delay >= within:
+        takes = _seconds(reply)
+        if takes >= within:
             await asyncio.sleep(within)
             raise CallError(Meaning.LOST, "timed out")
-        await asyncio.sleep(reply.delay + self._draw.uniform(0.001, 0.04))
+        await asyncio.sleep(takes + self._draw.uniform(0.001, 0.04))
         if not reply.answered:
             raise CallError(Meaning.LOST, "connection closed")
-        if record.operation == "ShowNotebook" and reply.status == 200:
-            self._shown[record.request_id] = json.loads(reply.body)["status"]
+        if len(reply.body) > request.cap:
+            raise CallError(Meaning.ODD, "larger than the cap", status=reply.status)
+        if record.operation == "ShowNotebook" and (status := _status(reply)):
+            self._storm.shown[record.request_id] = status
+            self._storm.arrived[record.request_id] = wall()
         named = {name.lower(): value for name, value in reply.headers.items()}
         return Response(reply.status, named, reply.body, self._site.host)
+
+
+def _seconds(reply: messages.Reply) -> float:
+    """How long the answer takes to its last byte, be it sent in pieces."""
+    pieces = reply.sending.pieces if reply.sending is not None else ()
+    return reply.delay + sum(seconds for seconds, _ in pieces)
+
+
+def _status(reply: messages.Reply) -> str:
+    """The notebook's status that the answer to a look tells; empty if it tells none."""
+    try:
+        told = json.loads(reply.body)
+    except ValueError:
+        return ""
+    return str(told.get("status", "")) if reply.status == 200 and isinstance(told, dict) else ""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from itertools import pairwise
 from math import inf
 from typing import Any
 
 from fleet.core.errors import Exit
-from fleet.core.events import Outcome, RunEnd, dump_event
+from fleet.core.events import Ended, Outcome, RunEnd, dump_event
 from fleet.core.fold import exit_code
 from fleet.core.notebook import Status as SeenStatus
 from fleet.core.plan import Change, dump_plan
@@ -18,7 +19,9 @@ from fleet.simulator.audit import audit, is_read, is_write, worst_window
 from fleet.simulator.records import Record
 from fleet.simulator.states import Status
 from tests.rollout_judge import judge
-from tests.storms.brew import RATE, Storm
+from tests.storms.brew import Storm
+from tests.storms.others import home, overruled
+from tests.storms.releases import untimely
 from tests.storms.sends import wrong_sends
 
 
@@ -26,10 +29,14 @@ def complaints(storm: Storm) -> Iterator[str]:
     """Every promise that was broken, judged on the cloud's own log and state."""
     yield from _rows(storm)
     yield from wrong_sends(storm)
+    yield from overruled(storm)
+    yield from untimely(storm)
+    yield from _debts_wait(storm)
     yield from _released(storm)
     yield from _ends(storm)
     yield from _left_stopped(storm)
     yield from _spared(storm)
+    yield from _saved(storm)
     yield from _whitelists(storm)
     yield from _pace(storm)
 
@@ -38,7 +45,6 @@ def broken_by_death(storm: Storm, unbroken: Storm) -> Iterator[str]:
     """What is not as in a run that nothing disturbed: the fleet, the writes that led there, the rows."""
     yield from _left_otherwise(storm, unbroken)
     yield from _sent_otherwise(storm, unbroken)
-    yield from _debts_wait(storm)
     rows = storm.state.rows()
     if storm.state.end is not RunEnd.FINISHED or exit_code(rows, storm.state.end) is not Exit.DONE:
         yield f"ended as {storm.state.end}: {storm.state.reason}"
@@ -80,25 +86,36 @@ def writes(storm: Storm, notebook_id: str) -> list[tuple[str, Any]]:
 
 
 def _debts_wait(storm: Storm) -> Iterator[str]:
-    """A process that finds notebooks left stopped brings them home before it stops another one."""
-    for number, since in enumerate(storm.began, start=1):
-        owed = _stopped_by_us(storm, storm.cloud.log[:since])
-        until = storm.began[number] if number < len(storm.began) else None
+    """A process that finds notebooks left stopped brings them home before it stops another one.
+
+    It has done so as well when it could not: when its own end of that change is told.
+    """
+    assert storm.plan is not None
+    items = {change.item: change.id for change in storm.plan.changes}
+    for number, (since, until) in enumerate(pairwise([*storm.began, len(storm.cloud.log)]), start=1):
+        owed = _stopped_by_us(storm, since)
+        began = storm.times[number - 1]
+        ends = [(one.at, items[one.item]) for one in storm.events if isinstance(one, Ended)]
         for record in storm.cloud.log[since:until]:
-            if record.operation == "StartNotebook" and record.applied:
+            owed -= {notebook for at, notebook in ends if began <= at <= record.at}
+            theirs = _is_theirs(storm, record)
+            if record.applied and (theirs or record.operation == "StartNotebook"):
                 owed.discard(record.notebook)
-            elif record.operation == "StopNotebook" and owed - {record.notebook}:
+            elif record.operation == "StopNotebook" and not theirs and owed - {record.notebook}:
                 yield f"{record.notebook}: stopped by process {number} before {', '.join(owed)} came home"
 
 
-def _stopped_by_us(storm: Storm, log: Sequence[Record]) -> set[str]:
+def _stopped_by_us(storm: Storm, until: int) -> set[str]:
+    """Who was stopped by us, though to come back to RUNNING, and not touched since by anybody."""
+    assert storm.plan is not None
+    running = {change.id for change in storm.plan.changes if home(storm, change) is SeenStatus.RUNNING}
     owed: set[str] = set()
-    for record in log:
-        if record.applied and record.operation == "StopNotebook":
-            owed.add(record.notebook)
-        elif record.applied and record.operation == "StartNotebook":
+    for record in storm.cloud.log[:until]:
+        if record.applied and (_is_theirs(storm, record) or record.operation == "StartNotebook"):
             owed.discard(record.notebook)
-    return owed
+        elif record.applied and record.operation == "StopNotebook" and record.notebook in running:
+            owed.add(record.notebook)
+    return owed - storm.befallen
 
 
 def _spared(storm: Storm) -> Iterator[str]:
@@ -118,6 +135,28 @@ def _spared(storm: Storm) -> Iterator[str]:
             continue
         if rollout.stops_nobody or record.at < began[change.wave] + rollout.patience:
             yield f"{record.notebook}: stopped at {record.at}, which nobody was to be"
+
+
+def _saved(storm: Storm) -> Iterator[str]:
+    """Where environments are saved first: each once, and nothing is stopped before its image is there."""
+    assert storm.plan is not None
+    changes = {change.id: change for change in storm.plan.changes if change.save}
+    images = {f"{image.namespace}/{image.name}": image for image in storm.cloud.world.images.values()}
+    done: dict[str, set[str]] = {notebook: set() for notebook in changes}
+    for record in storm.cloud.log:
+        if record.notebook not in changes or not is_write(record) or _is_theirs(storm, record):
+            continue
+        ours, image = done[record.notebook], images.get(changes[record.notebook].save)
+        if record.operation == "CreateImage" and record.status != 429 and ours:
+            yield f"{record.notebook}: saved at {record.at}, after {', '.join(sorted(ours))}"
+        saved_at = image.update_at / 1000 if image is not None and image.status == "ACTIVE" else inf
+        if record.operation == "StopNotebook" and "StartNotebook" not in ours and saved_at > record.at:
+            yield f"{record.notebook}: stopped at {record.at}, before it was saved"
+        if record.operation in _OF_ONE_RESTART and record.status != 429:
+            ours.add(record.operation)
+
+
+_OF_ONE_RESTART = frozenset({"CreateImage", "StopNotebook", "StartNotebook"})
 
 
 def _rows(storm: Storm) -> Iterator[str]:
@@ -151,7 +190,8 @@ def _left_stopped(storm: Storm) -> Iterator[str]:
     """Whoever was stopped by us, and since then not touched by anybody else, runs again or is a debt."""
     assert storm.plan is not None
     assert storm.after is not None
-    running = {change.id for change in storm.plan.changes if change.run_state is SeenStatus.RUNNING}
+    running = {change.id for change in storm.plan.changes if home(storm, change) is SeenStatus.RUNNING}
+    running -= storm.befallen
     for row in storm.state.rows(over=True):
         found = storm.after.notebooks.get(row.id)
         if row.id not in running or row.debt or found is None or found.status is Status.RUNNING:
@@ -248,7 +288,9 @@ def _whitelists(storm: Storm) -> Iterator[str]:
 
 
 def _pace(storm: Storm) -> Iterator[str]:
+    rate = storm.specs[0].rate
+    assert rate is not None
     for kind, name in ((is_read, "reads"), (is_write, "writes")):
-        worst = worst_window(storm.cloud.log, RATE.window, kind)
-        if worst > RATE.count + 1 + len(storm.acts) and storm.runs == 1:
-            yield f"{worst} {name} in {RATE.window:g} s, {RATE.count} are allowed"
+        worst = worst_window(storm.cloud.log, rate.window, kind)
+        if worst > rate.count + 1 + len(storm.acts) and storm.runs == 1:
+            yield f"{worst} {name} in {rate.window:g} s, {rate.count} are allowed"

@@ -12,6 +12,7 @@ from tests.storms.request_log import by_notebook, repeats
 
 # What a look shows after which this write is one too many.
 IN_VAIN: Mapping[str, tuple[str, ...]] = {
+    "CreateImage": ("SNAPSHOTTING", "STOPPING", "STOPPED"),
     "StopNotebook": ("STOPPING", "STOPPED"),
     "StartNotebook": ("STARTING", "RUNNING"),
 }

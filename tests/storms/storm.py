@@ -15,8 +15,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from typing import Any, TypeVar
@@ -24,8 +24,11 @@ from typing import Any, TypeVar
 import looptime
 
 from fleet.client.connect import connect
-from fleet.core.errors import Exit
+from fleet.core.errors import CallError, Exit
 from fleet.core.events import RunEnd
+from fleet.core.rollout import GateCommand
+from fleet.core.scope import ScopeSpec
+from fleet.core.wave_gate import Check, Finding
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan
 from fleet.engine.tape import Tape
@@ -33,7 +36,7 @@ from fleet.service.planning import Order, make_plan
 from fleet.simulator import messages
 from fleet.simulator.audit import is_write, snapshot
 from fleet.simulator.world import Notebook
-from tests.storms.brew import CALM_AFTER, CLOCK, EPOCH, HOUR, Storm, brew, order, wall
+from tests.storms.brew import CALM_AFTER, CLOCK, EPOCH, HOUR, RATE, Said, Storm, brew, order, wall
 from tests.storms.commands import in_lanes
 from tests.storms.process import Death, Journal, Wire
 from tests.storms.promises import complaints
@@ -48,6 +51,7 @@ async def weather(seed: int) -> Storm:
     storm = brew(seed)
     await plan(storm, order(storm))
     people = asyncio.create_task(_people(storm))
+    await asyncio.sleep(storm.draw.choice((0.0, 0.0, 20.0, 90.0)))  # from the plan to the run
     before: list[str] = []
     while storm.runs < MOST_RUNS and before != (now := storm.outcomes):
         before = now if storm.calm else []
@@ -61,19 +65,23 @@ async def weather(seed: int) -> Storm:
 
 
 async def plan(storm: Storm, order: Order) -> None:
-    """Plans the order, and remembers the fleet as it was then."""
-    async with _connected(storm) as clouds:
-        storm.plan = await make_plan(order, storm.specs, clouds, wall())
+    """Plans the order, again if the cloud is out of reach, and remembers the fleet as it was then."""
+    while storm.plan is None:
+        try:
+            async with _connected(storm, [replace(spec, rate=RATE) for spec in storm.specs]) as clouds:
+                storm.plan = await make_plan(order, storm.specs, clouds, wall())
+        except* CallError:
+            await asyncio.sleep(60.0)
     storm.before = snapshot(storm.cloud, wall())
 
 
-def _connected(storm: Storm) -> Any:
+def _connected(storm: Storm, specs: Sequence[ScopeSpec]) -> Any:
     return connect(
-        storm.specs,
+        specs,
         monotonic=CLOCK.monotonic,
         wall=wall,
         jitter=storm.draw.random,
-        transport=lambda site: Wire(storm.cloud, site, storm.draw, storm.shown),
+        transport=lambda site: Wire(storm, site),
     )
 
 
@@ -93,19 +101,31 @@ async def process(storm: Storm, journal: Journal, interrupt: float | None = None
     """
     assert storm.plan is not None
     storm.began.append(len(storm.cloud.log))
+    storm.times.append(wall())
     deaths = storm.deaths
     state = storm.state
     past = state.lives() if storm.events else None
     control = Control()
+    person = asyncio.create_task(_approve(storm, control))
     tape = Tape(journal, [control.observe])
     polls = {spec.name: spec.poll for spec in storm.specs}
     try:
-        async with _connected(storm) as clouds:
+        async with _connected(storm, storm.specs) as clouds:
             if interrupt is not None:
                 loop = asyncio.get_running_loop()
                 loop.call_later(interrupt, control.drain, RunEnd.INTERRUPTED, "signal")
             await run_plan(
-                storm.plan, "storm", clouds, tape, CLOCK, control, polls, past, memory=state.memory
+                storm.plan,
+                "storm",
+                clouds,
+                tape,
+                CLOCK,
+                control,
+                polls,
+                past,
+                check=partial(_check, storm),
+                waves_ended=state.waves_ended,
+                memory=state.memory,
             )
     except BaseExceptionGroup as group:
         if group.split(Death)[1] is not None:
@@ -113,20 +133,38 @@ async def process(storm: Storm, journal: Journal, interrupt: float | None = None
         storm.deaths += 1
     except Death:
         storm.deaths += 1
+    person.cancel()
     journal.close()
     storm.events = journal.kept
     return storm.deaths == deaths
 
 
+async def _check(storm: Storm, gate: GateCommand, environment: Mapping[str, str]) -> Check:
+    """The program of the gate: in bad weather it says "stop" now and then."""
+    await asyncio.sleep(storm.draw.uniform(0.1, 30))
+    go = storm.calm or storm.draw.random() < 0.8
+    storm.said.append(Said("gate", int(environment["FLEET_WAVE"]), wall(), go))
+    return Check(Finding.GO if go else Finding.STOP, "as drawn")
+
+
+async def _approve(storm: Storm, control: Control) -> None:
+    """A person who lets every wave pass, after a while."""
+    while True:
+        wave = await control.approvals.question()
+        await asyncio.sleep(storm.draw.uniform(1, 100))
+        storm.said.append(Said("person", wave, wall(), go=True))
+        control.approvals.approve(wave)
+
+
 async def _people(storm: Storm) -> None:
     """What others do to the notebooks meanwhile, in the first half of the storm."""
-    for _ in range(storm.draw.choice((0, 0, 1, 3))):
-        await asyncio.sleep(storm.draw.uniform(1, 200))
+    for _ in range(storm.draw.choice((0, 0, 1, 3, 6))):
+        await asyncio.sleep(storm.draw.uniform(1, storm.draw.choice((20, 200))))
         rows = sorted(storm.cloud.world.notebooks.values(), key=lambda row: row.id)
         if not rows:
             return
         row = storm.draw.choice(rows)
-        act = storm.draw.choice(("rename", "describe", "stop", "start", "delete"))
+        act = storm.draw.choice(("rename", "describe", "describe", "stop", "start", "delete"))
         storm.acts.append(f"{wall() - EPOCH:.0f} s: somebody does {act} on {row.id}")
         interfere(storm, row, *_ACTS[act])
 

@@ -22,7 +22,7 @@ from tests.storms.brew import Storm, wall
 from tests.storms.process import Journal
 from tests.storms.promises import broken_by_death, complaints, writes
 from tests.storms.storm import in_virtual_time, interfere, plan, process
-from tests.storms.trio import OTHER, image_id, one_goes_first, order, trio
+from tests.storms.trio import OTHER, image_id, one_goes_first, order, saves_first, trio
 
 pytestmark = pytest.mark.long
 
@@ -47,6 +47,12 @@ class Cut:
 async def ready() -> Storm:
     storm = trio()
     await plan(storm, order(storm))
+    return storm
+
+
+async def ready_to_save() -> Storm:
+    storm = trio()
+    await plan(storm, saves_first(storm))
     return storm
 
 
@@ -144,6 +150,26 @@ def test_a_first_wave_that_failed_holds_back_the_rest_wherever_we_died(survives:
         if ends != {Outcome.FAILED: 1, Outcome.NOT_STARTED: 2}:
             broken.append(f"{cut}: ended {dict(ends)}")
     assert not broken, "\n".join(broken)
+
+
+@pytest.mark.parametrize("survives", [True, False])
+def test_nothing_is_stopped_unsaved_and_nothing_is_saved_twice_wherever_we_died(survives: bool) -> None:
+    """Whose save may have left and made no image fails; all others end as after a run nothing disturbed."""
+    unbroken = in_virtual_time(story([], ready_to_save))[0]
+    broken: list[str] = []
+    failed = 0
+    for cut in first_cuts(survives, ready_to_save):
+        storm, _ = in_virtual_time(story([cut], ready_to_save))
+        broken += [f"{cut}: {complaint}" for complaint in complaints(storm)]
+        for row in storm.state.rows():
+            sent = [operation for operation, _ in writes(storm, row.id)]
+            if row.outcome is Outcome.CHANGED and sent == [one for one, _ in writes(unbroken, row.id)]:
+                continue
+            failed += 1
+            if row.outcome is not Outcome.FAILED or "StopNotebook" in sent or "CreateImage" in sent:
+                broken.append(f"{cut}: {row.id} is {row.outcome} ({row.reason}), got {sent}")
+    assert not broken, "\n".join(broken)
+    assert failed == (2 if survives else 0)  # those whose intent was on disk and whose save was never sent
 
 
 def intents(events: Sequence[Event]) -> list[tuple[Step, int]]:

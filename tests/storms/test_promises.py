@@ -169,6 +169,7 @@ def test_a_look_whose_answer_came_too_late_is_none(storm: Storm) -> None:
 def test_a_poll_of_one_status_is_no_look_of_a_new_process(storm: Storm) -> None:
     begins = place(storm, "StartNotebook")
     storm.began.append(begins)
+    storm.times.append(storm.cloud.log[begins].at)
     assert told(storm, "StartNotebook by process 2 without a look")
     poll = listing(storm.cloud.log[begins].project, status="STOPPING")
     storm.cloud.log.insert(begins, poll)

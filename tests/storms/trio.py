@@ -14,6 +14,7 @@ from fleet.core.job import Context, JobSpec
 from fleet.core.notebook import Notebook
 from fleet.core.patch import NotebookPatch, from_body
 from fleet.core.rollout import EVERYTHING, Disruption, Rollout, Share
+from fleet.core.saved_image import image_path
 from fleet.core.selector import Selector
 from fleet.service.planning import Order
 from fleet.simulator.faults import load_faults
@@ -29,16 +30,20 @@ OTHER = "tensorflow2.1-cuda10.1-cudnn7-ubuntu18.04"
 
 
 class Move(JobSpec):
-    """Another image for all, and perhaps a larger disk for one."""
+    """Another image for all, and perhaps a larger disk for one; perhaps environments are saved first."""
 
     image: str
     grows: str = ""
+    save_to: str = ""
 
     def propose(self, notebook: Notebook, context: Context) -> NotebookPatch:
         patch = from_body({"image_id": self.image})
         if notebook.id != self.grows or notebook.volume is None:
             return patch
         return replace(patch, storage_new_size=notebook.volume.capacity + 10)
+
+    def saves(self, notebook: Notebook, context: Context) -> str:
+        return image_path(self.save_to, notebook, context.now) if self.save_to else ""
 
 
 def trio(faults: str = "[]") -> Storm:
@@ -60,6 +65,12 @@ def image_id(storm: Storm, name: str) -> str:
 def order(storm: Storm) -> Order:
     """All three at once, with a restart."""
     return _ordered(Move(image=image_id(storm, MOVED), grows=min(storm.cloud.world.notebooks)), EVERYTHING)
+
+
+def saves_first(storm: Storm) -> Order:
+    """As `order`, with the environments of those that run saved first."""
+    move = Move(image=image_id(storm, MOVED), grows=min(storm.cloud.world.notebooks), save_to="lab")
+    return _ordered(move, EVERYTHING)
 
 
 def one_goes_first(storm: Storm) -> Order:

@@ -50,8 +50,8 @@ async def usages(
 class Idleness:
     """Whether notebooks have been idle for the last `minutes`, by thresholds on what was measured.
 
-    `needs` says what must have fresh data before a notebook counts as idle (see `proves_idle`); `wall` tells
-    wall seconds.
+    `needs` says what must have data of all that time before a notebook counts as idle (see `proves_idle`);
+    `wall` tells wall seconds.
     """
 
     def __init__(
@@ -82,6 +82,6 @@ class Idleness:
         except UsageError as error:  # it was right when the run began
             raise CallError(Meaning.ODD, clean(str(error))) from None
         return {
-            id: is_idle(usage, self._needs.get(id, ()), now - late, self._below)
+            id: is_idle(usage, self._needs.get(id, ()), self._seconds, now - late, self._below)
             for id, usage in found.items()
         }

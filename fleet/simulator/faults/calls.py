@@ -10,7 +10,7 @@ from pydantic import Field
 
 from fleet.simulator.faults.occasions import OfCalls, Verdict
 from fleet.simulator.messages import Reply
-from fleet.simulator.refusals import Refusal
+from fleet.simulator.refusals import Refusal, quota_reached
 from fleet.simulator.routing import Operation
 from fleet.simulator.throttle import throttled
 
@@ -79,5 +79,4 @@ class QuotaReached(OfCalls):
     kind: Literal["quota"] = "quota"
 
     def bend(self, verdict: Verdict, draw: Random) -> Verdict:
-        refusal = Refusal("ModelArts.0113", "The number of instances has reached the quota.")
-        return replace(verdict, applies=False, refusal=refusal)
+        return replace(verdict, applies=False, refusal=quota_reached())
