@@ -131,7 +131,8 @@ def _summary(recovery: Recovery) -> Iterator[str]:
         yield f"{len(fixes)} of them stopped; each is brought back by its command:"
         yield from (f"  {clean(one.change.name)}: {recovery.whole(one.fix)}" for one in fixes)
     if not recovery.sound:
-        yield f"once nothing is owed remove {recovery.folder}: it keeps other runs off what its last process was still to change"
+        off = "it keeps other runs off what its last process was still to change"
+        yield f"once nothing is owed remove {recovery.folder}: {off}"
 
 
 def _counts(found: tuple[Finding, ...]) -> dict[str, int]:

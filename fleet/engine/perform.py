@@ -278,6 +278,8 @@ class Performance:
         item = self._change.item
         try:
             look = await self._here.cloud.look(self._change.id, self._rank)
+            # From here on it grows old, also while the image is asked for.
+            at, self._looked_at = self._now(), self._here.clock.boottime()
             saved = await self._saved(look.notebook.status)
         except CallError as error:
             if error.meaning is Meaning.GONE:
@@ -285,7 +287,7 @@ class Performance:
             return Blind(item, self._now(), error.meaning, error.text, sends=error.sends)
         return Saw(
             item,
-            self._now(),
+            at,
             self._sight(look.notebook, status_of(self._life, saved)),
             request_id=look.request_id,
             sends=look.sends + saved.sends,
@@ -340,8 +342,6 @@ class Performance:
         return Rank.UNDER_WAY if life.tries else Rank.NEW
 
     def _happened(self, event: ChangeEvent) -> None:
-        if isinstance(event, Saw):
-            self._looked_at = self._here.clock.boottime()
         self._here.tape.note(event)
         self._life = advance(self._life, event)
 

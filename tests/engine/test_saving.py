@@ -204,3 +204,20 @@ async def test_a_process_that_dies_between_save_and_stop_is_followed_by_one_that
     assert made.outcomes == [Outcome.CHANGED]
     assert sends(made)[0] == "stop"
     assert made.ended[0].reason == f"its environment was saved as {SAVE}"
+
+
+async def test_the_stop_is_not_sent_on_a_look_that_grew_old_while_the_image_was_asked_for(
+    saving: Making,
+) -> None:
+    made = saving()
+    saved = made.cloud.saved
+
+    async def slowly(*words: Any) -> Any:
+        await anyio.sleep(30.0)
+        return await saved(*words)
+
+    made.cloud.saved = slowly
+    await made.run()
+    (stopped,) = made.at("send stop")
+    assert stopped - max(look for look in made.at("look nb-0") if look <= stopped) <= 5.0
+    assert made.outcomes == [Outcome.CHANGED]
