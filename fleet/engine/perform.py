@@ -275,22 +275,23 @@ class Performance:
         return self._late(event.text if isinstance(event, Blind) else "")
 
     async def _single_look(self) -> Saw | Blind:
-        item = self._change.item
+        item, sends = self._change.item, 0
         try:
             look = await self._here.cloud.look(self._change.id, self._rank)
+            sends = look.sends
             # From here on it grows old, also while the image is asked for.
             at, self._looked_at = self._now(), self._here.clock.boottime()
             saved = await self._saved(look.notebook.status)
         except CallError as error:
             if error.meaning is Meaning.GONE:
                 return Saw(item, self._now(), GONE, request_id=error.request_id, sends=error.sends)
-            return Blind(item, self._now(), error.meaning, error.text, sends=error.sends)
+            return Blind(item, self._now(), error.meaning, error.text, sends=sends + error.sends)
         return Saw(
             item,
             at,
             self._sight(look.notebook, status_of(self._life, saved)),
             request_id=look.request_id,
-            sends=look.sends + saved.sends,
+            sends=sends + saved.sends,
         )
 
     async def _saved(self, status: Status) -> SavedImage:
