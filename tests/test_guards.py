@@ -61,8 +61,8 @@ GUARDS: Mapping[str, Guard] = {
         "core/test_looks.py::test_a_start_that_did_not_last_is_a_debt_again",
     ),
     "debts are paid first by a later process": Guard(
-        "for owed in (True, False):",
-        "for owed in (False, True):",
+        "for part in (debts, others):",
+        "for part in (others, debts):",
         "engine/test_debts_first.py::test_a_new_process_pays_every_debt_before_it_stops_a_notebook_again",
     ),
     "the claims of a run that lives hold": Guard(

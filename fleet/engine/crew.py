@@ -18,7 +18,7 @@ from fleet.core.events import (
 )
 from fleet.core.life import Life, Stage
 from fleet.core.plan import Change, Plan, heads
-from fleet.core.readiness import Drop
+from fleet.core.readiness import Drop, Go
 from fleet.core.reopen import is_open
 from fleet.core.rollout import FAILURES, NOT_BACK, Admission, verdict
 from fleet.core.rows import WELL
@@ -104,6 +104,7 @@ class Crew:
         self._room = room
         self._leaves: dict[int, Leave | None] = {}  # of changes that were told to start
         self._catching_up = True  # with what an earlier process left; nobody is waited for
+        self._paying = False  # what an earlier process owes
         self._admission: Admission[Change] = Admission(
             plan.rollout,
             heads(plan.changes),
@@ -172,8 +173,10 @@ class Crew:
                 self._outcomes[change.wave].append(Outcome.UNKNOWN)
             else:
                 opened.append(change)
-        for owed in (True, False):
-            part = [change for change in opened if self._past[change.item].debt is owed]
+        debts = [change for change in opened if self._past[change.item].debt]
+        others = [change for change in opened if not self._past[change.item].debt]
+        for part in (debts, others):
+            self._paying = part is debts
             if part:
                 self._admission.release(part, overdue=True)
                 await self._work_released()
@@ -314,6 +317,12 @@ class Crew:
             return False
         return self._room.waiting > 0 or (self._room.takes_back and self._admission.in_flight > 0)
 
+    def _leave(self, change: Change, going: Go) -> Leave | None:
+        """While debts are paid nothing is stopped anew: a stop that did not happen comes with its wave."""
+        if self._paying and not self._past[change.item].has_put:
+            return Leave.SPARE
+        return going.leave
+
     def _take(self) -> Change | None:
         """The next change that may start at this moment.
 
@@ -325,7 +334,7 @@ class Crew:
         while (change := self._admission.next()) is not None:
             going = self._room.take(change)
             if going is not None:
-                self._leaves[change.item] = going.leave
+                self._leaves[change.item] = self._leave(change, going)
                 self._brakes.began(change)
                 return change
             self._admission.ended(change, failed=False, back=True)  # it waits again
