@@ -19,7 +19,7 @@ def test_what_a_killed_run_left_stopped_is_started_without_its_journal(make_lab:
     lab = make_lab(time_scale=30.0)
     lab.job(6, concurrency=3)
     killed = lab.run()
-    until(lambda: len(lab.writes("StartNotebook")) > 0 and len(lab.away()) > 1)
+    until(lambda: bool(lab.writes("StartNotebook")) and lab.writes()[-1]["operation"] == "StopNotebook")
     killed.popen.kill()
     killed.popen.wait()
     folder, writes = killed.folder, len(lab.writes())
