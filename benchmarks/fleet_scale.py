@@ -45,14 +45,14 @@ from fleet.client.clock import Clock
 from fleet.client.listing import OnPage, unwatched
 from fleet.core.calls import Rank, Reading, Receipt, Turn
 from fleet.core.events import Ended, Event, RunEnd
-from fleet.core.guards import Guards
 from fleet.core.job import Context, JobSpec
 from fleet.core.notebook import Flavor, Image, Notebook
 from fleet.core.patch import NotebookPatch
-from fleet.core.plan import load_plan, plan_pieces
+from fleet.core.planning.guards import Guards
+from fleet.core.planning.plan import load_plan, plan_pieces
 from fleet.core.rollout import EVERYTHING, Rollout
 from fleet.core.scope import ScopeSpec, TokenGiven
-from fleet.core.selector import Selector
+from fleet.core.selecting.selector import Selector
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan
 from fleet.engine.tape import Tape

@@ -41,8 +41,8 @@ from fleet.client.gate import Gate
 from fleet.core.calls import Rank, Reading, Receipt, SavedImage, Turn
 from fleet.core.events import Ended, Event, Outcome, Slowed
 from fleet.core.notebook import Image, Lease, LeaseType, Notebook, Status
-from fleet.core.pace import Pace, Rate
-from fleet.core.plan import Plan, seal
+from fleet.core.pacing.pace import Pace, Rate
+from fleet.core.planning.plan import Plan, seal
 from fleet.core.rollout import Disruption, Rollout
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan

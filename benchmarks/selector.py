@@ -24,7 +24,7 @@ from benchmarks.harness import (
 from fleet.client import rows
 from fleet.client.wire import parse_object
 from fleet.core.notebook import Notebook, Status
-from fleet.core.selector import Selector
+from fleet.core.selecting.selector import Selector
 from fleet.simulator.seed import make_cloud
 from fleet.simulator.views import render
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
+from fleet.core.changing.sight import Sight
 from fleet.core.events import Answered, Began, ChangeEvent, Ended, Fate, Intended, Outcome, Saw, Step
 from fleet.core.notebook import Lease, LeaseType, Status
 from fleet.core.patch import When
-from fleet.core.plan import FORMAT, Change, Estimate, Phase, Plan, PlanScope, seal
+from fleet.core.planning.plan import FORMAT, Change, Estimate, Phase, Plan, PlanScope, seal
 from fleet.core.rollout import Rollout
-from fleet.core.sight import Sight
 
 BEGAN = 1_767_225_600.0
 OLD = {"image_id": "4c1832fa-c9e7-496d-af9c-bed944e52a93"}

@@ -25,7 +25,7 @@ from fleet.core.catalog import mismatches
 from fleet.core.errors import UsageError
 from fleet.core.events import Outcome
 from fleet.core.job import Context, Facts, JobSpec, Resize, Skip, Wants
-from fleet.core.job_values import Duration, PositiveDuration
+from fleet.core.jobfiles.job_values import Duration, PositiveDuration
 from fleet.core.notebook import Flavor, Notebook
 from fleet.core.patch import NotebookPatch
 from fleet.core.spelling import nearest

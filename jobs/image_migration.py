@@ -14,13 +14,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from fleet.core.catalog import Catalog, architecture, misfits
+from fleet.core.changing.saved_image import ORGANIZATION, image_path, organization_problem
 from fleet.core.errors import UsageError
 from fleet.core.image_family import age, newest_first
 from fleet.core.job import Context, Facts, JobSpec, Skip, Wants
 from fleet.core.notebook import Flavor, Image, Notebook, Status
 from fleet.core.patch import NotebookPatch, require_uuid
-from fleet.core.saved_image import ORGANIZATION, image_path, organization_problem
-from fleet.core.selector import Selector
+from fleet.core.selecting.selector import Selector
 from fleet.core.spelling import similar
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,511}")

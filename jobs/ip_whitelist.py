@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema, mode
 
 from fleet.core.errors import UsageError
 from fleet.core.job import Context, JobSpec, Proposal, Skip, Staged, Wants
-from fleet.core.job_values import Duration
+from fleet.core.jobfiles.job_values import Duration
 from fleet.core.notebook import Endpoint, Notebook
 from fleet.core.patch import WHITELIST_MAX, Breadth, NotebookPatch, address_problem
 

@@ -14,7 +14,7 @@ import yaml
 
 from fleet.cli.app import TREE, run
 from fleet.core.errors import Exit
-from fleet.core.jobfile import bind, parse_job
+from fleet.core.jobfiles.jobfile import bind, parse_job
 from fleet.service.jobs import GROUP, job_type
 from fleet.settings import load_settings
 

@@ -38,7 +38,7 @@ GUARDS: Mapping[str, Guard] = {
     "a look before a write is sent again": Guard(
         "doubt=True, stage=_SETTLE[event.step])",
         "doubt=True, stage=Stage.READY)",
-        "core/test_change.py::test_a_write_whose_fate_is_open_is_looked_at_before_anything_else",
+        "core/changing/test_change.py::test_a_write_whose_fate_is_open_is_looked_at_before_anything_else",
     ),
     "a stop makes a debt": Guard(
         "owed=life.debt, debt=True, frozen=frozen)",
@@ -53,12 +53,12 @@ GUARDS: Mapping[str, Guard] = {
     "a debt is paid by a look that shows it running and by nothing else": Guard(
         "if status is Status.RUNNING and life.stage not in _MAY_STILL_STOP:",
         "if life.stage not in _MAY_STILL_STOP:",
-        "core/test_looks.py::test_what_we_stopped_is_owed_whoever_passes_by_until_it_runs",
+        "core/changing/test_looks.py::test_what_we_stopped_is_owed_whoever_passes_by_until_it_runs",
     ),
     "a start that did not last is a debt again": Guard(
         "if status in _FALLEN and life.restarted and life.change.run_state is Status.RUNNING:",
         "if False:",
-        "core/test_looks.py::test_a_start_that_did_not_last_is_a_debt_again",
+        "core/changing/test_looks.py::test_a_start_that_did_not_last_is_a_debt_again",
     ),
     "debts are paid first by a later process": Guard(
         "for part in (debts, others):",

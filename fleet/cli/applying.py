@@ -40,14 +40,14 @@ from fleet.cli.session import (
     time_memory,
 )
 from fleet.cli.steering import released
+from fleet.core.changing.life import Life
 from fleet.core.errors import CallError, Exit, FleetError
 from fleet.core.events import Event, dump_event
-from fleet.core.guards import confirmed, unconfirmed
-from fleet.core.life import Life
-from fleet.core.plan import Plan, load_plan
+from fleet.core.planning.guards import confirmed, unconfirmed
+from fleet.core.planning.plan import Plan, load_plan
+from fleet.core.planning.times import Stopwatch
 from fleet.core.scope import ScopeSpec
 from fleet.core.text import clean
-from fleet.core.times import Stopwatch
 from fleet.engine.ports import Observer
 from fleet.journal.reader import JournalReader, read_journal
 from fleet.journal.runs import JOURNAL, LOG, new_run_id

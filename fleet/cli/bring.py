@@ -11,8 +11,8 @@ import typer
 
 from fleet.cli.output import say_lines, write
 from fleet.cli.session import CLOCK, ConfigOption, settings_for
+from fleet.core.changing.life import LEASE_MAX_MS, LEASE_MIN_MS
 from fleet.core.errors import Exit, FleetError, UsageError
-from fleet.core.life import LEASE_MAX_MS, LEASE_MIN_MS
 from fleet.core.notebook import LeaseType, Notebook
 from fleet.core.text import clean
 from fleet.service.bringing import bring_running, bring_stopped

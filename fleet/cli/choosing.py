@@ -11,11 +11,11 @@ import typer
 
 from fleet.cli.files import read_text
 from fleet.core.errors import UsageError
-from fleet.core.expression import SelectorError
-from fleet.core.guards import parse_overrides
-from fleet.core.job_values import parse_share
+from fleet.core.jobfiles.job_values import parse_share
+from fleet.core.planning.guards import parse_overrides
 from fleet.core.rollout import Share
-from fleet.core.selector import Selector, read_ids
+from fleet.core.selecting.expression import SelectorError
+from fleet.core.selecting.selector import Selector, read_ids
 from fleet.service.planning import Choice
 
 IdsOption = Annotated[

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fleet.core.duration import duration
-from fleet.core.explain import Findings, Term
-from fleet.core.fields import Subject
+from fleet.core.selecting.explain import Findings, Term
+from fleet.core.selecting.fields import Subject
 from fleet.core.text import clean
 
 

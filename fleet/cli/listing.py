@@ -27,11 +27,11 @@ from fleet.cli.pages import PageProgress
 from fleet.cli.session import CLOCK, ConfigOption, ScopesOption, settings_for
 from fleet.core.duration import duration
 from fleet.core.errors import UsageError
-from fleet.core.explain import why
-from fleet.core.fields import FIELDS, Subject
-from fleet.core.sampling import sampled
-from fleet.core.selection import Selection
-from fleet.core.selector import Selector, parse_ids
+from fleet.core.selecting.explain import why
+from fleet.core.selecting.fields import FIELDS, Subject
+from fleet.core.selecting.sampling import sampled
+from fleet.core.selecting.selection import Selection
+from fleet.core.selecting.selector import Selector, parse_ids
 from fleet.core.spelling import nearest
 from fleet.report.as_csv import safe_text
 from fleet.report.as_json import instant

@@ -40,13 +40,13 @@ from fleet.cli.session import (
     time_memory,
 )
 from fleet.core.errors import Exit, UsageError
-from fleet.core.explain import Findings
-from fleet.core.fields import Subject
-from fleet.core.jobfile import bind, parse_job
-from fleet.core.jobfile import schema as job_schema
-from fleet.core.plan import Plan, dump_plan, load_plan
+from fleet.core.jobfiles.jobfile import bind, parse_job
+from fleet.core.jobfiles.jobfile import schema as job_schema
+from fleet.core.planning.plan import Plan, dump_plan, load_plan
 from fleet.core.scope import ScopeSpec
-from fleet.core.selector import parse_ids
+from fleet.core.selecting.explain import Findings
+from fleet.core.selecting.fields import Subject
+from fleet.core.selecting.selector import parse_ids
 from fleet.service.explaining import explain_job
 from fleet.service.jobs import job_type, job_types
 from fleet.service.owing import with_debts

@@ -9,16 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fleet.cli.output import table
-from fleet.core.calendar import Span, told, told_span
 from fleet.core.duration import duration
-from fleet.core.estimate import ASSUMED
-from fleet.core.forecast import forecast
-from fleet.core.plan import Change, Cost, Estimate, Plan
+from fleet.core.planning.estimate import ASSUMED
+from fleet.core.planning.forecast import forecast
+from fleet.core.planning.plan import Change, Cost, Estimate, Plan
+from fleet.core.planning.stages import stage_words
 from fleet.core.rollout import Rollout
-from fleet.core.stages import stage_words
+from fleet.core.scheduling.calendar import Span, told, told_span
+from fleet.core.scheduling.timing import Moment
+from fleet.core.scheduling.timing_words import timing_lines
 from fleet.core.text import clean
-from fleet.core.timing import Moment
-from fleet.core.timing_words import timing_lines
 
 FIRST = 20
 OWNERS = 10

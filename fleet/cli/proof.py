@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fleet.core.events import Outcome
-from fleet.core.pace import Rate
-from fleet.core.plan import Plan
+from fleet.core.pacing.pace import Rate
+from fleet.core.planning.plan import Plan
 from fleet.report.summary import Report
 from fleet.simulator.audit import Finding, Snapshot, audit, is_read, is_write, worst_window
 from fleet.simulator.records import Record

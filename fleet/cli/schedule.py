@@ -20,10 +20,10 @@ from anyio.streams.text import TextReceiveStream
 from fleet.cli.files import read_text
 from fleet.cli.output import folded, say, say_lines, table, write, write_lines
 from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, runs_folder
-from fleet.core.calendar import told, told_span
 from fleet.core.errors import Exit, FleetError, UsageError
-from fleet.core.jobfile import JobFile, bind, parse_job
-from fleet.core.schedule import Schedule
+from fleet.core.jobfiles.jobfile import JobFile, bind, parse_job
+from fleet.core.scheduling.calendar import told, told_span
+from fleet.core.scheduling.schedule import Schedule
 from fleet.report.as_json import instant
 from fleet.service.diary import Diary, Entry
 from fleet.service.jobs import job_type

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from fleet.cli.output import table
+from fleet.core.changing.under_way import UnderWay
 from fleet.core.duration import duration
 from fleet.core.fold import Debt
 from fleet.core.text import clean
-from fleet.core.under_way import UnderWay
 from fleet.report.as_json import instant
 from fleet.report.as_text import tally
 from fleet.report.summary import Report, next_steps

@@ -18,7 +18,7 @@ from fleet.cli.reporting import FormatOption, RunArgument, run_folder, show_repo
 from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, ScopesOption, completer
 from fleet.cli.standing import as_object, screen
 from fleet.core.errors import FleetError, UsageError
-from fleet.core.pace import parse_rate
+from fleet.core.pacing.pace import parse_rate
 from fleet.journal.lock import is_locked
 from fleet.journal.reader import JournalReader
 from fleet.journal.runs import JOURNAL

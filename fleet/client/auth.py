@@ -17,7 +17,7 @@ from fleet.client.clock import Clock
 from fleet.client.signing import Signer
 from fleet.client.wire import Answer, Request
 from fleet.core.errors import CallError, Meaning, UsageError
-from fleet.core.retry import Patience
+from fleet.core.pacing.retry import Patience
 from fleet.core.scope import AkSkKeys, Credential, PasswordLogin, TokenGiven
 
 TOKEN_HEADER = "x-auth-token"

@@ -20,9 +20,9 @@ from fleet.client.line import Line
 from fleet.core.calls import Rank, Turn
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Counted, Slowed
-from fleet.core.in_flight import InFlight
-from fleet.core.pace import Limit, Pace, Rate
-from fleet.core.send_log import Peak
+from fleet.core.pacing.in_flight import InFlight
+from fleet.core.pacing.pace import Limit, Pace, Rate
+from fleet.core.pacing.send_log import Peak
 
 IN_FLIGHT = 32
 LEAD = 2.0  # s between the end of a turn's wait and its slot: room for a last look

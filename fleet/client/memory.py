@@ -1,4 +1,4 @@
-"""The file in which limits that gateways taught outlive a run. `core.remembered` knows what is in it.
+"""The file in which limits that gateways taught outlive a run. `core.pacing.remembered` knows what is in it.
 
 It is a convenience, never a condition: whatever is wrong with it is warned about and it counts as empty. Two
 runs that write at once may lose a limit, which costs one refusal.
@@ -12,8 +12,8 @@ from pathlib import Path
 import structlog
 
 from fleet.client.kept_file import KeptFile
-from fleet.core.pace import Limit
-from fleet.core.remembered import Taught, by_key, dump, load, with_news
+from fleet.core.pacing.pace import Limit
+from fleet.core.pacing.remembered import Taught, by_key, dump, load, with_news
 
 
 class LimitFile:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from fleet.core.errors import CallError, Meaning
 from fleet.core.notebook import Endpoint, Flavor, Image, Lease, LeaseType, Notebook, Status, Volume
-from fleet.core.quota import Quota
+from fleet.core.planning.quota import Quota
 from fleet.core.scope import Project, Workspace
 from fleet.core.text import clean
 

@@ -15,8 +15,8 @@ from urllib.parse import quote
 from pydantic_core import from_json
 
 from fleet.core.errors import CallError, Meaning
-from fleet.core.pace import parse_limit
-from fleet.core.retry import authentication_text, meaning_of
+from fleet.core.pacing.pace import parse_limit
+from fleet.core.pacing.retry import authentication_text, meaning_of
 from fleet.core.text import clean
 
 CONTENT_TYPE = "application/json"

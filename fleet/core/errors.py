@@ -11,7 +11,7 @@ from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fleet.core.pace import Limit
+    from fleet.core.pacing.pace import Limit
 
 
 class Exit(IntEnum):

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, TypeAdapter
 
+from fleet.core.changing.sight import Sight
 from fleet.core.errors import Meaning
-from fleet.core.pace import Limit
+from fleet.core.pacing.pace import Limit
 from fleet.core.patch import When
-from fleet.core.sight import Sight
 
 
 class Outcome(StrEnum):

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from fleet.core.changing.life import Life
 from fleet.core.errors import Exit
 from fleet.core.events import (
     Began,
@@ -27,12 +28,11 @@ from fleet.core.events import (
     Steered,
     WaveEnded,
 )
-from fleet.core.life import Life
-from fleet.core.pace import Limit
-from fleet.core.plan import Change, Plan
+from fleet.core.pacing.pace import Limit
+from fleet.core.planning.plan import Change, Plan
 from fleet.core.rows import Row, Track, joined, settled_row, track_of
+from fleet.core.scheduling.timing import Memory
 from fleet.core.text import brief
-from fleet.core.timing import Memory
 
 
 @dataclass(frozen=True, slots=True)

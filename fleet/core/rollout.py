@@ -13,9 +13,9 @@ from enum import StrEnum
 from itertools import accumulate, chain
 from typing import Generic, Protocol, TypeVar
 
-from fleet.core.calendar import Calendar
 from fleet.core.events import Outcome
-from fleet.core.timing import Idleness, Moment, Notice, Otherwise
+from fleet.core.scheduling.calendar import Calendar
+from fleet.core.scheduling.timing import Idleness, Moment, Notice, Otherwise
 
 
 class Disruption(StrEnum):

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, pairwise
 from typing import Any
 
-from fleet.core.change import advance
+from fleet.core.changing.change import advance
+from fleet.core.changing.life import Life
 from fleet.core.events import (
     Answered,
     Began,
@@ -23,10 +24,9 @@ from fleet.core.events import (
     Saw,
     Step,
 )
-from fleet.core.life import Life
 from fleet.core.notebook import Lease, LeaseType
 from fleet.core.patch import readable
-from fleet.core.plan import Change, Settled
+from fleet.core.planning.plan import Change, Settled
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,18 @@
 """What holds new changes back while a run goes on: breakers and closed groups, fed with its events.
 
-What an event means is decided in `core.breaker` and `core.closing`. Here one breaker a throttle key is kept,
-news are recorded, and a run that has become hopeless is told to end.
+What an event means is decided in `core.pacing.breaker` and `core.planning.closing`. Here one breaker a
+throttle key is kept, news are recorded, and a run that has become hopeless is told to end.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 
-from fleet.core.breaker import Breaker, calls_of, cause_of
-from fleet.core.closing import Group, closed_by, groups_of
 from fleet.core.errors import TRANSIENT, CallError, Meaning
 from fleet.core.events import Answered, Blind, Ended, Event, Held, Intended, Late, RunEnd, Saw
-from fleet.core.plan import Change, Plan
+from fleet.core.pacing.breaker import Breaker, calls_of, cause_of
+from fleet.core.planning.closing import Group, closed_by, groups_of
+from fleet.core.planning.plan import Change, Plan
 from fleet.engine.control import Control
 from fleet.engine.ports import Clock
 from fleet.engine.tape import Tape

@@ -8,6 +8,8 @@ from itertools import groupby
 
 import anyio
 
+from fleet.core.changing.life import Life, Stage
+from fleet.core.changing.reopen import is_open
 from fleet.core.events import (
     Ended,
     Leave,
@@ -16,12 +18,10 @@ from fleet.core.events import (
     WaveEnded,
     WaveStarted,
 )
-from fleet.core.life import Life, Stage
-from fleet.core.plan import Change, Plan, heads
-from fleet.core.readiness import Drop, Go
-from fleet.core.reopen import is_open
+from fleet.core.planning.plan import Change, Plan, heads
 from fleet.core.rollout import FAILURES, NOT_BACK, Admission, verdict
 from fleet.core.rows import WELL
+from fleet.core.scheduling.readiness import Drop, Go
 from fleet.core.wave_gate import Decision
 from fleet.engine.brakes import Brakes
 from fleet.engine.control import Control

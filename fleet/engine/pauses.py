@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import anyio
 
 from fleet.core.events import Held
-from fleet.core.plan import Plan
+from fleet.core.planning.plan import Plan
 from fleet.engine.control import Control
 from fleet.engine.ports import Clock
 from fleet.engine.tape import Tape

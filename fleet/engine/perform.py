@@ -12,7 +12,11 @@ from dataclasses import dataclass, replace
 import anyio
 
 from fleet.core.calls import Rank, Receipt, SavedImage, Turn
-from fleet.core.change import Await, End, Look, Write, advance, decide
+from fleet.core.changing.change import Await, End, Look, Write, advance, decide
+from fleet.core.changing.life import Life, Stage, over
+from fleet.core.changing.saved_image import body_of
+from fleet.core.changing.saving import asks_for_image, status_of, unseen
+from fleet.core.changing.sight import GONE, Sight, sight_of
 from fleet.core.errors import TRANSIENT, CallError, Meaning, RecordingFailed
 from fleet.core.events import (
     Answered,
@@ -29,13 +33,9 @@ from fleet.core.events import (
     Saw,
     Step,
 )
-from fleet.core.life import Life, Stage, over
 from fleet.core.notebook import Notebook, Status
 from fleet.core.patch import When
-from fleet.core.plan import Change
-from fleet.core.saved_image import body_of
-from fleet.core.saving import asks_for_image, status_of, unseen
-from fleet.core.sight import GONE, Sight, sight_of
+from fleet.core.planning.plan import Change
 from fleet.core.text import brief
 from fleet.engine.brakes import Brakes
 from fleet.engine.control import Control

@@ -9,7 +9,7 @@ from fleet.core.calls import Rank, Reading, Receipt, SavedImage, Turn
 from fleet.core.events import Event
 from fleet.core.notebook import Status
 from fleet.core.rollout import GateCommand
-from fleet.core.timing import Notice
+from fleet.core.scheduling.timing import Notice
 from fleet.core.wave_gate import Check
 
 

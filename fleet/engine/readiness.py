@@ -1,8 +1,8 @@
 """The waiting room of a run: changes whose moment has not come, outside of the admission.
 
 Here they hold no slot, no seat in a budget and no request. What is ready is released into the admission, and
-judged once more when its turn comes. `core.readiness` decides, `readiness_looks` finds out who stands still
-or is idle, `readiness_notices` speaks with owners.
+judged once more when its turn comes. `core.scheduling.readiness` decides, `readiness_looks` finds out who
+stands still or is idle, `readiness_notices` speaks with owners.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Protocol
 import anyio
 
 from fleet.core.events import Held, RunEnd
-from fleet.core.plan import Change
-from fleet.core.readiness import (
+from fleet.core.planning.plan import Change
+from fleet.core.rollout import Rollout
+from fleet.core.scheduling.readiness import (
     UNKNOWN,
     Drop,
     Facts,
@@ -34,8 +35,7 @@ from fleet.core.readiness import (
     moment,
     stops,
 )
-from fleet.core.rollout import Rollout
-from fleet.core.timing import Memory
+from fleet.core.scheduling.timing import Memory
 from fleet.engine.control import Control
 from fleet.engine.ports import Clock
 from fleet.engine.tape import Tape

@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 from fleet.core.errors import CallError
-from fleet.core.plan import Plan
-from fleet.core.readiness import is_careful
-from fleet.core.timing import Memory, Moment
+from fleet.core.planning.plan import Plan
+from fleet.core.scheduling.readiness import is_careful
+from fleet.core.scheduling.timing import Memory, Moment
 from fleet.engine.control import Control
 from fleet.engine.ports import Activity, Clock, Cloud, Herald
 from fleet.engine.readiness import WaitingRoom

@@ -1,7 +1,7 @@
 """Finds out which of those who wait stand still or are idle: one list poll a scope answers for all of them.
 
-When to look is decided in `core.readiness.Lookout`. So few may wait that a look at each costs less than the
-list; such a look also tells when the countdown of a lease ends.
+When to look is decided in `core.scheduling.readiness.Lookout`. So few may wait that a look at each costs
+less than the list; such a look also tells when the countdown of a lease ends.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from fleet.core.calls import Rank
 from fleet.core.errors import FATAL, CallError, Meaning
 from fleet.core.events import RunEnd
 from fleet.core.notebook import Status
-from fleet.core.plan import Change
-from fleet.core.readiness import Lookout
+from fleet.core.planning.plan import Change
+from fleet.core.scheduling.readiness import Lookout
 from fleet.engine.control import Control
 from fleet.engine.ports import Activity, Clock, Cloud
 from fleet.engine.readiness import LONGEST_NAP, SHORTEST_NAP, WaitingRoom

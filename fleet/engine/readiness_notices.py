@@ -9,10 +9,10 @@ import anyio
 
 from fleet.core.errors import RecordingFailed
 from fleet.core.events import Held, Noticed
-from fleet.core.notices import earliest, message
-from fleet.core.plan import Change, Plan
-from fleet.core.readiness import wants_notice
-from fleet.core.timing import Memory, Notice
+from fleet.core.planning.plan import Change, Plan
+from fleet.core.scheduling.notices import earliest, message
+from fleet.core.scheduling.readiness import wants_notice
+from fleet.core.scheduling.timing import Memory, Notice
 from fleet.engine.ports import Clock, Herald
 from fleet.engine.readiness import WaitingRoom
 from fleet.engine.tape import Tape

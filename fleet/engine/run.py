@@ -8,6 +8,7 @@ from functools import partial
 
 import anyio
 
+from fleet.core.changing.life import Life
 from fleet.core.errors import CallError, RecordingFailed
 from fleet.core.events import (
     Ended,
@@ -17,11 +18,10 @@ from fleet.core.events import (
     RunResumed,
     RunStarted,
 )
-from fleet.core.life import Life
 from fleet.core.patch import When
-from fleet.core.plan import Change, Plan
-from fleet.core.readiness import Pace
-from fleet.core.timing import Memory
+from fleet.core.planning.plan import Change, Plan
+from fleet.core.scheduling.readiness import Pace
+from fleet.core.scheduling.timing import Memory
 from fleet.engine.brakes import Brakes
 from fleet.engine.control import Control
 from fleet.engine.crew import Crew, own_error

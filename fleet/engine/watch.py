@@ -1,7 +1,7 @@
 """One list poll answers everyone who waits in a scope, so that waiting costs next to no calls of its own.
 
 A poll lists those who are still on their way. Whoever is not among them is told to look for himself, and that
-look is the proof: a row may be missing or old, a look is neither. When to poll is decided in `core.waiting`.
+look is the proof: a row may be missing or old, a look is neither. When to poll is decided in `core.scheduling.waiting`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import anyio
 
 from fleet.core.errors import FATAL, CallError
 from fleet.core.notebook import Status
-from fleet.core.waiting import Waits, lists
+from fleet.core.scheduling.waiting import Waits, lists
 from fleet.engine.ports import Clock, Cloud
 
 _SHORTEST_SLEEP = 0.001  # s; a wait that rounding makes shorter than the clock's step would never end

@@ -10,7 +10,7 @@ from zlib import crc32
 from pydantic_core import to_json
 
 from fleet.core.events import Event, dump_event, load_event
-from fleet.core.plan import Change, Plan, Settled
+from fleet.core.planning.plan import Change, Plan, Settled
 
 FORMAT = 1
 EVENT = "SELECT seq, item, kind, at, body, crc FROM event"

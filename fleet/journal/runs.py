@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fleet.core.errors import UsageError
 from fleet.core.fold import count
-from fleet.core.members import members
+from fleet.core.planning.members import members
 from fleet.journal.errors import JournalError
 from fleet.journal.filesystem import network_mount
 from fleet.journal.lock import is_locked

@@ -19,7 +19,7 @@ from typing import Self
 from fleet.core.errors import FleetError
 from fleet.core.events import Event, RunResumed
 from fleet.core.fold import RunState
-from fleet.core.plan import Plan, dump_plan
+from fleet.core.planning.plan import Plan, dump_plan
 from fleet.journal.balance import EVERY, Gauge, balance_record, next_balance
 from fleet.journal.errors import JournalError, JournalWriteError
 from fleet.journal.lock import RunLock

@@ -23,7 +23,7 @@ from fleet.core.events import (
     RunStarted,
     Step,
 )
-from fleet.core.plan import Plan
+from fleet.core.planning.plan import Plan
 
 # Ends that a resumed run may better; nothing follows the others.
 _NOT_FINAL = frozenset({Outcome.STRANDED, Outcome.UNKNOWN, Outcome.NOT_STARTED})

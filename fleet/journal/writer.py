@@ -18,7 +18,7 @@ from typing import Self
 
 from fleet.core.events import Event
 from fleet.core.fold import RunState
-from fleet.core.plan import Plan
+from fleet.core.planning.plan import Plan
 from fleet.journal.balance import Gauge
 from fleet.journal.errors import JournalError, JournalWriteError
 from fleet.journal.sqlite import JournalFile

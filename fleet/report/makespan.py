@@ -1,6 +1,6 @@
 """How long a run took beside the least that the same work could have taken.
 
-The arithmetic is that of the plan's estimate (`core.estimate`), with what each change really took in place of
+The arithmetic is that of the plan's estimate (`core.planning.estimate`), with what each change really took in place of
 what was assumed. A change's time is from its beginning to its end: where it waited for its turn at a gate,
 that is part of it.
 """
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fleet.core.estimate import Bounds, Work, bound_of
 from fleet.core.events import RunEnd
 from fleet.core.fold import RunState
+from fleet.core.planning.estimate import Bounds, Work, bound_of
 from fleet.core.rows import Row
 
 

@@ -12,7 +12,7 @@ from fleet.core.commands import whole
 from fleet.core.errors import Exit
 from fleet.core.events import Outcome
 from fleet.core.fold import Debt, RunState, count, debts, exit_code
-from fleet.core.pace import Limit
+from fleet.core.pacing.pace import Limit
 from fleet.core.rows import Calls, Row
 from fleet.report.makespan import Makespan, makespan, took
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from fleet.client.metrics import Idleness, Source
-from fleet.core import timing
 from fleet.core.errors import CallError, UsageError
 from fleet.core.notebook import Flavor
-from fleet.core.plan import Plan
+from fleet.core.planning.plan import Plan
 from fleet.core.rollout import Rollout
+from fleet.core.scheduling import timing
+from fleet.core.scheduling.timing import Moment
 from fleet.core.scope import ScopeSpec
-from fleet.core.timing import Moment
 from fleet.core.usage import Resource, proves_idle
 from fleet.engine.ports import Activity, Clock
 

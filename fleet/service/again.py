@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fleet.core.again import Again, Past, Writes, earliest, retry, undo
 from fleet.core.errors import UsageError
 from fleet.core.events import Outcome
 from fleet.core.fold import RunState
-from fleet.core.guards import Guards
-from fleet.core.plan import Change, Plan
+from fleet.core.planning.again import Again, Past, Writes, earliest, retry, undo
+from fleet.core.planning.guards import Guards
+from fleet.core.planning.plan import Change, Plan
 from fleet.core.rollout import EVERYTHING
 from fleet.core.rows import Row
-from fleet.core.selection import Key, Known
-from fleet.core.selector import Selector
+from fleet.core.selecting.selection import Key, Known
+from fleet.core.selecting.selector import Selector
 from fleet.journal.lock import is_locked
 from fleet.journal.reader import JournalReader
 from fleet.journal.runs import JOURNAL

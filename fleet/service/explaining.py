@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from fleet.client.clock import Clock
 from fleet.client.connect import connect
 from fleet.client.memory import LimitFile
-from fleet.core.explain import Finding, Findings, explain, why
-from fleet.core.fields import Subject
 from fleet.core.job import Context
-from fleet.core.planner import Target, plan_changes
+from fleet.core.planning.planner import Target, plan_changes
 from fleet.core.scope import ScopeSpec
-from fleet.core.selection import Selection
+from fleet.core.selecting.explain import Finding, Findings, explain, why
+from fleet.core.selecting.fields import Subject
+from fleet.core.selecting.selection import Selection
 from fleet.service.facts import gather
 from fleet.service.planning import Order, look
 from fleet.service.survey import OnRead, unwatched

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fleet.core.changing.under_way import Roll, UnderWay
 from fleet.core.events import Event
-from fleet.core.under_way import Roll, UnderWay
 from fleet.journal.balance import Brief
 from fleet.journal.lock import is_locked
 from fleet.journal.reader import JournalReader

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fleet.core.errors import FleetError, UsageError
 from fleet.core.events import RunEnd, Steered
-from fleet.core.pace import Limit, Rate, parse_rate
+from fleet.core.pacing.pace import Limit, Rate, parse_rate
 from fleet.engine.control import Control
 from fleet.engine.ports import Clock
 from fleet.engine.tape import Tape

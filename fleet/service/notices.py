@@ -14,9 +14,9 @@ import aiohttp
 import anyio
 
 from fleet.core.errors import UsageError
-from fleet.core.notices import parse_postponed
+from fleet.core.scheduling.notices import parse_postponed
+from fleet.core.scheduling.timing import Notice
 from fleet.core.text import clean
-from fleet.core.timing import Notice
 from fleet.service.gate_command import run_program
 
 TIMEOUT = 60.0  # s that a notice may take

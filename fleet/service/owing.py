@@ -12,12 +12,12 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from fleet.core.changing.life import Life
+from fleet.core.changing.reopen import OPEN_ENDS, is_open
 from fleet.core.commands import elsewhere
 from fleet.core.events import Ended, Event, Intended, Outcome
 from fleet.core.fold import RunState
-from fleet.core.life import Life
-from fleet.core.plan import Change, Plan, PlanScope, Settled, seal
-from fleet.core.reopen import OPEN_ENDS, is_open
+from fleet.core.planning.plan import Change, Plan, PlanScope, Settled, seal
 from fleet.core.scope import ScopeSpec
 from fleet.journal.claims import Key, left_behind
 from fleet.journal.errors import JournalError

@@ -14,24 +14,24 @@ from fleet.client.clock import Clock
 from fleet.client.connect import connect, lowest_rates
 from fleet.client.memory import LimitFile
 from fleet.core.errors import UsageError
-from fleet.core.estimate import estimate
 from fleet.core.events import Outcome
-from fleet.core.guards import Guards, exceeded, lifted
 from fleet.core.job import Context, JobSpec
-from fleet.core.jobfile import JobFile
+from fleet.core.jobfiles.jobfile import JobFile
 from fleet.core.notebook import Notebook
-from fleet.core.plan import FORMAT, Change, Plan, PlanScope, Settled, heads, seal
-from fleet.core.planner import Target, plan_changes, wave_remarks
-from fleet.core.prices import Prices, price_remarks, read_prices, with_costs
-from fleet.core.quota import over_quota, quota_remarks, restarts
+from fleet.core.planning.estimate import estimate
+from fleet.core.planning.guards import Guards, exceeded, lifted
+from fleet.core.planning.plan import FORMAT, Change, Plan, PlanScope, Settled, heads, seal
+from fleet.core.planning.planner import Target, plan_changes, wave_remarks
+from fleet.core.planning.prices import Prices, price_remarks, read_prices, with_costs
+from fleet.core.planning.quota import over_quota, quota_remarks, restarts
+from fleet.core.planning.stages import of_first_stage, stage_remarks, stages_of, totals
+from fleet.core.planning.times import Timed, learned
 from fleet.core.rollout import Rollout, Share, without_empty_waves
-from fleet.core.sampling import Sample, keys_of, sampled
+from fleet.core.scheduling.timing_words import timing_remarks
 from fleet.core.scope import ScopeSpec
-from fleet.core.selection import Key, Narrowed, Picker, Selection
-from fleet.core.selector import Selector
-from fleet.core.stages import of_first_stage, stage_remarks, stages_of, totals
-from fleet.core.times import Timed, learned
-from fleet.core.timing_words import timing_remarks
+from fleet.core.selecting.sampling import Sample, keys_of, sampled
+from fleet.core.selecting.selection import Key, Narrowed, Picker, Selection
+from fleet.core.selecting.selector import Selector
 from fleet.service.activity import require_metrics
 from fleet.service.facts import Gathered, files_of, gather, running_shares
 from fleet.service.quotas import read_quotas

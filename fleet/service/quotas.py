@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import anyio
 
 from fleet.core.errors import CallError
-from fleet.core.quota import Quota
+from fleet.core.planning.quota import Quota
 
 
 @runtime_checkable

@@ -16,12 +16,12 @@ from fleet.client.clock import Clock
 from fleet.client.connect import connect
 from fleet.client.memory import LimitFile
 from fleet.core.calls import Reading
+from fleet.core.changing.recovery import Finding, finding, only, unseen, ways
+from fleet.core.changing.sight import GONE, sight_of
 from fleet.core.errors import FATAL, CallError, Meaning
 from fleet.core.notebook import Notebook
-from fleet.core.plan import Change, Plan
-from fleet.core.recovery import Finding, finding, only, unseen, ways
+from fleet.core.planning.plan import Change, Plan
 from fleet.core.scope import ScopeSpec
-from fleet.core.sight import GONE, sight_of
 from fleet.journal.reader import JournalReader
 from fleet.journal.runs import JOURNAL
 from fleet.service.owing import owed_items

@@ -14,14 +14,14 @@ from fleet import __version__
 from fleet.client.clock import Clock
 from fleet.client.connect import connect
 from fleet.client.memory import LimitFile
+from fleet.core.changing.life import Life
+from fleet.core.changing.reopen import is_open
 from fleet.core.errors import UsageError
 from fleet.core.events import RunEnd, Steered
 from fleet.core.fold import RunState
-from fleet.core.life import Life
-from fleet.core.plan import Plan, plan_digest, plan_pieces
-from fleet.core.reopen import is_open
+from fleet.core.planning.plan import Plan, plan_digest, plan_pieces
+from fleet.core.scheduling.timing import Memory
 from fleet.core.scope import ScopeSpec
-from fleet.core.timing import Memory
 from fleet.engine.control import Control
 from fleet.engine.ports import Checker, Observer
 from fleet.engine.readiness_attendants import People

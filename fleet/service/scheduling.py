@@ -17,7 +17,7 @@ import anyio
 
 from fleet.client.clock import Clock
 from fleet.core.errors import FleetError
-from fleet.core.schedule import Due, Schedule
+from fleet.core.scheduling.schedule import Due, Schedule
 from fleet.service.diary import Diary, Entry
 
 NAP = 60.0  # s; the wall clock may be set, so nobody sleeps long

@@ -15,11 +15,11 @@ from fleet.client.connect import connect
 from fleet.client.listing import BrokenPass, OnPage
 from fleet.core.catalog import Catalog
 from fleet.core.errors import GuardError
-from fleet.core.fields import UNREAD, Offer
 from fleet.core.notebook import Flavor, Image, Notebook
 from fleet.core.scope import ScopeSpec
-from fleet.core.selection import MAX_PASSES, Passes, Picker, Selection, select
-from fleet.core.selector import require_all
+from fleet.core.selecting.fields import UNREAD, Offer
+from fleet.core.selecting.selection import MAX_PASSES, Passes, Picker, Selection, select
+from fleet.core.selecting.selector import require_all
 
 T = TypeVar("T")
 

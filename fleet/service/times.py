@@ -1,4 +1,4 @@
-"""The file in which the times of stops and starts outlive a run. `core.times` knows what is in it.
+"""The file in which the times of stops and starts outlive a run. `core.planning.times` knows what is in it.
 
 It is a convenience, never a condition: whatever is wrong with it is warned about, and it counts as empty.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from fleet.client.kept_file import KeptFile
-from fleet.core.times import Timed, dump, load, with_news
+from fleet.core.planning.times import Timed, dump, load, with_news
 
 
 class TimeFile:

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from fleet.core.errors import UsageError
 from fleet.core.metrics import NAMES, AomMetrics, FileMetrics, Metrics, PrometheusMetrics, Queries
 from fleet.core.scope import Credential, ListMode, Proxy, ScopeSpec, Way
-from fleet.core.selector import Selector
+from fleet.core.selecting.selector import Selector
 from fleet.core.text import clean
 from fleet.settings.complaint import complaints, unknown_key
 from fleet.settings.credentials import (

@@ -26,7 +26,7 @@ from fleet.core.events import (
     WaveEnded,
     WaveStarted,
 )
-from fleet.core.plan import Plan
+from fleet.core.planning.plan import Plan
 
 _LOUD = frozenset({Outcome.FAILED, Outcome.STRANDED, Outcome.UNKNOWN})
 

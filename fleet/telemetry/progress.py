@@ -33,7 +33,7 @@ from fleet.core.events import (
     WaveStarted,
 )
 from fleet.core.notebook import Status
-from fleet.core.plan import Plan
+from fleet.core.planning.plan import Plan
 from fleet.telemetry.remaining import Remaining
 
 WINDOW = 10.0  # seconds over which calls are counted

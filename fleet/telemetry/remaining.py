@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from fleet.core.estimate import Bounds, Load, expected, length_of, measured_pace, still_needs
 from fleet.core.events import Began, Ended, Reopened
-from fleet.core.plan import Change, Plan
+from fleet.core.planning.estimate import Bounds, Load, expected, length_of, measured_pace, still_needs
+from fleet.core.planning.plan import Change, Plan
 
 
 class Remaining:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol, Self, TextIO
 
 from fleet.core.events import Event
-from fleet.core.plan import Plan
+from fleet.core.planning.plan import Plan
 from fleet.telemetry.live import LiveView
 from fleet.telemetry.plain import PlainView
 from fleet.telemetry.progress import Progress

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmarks.server import ANSWER_BYTES, NEW_IMAGE, OLD_IMAGE, Gateway, Limit, split
-from fleet.core import pace
+from fleet.core.pacing import pace
 
 KEY = b"f9937afa-4451-42db-a76b-000000000007"
 TARGET = b"/v1/p/notebooks/" + KEY

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from fleet.client import caller
-from fleet.core.retry import Patience
+from fleet.core.pacing.retry import Patience
 
 Lab = Any
 Shell = Any

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from fleet.cli.listing import DEFAULT_COLUMNS
-from fleet.core.fields import FIELDS
+from fleet.core.selecting.fields import FIELDS
 
 Lab = Any
 Shell = Any

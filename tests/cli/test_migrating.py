@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from fleet.core.plan import Plan, load_plan
+from fleet.core.planning.plan import Plan, load_plan
 from fleet.simulator.states import Status
 
 Lab = Any  # see conftest.py

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fleet.cli.planview import plan_lines
-from fleet.core.calendar import Calendar, Window
 from fleet.core.events import Held, RunStarted
 from fleet.core.rollout import Rollout
-from fleet.core.timing import Moment, Notice
+from fleet.core.scheduling.calendar import Calendar, Window
+from fleet.core.scheduling.timing import Moment, Notice
 from fleet.telemetry.progress import Progress
 from tests.plans import make_change, make_plan
 

@@ -18,7 +18,7 @@ from typing import Any, cast
 import pytest
 
 from fleet.core.events import Ended, Event, Intended, Outcome, Step
-from fleet.core.plan import load_plan
+from fleet.core.planning.plan import load_plan
 from fleet.journal.lock import RunLock
 from fleet.journal.rows import event_record
 from fleet.journal.runs import JOURNAL, PLAN

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fleet.core.plan import Plan, load_plan
+from fleet.core.planning.plan import Plan, load_plan
 from fleet.simulator.audit import is_write
 from fleet.simulator.states import Status
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from fleet.core.errors import FleetError, UsageError
-from fleet.core.plan import Plan, dump_plan, load_plan
+from fleet.core.planning.plan import Plan, dump_plan, load_plan
 from fleet.journal.errors import JournalError
 from fleet.journal.rows import meta_record
 from fleet.journal.runs import JOURNAL, PLAN

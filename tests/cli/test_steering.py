@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fleet.core.events import Began, Ended, Intended, Late, Outcome, OutOfReach, RunStarted, Step, WaveStarted
-from fleet.core.plan import Plan, dump_plan, load_plan
+from fleet.core.planning.plan import Plan, dump_plan, load_plan
 from fleet.journal.lock import RunLock
 from fleet.journal.sqlite import JournalFile
 from fleet.service.steering import ADDRESS

@@ -12,7 +12,7 @@ import pytest
 from fleet.client.auth import AkSk, Password, Token, check_credential
 from fleet.client.wire import Answer, Kind, Request
 from fleet.core.errors import CallError, Meaning, UsageError
-from fleet.core.retry import Patience
+from fleet.core.pacing.retry import Patience
 from fleet.core.scope import AkSkKeys, Credential, PasswordLogin, TokenGiven
 
 if TYPE_CHECKING:

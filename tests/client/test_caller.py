@@ -22,7 +22,7 @@ from fleet.client.wire import Kind, Request, Response
 from fleet.core.calls import Rank
 from fleet.core.errors import TRANSIENT, CallError, Meaning
 from fleet.core.events import OutOfReach, Slowed
-from fleet.core.pace import Pace, Rate
+from fleet.core.pacing.pace import Pace, Rate
 
 if TYPE_CHECKING:
     Sample = Callable[[str], bytes]

@@ -13,10 +13,10 @@ from fleet.client.clock import Clock
 from fleet.client.gate import Gate
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Slowed
-from fleet.core.pace import Limit as Told
-from fleet.core.pace import Pace, Rate, parse_limit
-from fleet.core.probing import GROWS_BACK
-from fleet.core.send_log import largest_count
+from fleet.core.pacing.pace import Limit as Told
+from fleet.core.pacing.pace import Pace, Rate, parse_limit
+from fleet.core.pacing.probing import GROWS_BACK
+from fleet.core.pacing.send_log import largest_count
 from fleet.simulator.refusals import Refusal
 from fleet.simulator.throttle import Caller, Limit, Throttle
 

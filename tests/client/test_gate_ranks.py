@@ -12,8 +12,8 @@ from fleet.client.clock import Clock
 from fleet.client.gate import LEAD, Gate
 from fleet.core.calls import Rank
 from fleet.core.errors import CallError, Meaning
-from fleet.core.pace import HEADROOM, Limit, Pace, Rate
-from fleet.core.send_log import largest_count
+from fleet.core.pacing.pace import HEADROOM, Limit, Pace, Rate
+from fleet.core.pacing.send_log import largest_count
 
 pytestmark = pytest.mark.looptime
 

@@ -11,8 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from fleet.client.memory import LimitFile
-from fleet.core.pace import Limit
-from fleet.core.remembered import BELIEVED
+from fleet.core.pacing.pace import Limit
+from fleet.core.pacing.remembered import BELIEVED
 
 NOW = 1_764_000_000.0
 USER = Limit("user", 60, 60.0)

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from fleet.core.change import Await, End, Look, Write, advance, decide
+from fleet.core.changing.change import Await, End, Look, Write, advance, decide
+from fleet.core.changing.life import HOUR_MS, Life
+from fleet.core.changing.sight import Sight
 from fleet.core.errors import Meaning
 from fleet.core.events import Answered, Began, Blind, Fate, Intended, Late, Saw, Step
-from fleet.core.life import HOUR_MS, Life
 from fleet.core.notebook import Lease, LeaseType, Status
 from fleet.core.patch import When
-from fleet.core.plan import Change, Phase
-from fleet.core.sight import Sight
+from fleet.core.planning.plan import Change, Phase
 from tests.plans import make_change
 
 NOW = 1_750_000_000.0

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.duration import duration
-from fleet.core.job_values import parse_duration
+from fleet.core.jobfiles.job_values import parse_duration
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet.core.changing.sight import GONE, Sight
 from fleet.core.errors import Exit, Meaning
 from fleet.core.events import (
     Answered,
@@ -38,10 +39,9 @@ from fleet.core.events import (
 )
 from fleet.core.fold import RunState, count, debts, exit_code, fold
 from fleet.core.notebook import Lease, LeaseType, Status
-from fleet.core.pace import Limit
-from fleet.core.plan import Plan, PlanScope, Settled
+from fleet.core.pacing.pace import Limit
+from fleet.core.planning.plan import Plan, PlanScope, Settled
 from fleet.core.rows import Calls, LeaseLeft, Row
-from fleet.core.sight import GONE, Sight
 from tests.plans import NEW, OLD, make_change, make_plan
 
 PLANNED = 1000.0

@@ -18,7 +18,7 @@ from fleet.core.calls import Rank, Reading, Receipt, SavedImage, Turn
 from fleet.core.errors import CallError, Meaning, RecordingFailed
 from fleet.core.events import Ended, Event, Outcome, RunEnd
 from fleet.core.notebook import Image, Lease, LeaseType, Notebook, Status
-from fleet.core.plan import Change
+from fleet.core.planning.plan import Change
 from fleet.core.rollout import Rollout
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan

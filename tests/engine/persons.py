@@ -11,8 +11,8 @@ import anyio
 from fleet.core.events import Began, Held, Leave, RunEnd
 from fleet.core.notebook import Status
 from fleet.core.patch import When
-from fleet.core.plan import Change, Phase
-from fleet.core.timing import Memory, Moment, Notice, Otherwise
+from fleet.core.planning.plan import Change, Phase
+from fleet.core.scheduling.timing import Memory, Moment, Notice, Otherwise
 from fleet.engine.readiness_attendants import People
 from fleet.engine.run import run_plan
 from tests.virtual import run_while

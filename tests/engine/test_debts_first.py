@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from fleet.core.changing.sight import sight_of
 from fleet.core.errors import Meaning
 from fleet.core.events import Answered, Began, ChangeEvent, Fate, Intended, Outcome, RunEnd, Saw, Step
 from fleet.core.fold import fold
 from fleet.core.notebook import Status
-from fleet.core.sight import sight_of
 from fleet.engine.run import run_plan
 from tests.virtual import EPOCH
 

@@ -8,13 +8,13 @@ from typing import Any
 import anyio
 import pytest
 
-from fleet.core.calendar import Calendar, Window
 from fleet.core.events import Event, Intended, Noticed, Outcome, RunEnd, Step
 from fleet.core.fold import fold
 from fleet.core.notebook import Image, Status
 from fleet.core.patch import When
-from fleet.core.plan import Phase, Stage, Took, seal
-from fleet.core.timing import Moment, Notice
+from fleet.core.planning.plan import Phase, Stage, Took, seal
+from fleet.core.scheduling.calendar import Calendar, Window
+from fleet.core.scheduling.timing import Moment, Notice
 from fleet.engine.readiness_attendants import People
 from fleet.engine.run import run_plan
 from tests.engine.persons import DAY, HOUR, NEXT_STOP, Making, Somebody, go, person, stops

@@ -14,7 +14,7 @@ from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Answered, Intended, Late, Outcome, Saw, Step
 from fleet.core.notebook import Image, Status
 from fleet.core.patch import When
-from fleet.core.plan import Phase, seal
+from fleet.core.planning.plan import Phase, seal
 
 pytestmark = pytest.mark.looptime
 

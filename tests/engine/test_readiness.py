@@ -13,9 +13,9 @@ from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Began, Ended, Outcome, RunEnd, WaveStarted
 from fleet.core.fold import fold
 from fleet.core.notebook import Lease, Status
-from fleet.core.plan import seal
+from fleet.core.planning.plan import seal
 from fleet.core.rollout import Share
-from fleet.core.timing import Moment
+from fleet.core.scheduling.timing import Moment
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan
 from tests.engine.persons import (

@@ -15,7 +15,7 @@ from fleet.core.events import Began, Ended, Event, Held, Intended, Outcome, RunE
 from fleet.core.fold import fold
 from fleet.core.notebook import Image, Status
 from fleet.core.patch import When
-from fleet.core.plan import Phase, Stage, seal
+from fleet.core.planning.plan import Phase, Stage, seal
 from fleet.core.rollout import Share
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan

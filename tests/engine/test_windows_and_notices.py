@@ -9,13 +9,13 @@ from typing import Any
 import anyio
 import pytest
 
-from fleet.core.calendar import Calendar, Window
 from fleet.core.events import Began, Noticed, Outcome, RunEnd, WaveStarted
 from fleet.core.fold import fold
 from fleet.core.notebook import Status
-from fleet.core.plan import seal
+from fleet.core.planning.plan import seal
 from fleet.core.rollout import Share
-from fleet.core.timing import Notice
+from fleet.core.scheduling.calendar import Calendar, Window
+from fleet.core.scheduling.timing import Notice
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan
 from tests.engine.persons import (

@@ -19,7 +19,7 @@ from fleet.core.catalog import Catalog, mismatches
 from fleet.core.errors import UsageError
 from fleet.core.events import Outcome
 from fleet.core.job import Context, Facts, Resize, Skip
-from fleet.core.jobfile import bind, parse_job, schema
+from fleet.core.jobfiles.jobfile import bind, parse_job, schema
 from fleet.core.notebook import Flavor, Image, Notebook, Status
 from fleet.core.patch import NotebookPatch
 from fleet.core.usage import Book, Level, Resource, Usage

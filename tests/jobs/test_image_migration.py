@@ -15,10 +15,10 @@ from pydantic import ValidationError
 from fleet.core.catalog import Catalog
 from fleet.core.errors import UsageError
 from fleet.core.job import Context, Facts, JobSpec, Skip
-from fleet.core.jobfile import bind, parse_job, schema
+from fleet.core.jobfiles.jobfile import bind, parse_job, schema
 from fleet.core.notebook import Endpoint, Flavor, Image, Notebook, Status
 from fleet.core.patch import NotebookPatch
-from fleet.core.selector import Selector
+from fleet.core.selecting.selector import Selector
 from jobs.image_migration import ImageMigration
 
 ROOT = Path(__file__).parents[2]

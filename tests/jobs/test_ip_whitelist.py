@@ -17,11 +17,11 @@ from jsonschema import Draft202012Validator
 from fleet.core.catalog import Catalog
 from fleet.core.errors import UsageError
 from fleet.core.job import Context, Skip, Staged
-from fleet.core.jobfile import bind, parse_job, schema
+from fleet.core.jobfiles.jobfile import bind, parse_job, schema
 from fleet.core.notebook import Endpoint, Notebook, Status
 from fleet.core.patch import InvalidField, NotebookPatch, endpoints_of, with_patch
-from fleet.core.plan import Change, Settled
-from fleet.core.planner import Target, plan_one
+from fleet.core.planning.plan import Change, Settled
+from fleet.core.planning.planner import Target, plan_one
 from fleet.core.rollout import Disruption, Rollout
 from jobs.ip_whitelist import IpWhitelist
 

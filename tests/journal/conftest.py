@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet.core.changing.sight import Sight
 from fleet.core.events import (
     Answered,
     Began,
@@ -22,8 +23,7 @@ from fleet.core.events import (
     Step,
 )
 from fleet.core.notebook import Lease, Status
-from fleet.core.plan import Plan, PlanScope, Settled
-from fleet.core.sight import Sight
+from fleet.core.planning.plan import Plan, PlanScope, Settled
 from fleet.journal.writer import InlineJournal, Journal
 from tests import plans
 from tests.plans import NEW, OLD

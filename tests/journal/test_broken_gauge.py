@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fleet.core.events import Event, Slowed
-from fleet.core.plan import Plan
+from fleet.core.planning.plan import Plan
 from fleet.journal.errors import JournalWriteError
 from fleet.journal.lock import is_locked
 from fleet.journal.reader import read_journal

@@ -23,7 +23,7 @@ from fleet.core.events import (
     Slowed,
     Step,
 )
-from fleet.core.plan import Plan
+from fleet.core.planning.plan import Plan
 from fleet.journal.errors import JournalBusy, JournalError, JournalWriteError
 from fleet.journal.reader import read_journal
 from fleet.journal.sqlite import JournalFile

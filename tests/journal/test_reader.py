@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from fleet.core.events import Event, Outcome, RunEnd, Slowed
 from fleet.core.fold import fold
-from fleet.core.plan import Plan, dump_plan, load_plan
+from fleet.core.planning.plan import Plan, dump_plan, load_plan
 from fleet.journal.errors import JournalDamage, JournalError
 from fleet.journal.reader import JournalReader, read_journal
 from fleet.journal.rows import checksum, intact, meta_record, sealed

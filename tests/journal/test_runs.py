@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fleet.core.errors import UsageError
 from fleet.core.events import Event
-from fleet.core.plan import Plan
+from fleet.core.planning.plan import Plan
 from fleet.journal.errors import JournalError
 from fleet.journal.filesystem import mount_type, network_mount
 from fleet.journal.lock import is_locked

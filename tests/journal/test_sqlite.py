@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from fleet.core.changing.sight import Sight
 from fleet.core.errors import UsageError
 from fleet.core.events import Began, Ended, Event, Outcome, RunEnd, RunEnded, Saw, Slowed
 from fleet.core.fold import RunState
 from fleet.core.notebook import Status
-from fleet.core.plan import Plan
-from fleet.core.sight import Sight
+from fleet.core.planning.plan import Plan
 from fleet.journal.errors import JournalError
 from fleet.journal.reader import read_journal
 from fleet.journal.sqlite import JournalFile

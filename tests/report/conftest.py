@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from fleet.core.changing.sight import Sight
 from fleet.core.events import (
     Answered,
     Began,
@@ -24,9 +25,8 @@ from fleet.core.events import (
 )
 from fleet.core.fold import RunState, fold
 from fleet.core.notebook import Lease, Status
-from fleet.core.pace import Limit
-from fleet.core.plan import Plan, Settled
-from fleet.core.sight import Sight
+from fleet.core.pacing.pace import Limit
+from fleet.core.planning.plan import Plan, Settled
 from fleet.report.summary import Report, summarize
 from tests import plans
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fleet.core.events import RunEnd, RunEnded, RunStarted
 from fleet.core.fold import RunState, fold
-from fleet.core.plan import Plan
+from fleet.core.planning.plan import Plan
 from fleet.report.as_csv import safe_text
 from fleet.report.as_text import summary_text
 from fleet.report.formats import Format, render

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet.core.changing.sight import Sight
 from fleet.core.events import (
     Answered,
     Began,
@@ -26,9 +27,8 @@ from fleet.core.events import (
 )
 from fleet.core.fold import fold
 from fleet.core.notebook import Status
-from fleet.core.plan import Change, Plan, PlanScope
+from fleet.core.planning.plan import Change, Plan, PlanScope
 from fleet.core.rollout import Rollout, Share
-from fleet.core.sight import Sight
 from fleet.report.as_json import document
 from fleet.report.as_text import summary_text
 from fleet.report.makespan import Makespan

@@ -24,8 +24,8 @@ from fleet.core.events import (
     Step,
 )
 from fleet.core.fold import RunState, fold
-from fleet.core.pace import Limit
-from fleet.core.plan import Plan
+from fleet.core.pacing.pace import Limit
+from fleet.core.planning.plan import Plan
 from fleet.core.rows import Calls
 from fleet.report.as_json import document
 from fleet.report.as_text import summary_text, tally

@@ -21,15 +21,15 @@ import pytest
 from pydantic import Field
 
 from fleet.client.clock import Clock
+from fleet.core.changing.life import Life
 from fleet.core.events import Event, RunEnd
 from fleet.core.fold import fold
 from fleet.core.job import Context, JobSpec, Skip, Wants
-from fleet.core.jobfile import bind, parse_job
-from fleet.core.life import Life
+from fleet.core.jobfiles.jobfile import bind, parse_job
 from fleet.core.notebook import Notebook as Seen
-from fleet.core.pace import Rate
+from fleet.core.pacing.pace import Rate
 from fleet.core.patch import NotebookPatch, from_body
-from fleet.core.plan import Plan
+from fleet.core.planning.plan import Plan
 from fleet.core.rollout import EVERYTHING
 from fleet.core.rows import Row
 from fleet.core.scope import AkSkKeys, Credential, ScopeSpec

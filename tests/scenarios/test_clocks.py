@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from fleet.core.events import Event
-    from fleet.core.plan import Plan
+    from fleet.core.planning.plan import Plan
     from fleet.simulator.cloud import Cloud
     from tests.scenarios.conftest import Lab, MakeLab
 

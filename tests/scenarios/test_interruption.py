@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from fleet.core.events import Event
-    from fleet.core.plan import Plan
+    from fleet.core.planning.plan import Plan
     from tests.scenarios.conftest import MakeLab
 
 pytestmark = pytest.mark.looptime

@@ -17,7 +17,7 @@ from fleet.simulator.routing import Operation
 from fleet.simulator.rules import Rules
 
 if TYPE_CHECKING:
-    from fleet.core.plan import Plan
+    from fleet.core.planning.plan import Plan
     from tests.scenarios.conftest import MakeLab
 
 pytestmark = pytest.mark.looptime

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fleet.core.breaker import HOPELESS, STEP
 from fleet.core.errors import Exit
 from fleet.core.events import Began, Ended, Held, RunEnd
+from fleet.core.pacing.breaker import HOPELESS, STEP
 from fleet.simulator.audit import is_write
 from fleet.simulator.faults import FailingStart, Match, ServerError
 from fleet.simulator.routing import Operation

@@ -23,7 +23,7 @@ from fleet.service.running import RunFolder, apply_plan, open_run
 from fleet.service.telling import read_report
 
 if TYPE_CHECKING:
-    from fleet.core.plan import Plan
+    from fleet.core.planning.plan import Plan
     from fleet.core.rollout import GateCommand
     from fleet.report.summary import Report
     from tests.scenarios.conftest import Lab, MakeLab

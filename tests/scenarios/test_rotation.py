@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from fleet.core.plan import Plan
+    from fleet.core.planning.plan import Plan
     from fleet.report.summary import Report
     from fleet.simulator.world import Notebook
     from tests.scenarios.conftest import Lab, MakeLab, Run

@@ -19,7 +19,7 @@ from fleet.simulator.routing import Operation
 from fleet.simulator.states import Cause, Status
 
 if TYPE_CHECKING:
-    from fleet.core.plan import Plan
+    from fleet.core.planning.plan import Plan
     from fleet.simulator.faults import Fault
     from fleet.simulator.world import Image
     from tests.scenarios.conftest import Lab, MakeLab, Run

@@ -19,7 +19,7 @@ import anyio
 import pytest
 
 from fleet.core.metrics import AomMetrics
-from fleet.core.schedule import Schedule
+from fleet.core.scheduling.schedule import Schedule
 from fleet.service.diary import Diary
 from fleet.service.planning import plan_job
 from fleet.service.resizes import read_resizes

@@ -15,7 +15,7 @@ from fleet.simulator.states import Status
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fleet.core.plan import Plan
+    from fleet.core.planning.plan import Plan
     from fleet.simulator.world import Notebook
     from tests.scenarios.conftest import Lab, MakeLab
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fleet.core.errors import Exit
-from fleet.core.pace import Rate
-from fleet.core.send_log import largest_count
+from fleet.core.pacing.pace import Rate
+from fleet.core.pacing.send_log import largest_count
 from fleet.simulator.audit import is_write
 from fleet.simulator.faults import Match, Throttled, load_faults
 from fleet.simulator.throttle import Limit

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fleet.core.calendar import Calendar, Window
 from fleet.core.errors import UsageError
 from fleet.core.events import RunEnd
 from fleet.core.metrics import AomMetrics
-from fleet.core.pace import Rate
+from fleet.core.pacing.pace import Rate
 from fleet.core.rollout import EVERYTHING
+from fleet.core.scheduling.calendar import Calendar, Window
 from fleet.engine.readiness_attendants import People
 from fleet.service.again import past_run, undo_order
 from fleet.service.planning import plan_job
@@ -22,7 +22,7 @@ from fleet.simulator.states import Status
 from fleet.simulator.world import Notebook
 
 if TYPE_CHECKING:
-    from fleet.core.timing import Notice
+    from fleet.core.scheduling.timing import Notice
     from tests.scenarios.conftest import Lab, MakeLab, Run
 
 pytestmark = pytest.mark.looptime

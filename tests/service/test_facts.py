@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fleet.core.catalog import Catalog
+from fleet.core.changing.sight import Sight
 from fleet.core.errors import CallError, Meaning, UsageError
 from fleet.core.events import (
     Answered,
@@ -27,8 +28,7 @@ from fleet.core.events import (
 )
 from fleet.core.job import Context, JobSpec, Resize, Skip, Wants
 from fleet.core.notebook import Flavor, Notebook, Status
-from fleet.core.plan import Change, dump_plan
-from fleet.core.sight import Sight
+from fleet.core.planning.plan import Change, dump_plan
 from fleet.core.usage import Book, Resource, UsageWanted
 from fleet.journal.runs import JOURNAL, PLAN, create_run_dir, new_run_id
 from fleet.journal.sqlite import JournalFile

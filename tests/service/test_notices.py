@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from fleet.core.errors import UsageError
-from fleet.core.timing import Notice
+from fleet.core.scheduling.timing import Notice
 from fleet.service.notices import Courier, require_notice
 
 MESSAGE = {"run": "20260101-000000-test", "owner": "änn", "notebooks": []}

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from fleet.core.changing.sight import Sight
 from fleet.core.events import Answered, Began, Ended, Event, Fate, Intended, Outcome, Saw, Step
 from fleet.core.fold import fold
 from fleet.core.notebook import Status
-from fleet.core.plan import Change, Plan, PlanScope
-from fleet.core.sight import Sight
+from fleet.core.planning.plan import Change, Plan, PlanScope
 from fleet.journal.errors import JournalError
 from fleet.journal.runs import JOURNAL
 from fleet.journal.writer import InlineJournal

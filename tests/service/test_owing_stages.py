@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from fleet.core.changing.sight import Sight
 from fleet.core.events import Answered, Began, Ended, Event, Fate, Intended, Outcome, Saw, Step
 from fleet.core.notebook import Status
 from fleet.core.patch import When
-from fleet.core.plan import Phase, PlanScope
-from fleet.core.sight import Sight
+from fleet.core.planning.plan import Phase, PlanScope
 from fleet.journal.runs import JOURNAL
 from fleet.journal.writer import InlineJournal
 from fleet.service.owing import Debts, claim_key

@@ -8,10 +8,10 @@ import pytest
 
 from fleet.client.listing import BrokenPass, OnPage, unwatched
 from fleet.core.calls import Reading
+from fleet.core.changing.recovery import Holds
 from fleet.core.errors import CallError, Meaning
 from fleet.core.notebook import Image, Notebook, Status
-from fleet.core.recovery import Holds
-from fleet.core.selection import MAX_PASSES
+from fleet.core.selecting.selection import MAX_PASSES
 from fleet.service.recovering import findings
 from tests.plans import NEW, OLD, make_change, make_plan
 

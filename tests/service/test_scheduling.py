@@ -15,7 +15,7 @@ import pytest
 
 from fleet.client.clock import Clock
 from fleet.core.errors import FleetError
-from fleet.core.schedule import Missed, Schedule
+from fleet.core.scheduling.schedule import Missed, Schedule
 from fleet.service.diary import Diary, Entry
 from fleet.service.scheduling import Ended, Task, keep, once
 

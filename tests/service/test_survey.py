@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fleet.client.listing import BrokenPass, OnPage, unwatched
-from fleet.core.again import Again
-from fleet.core.guards import Guards
 from fleet.core.notebook import Flavor, Image, Notebook, Status
+from fleet.core.planning.again import Again
+from fleet.core.planning.guards import Guards
 from fleet.core.rollout import Rollout
 from fleet.core.scope import AkSkKeys, ScopeSpec
-from fleet.core.selection import MAX_PASSES, Known
-from fleet.core.selector import Selector
+from fleet.core.selecting.selection import MAX_PASSES, Known
+from fleet.core.selecting.selector import Selector
 from fleet.service.planning import Order, make_plan
 from fleet.service.survey import survey, whole
 
 if TYPE_CHECKING:
-    from fleet.core.selection import Selection
+    from fleet.core.selecting.selection import Selection
 
 HOLE = "HOLE"
 A, B = "f9937afa-4451-42db-a76b-72d624749f66", "0f3bd2c5-9f6e-4b8d-8f0a-5f6f4b1c2d3e"

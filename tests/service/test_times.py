@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from fleet.core.times import BELIEVED, Timed
+from fleet.core.planning.times import BELIEVED, Timed
 from fleet.service.times import TimeFile
 
 NOW = 1_764_000_000.0

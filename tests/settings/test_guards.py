@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fleet.core.errors import UsageError
-from fleet.core.selector import Selector
+from fleet.core.selecting.selector import Selector
 
 
 def test_nothing_is_protected_unless_the_file_says_so(machine: Any) -> None:

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.cli.standing import as_object, screen
+from fleet.core.changing.sight import Sight
 from fleet.core.errors import Meaning
 from fleet.core.events import (
     Answered,
@@ -43,9 +44,8 @@ from fleet.core.events import (
     WaveStarted,
 )
 from fleet.core.notebook import Lease, LeaseType, Status
-from fleet.core.plan import PlanScope, Settled
+from fleet.core.planning.plan import PlanScope, Settled
 from fleet.core.rollout import Rollout, Share
-from fleet.core.sight import Sight
 from fleet.journal.balance import EVERY
 from fleet.journal.errors import JournalError
 from fleet.journal.reader import JournalReader

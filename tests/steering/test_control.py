@@ -12,11 +12,11 @@ import anyio
 import pytest
 
 from fleet.core.calls import Rank, Reading, Receipt, Turn
+from fleet.core.changing.life import Life
 from fleet.core.events import Event, Outcome, RunEnd
 from fleet.core.fold import RunState, fold
-from fleet.core.life import Life
 from fleet.core.notebook import Image, Notebook, Status
-from fleet.core.plan import Change, seal
+from fleet.core.planning.plan import Change, seal
 from fleet.core.rollout import Rollout
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan

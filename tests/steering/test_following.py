@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from fleet.cli.standing import screen
+from fleet.core.changing.sight import Sight
+from fleet.core.changing.under_way import Roll
 from fleet.core.events import (
     Answered,
     Began,
@@ -31,8 +33,6 @@ from fleet.core.events import (
 )
 from fleet.core.notebook import Status
 from fleet.core.rollout import Rollout
-from fleet.core.sight import Sight
-from fleet.core.under_way import Roll
 from fleet.journal.sqlite import JournalFile
 from fleet.service.following import follow, look_at
 from fleet.telemetry import progress_view

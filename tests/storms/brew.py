@@ -13,20 +13,20 @@ import yaml
 from pydantic import Field, TypeAdapter
 
 from fleet.client.clock import Clock
-from fleet.core.calendar import Calendar, Window
+from fleet.core.changing.saved_image import image_path
 from fleet.core.events import Event
 from fleet.core.fold import RunState, fold
-from fleet.core.guards import Guards
 from fleet.core.job import Context, JobSpec, Skip
 from fleet.core.notebook import Notebook
-from fleet.core.pace import Rate
+from fleet.core.pacing.pace import Rate
 from fleet.core.patch import NotebookPatch, from_body
-from fleet.core.plan import Plan
+from fleet.core.planning.guards import Guards
+from fleet.core.planning.plan import Plan
 from fleet.core.rollout import EVERYTHING, Disruption, GateCommand, Rollout, Share
-from fleet.core.saved_image import image_path
+from fleet.core.scheduling.calendar import Calendar, Window
+from fleet.core.scheduling.timing import Moment, Otherwise
 from fleet.core.scope import AkSkKeys, Credential, PasswordLogin, ScopeSpec
-from fleet.core.selector import Selector
-from fleet.core.timing import Moment, Otherwise
+from fleet.core.selecting.selector import Selector
 from fleet.service.planning import Order
 from fleet.simulator.audit import Snapshot
 from fleet.simulator.cloud import Cloud

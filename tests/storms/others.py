@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fleet.core.notebook import Status
-from fleet.core.plan import Change
-from fleet.core.timing import Moment
+from fleet.core.planning.plan import Change
+from fleet.core.scheduling.timing import Moment
 from fleet.simulator.audit import is_write
 from fleet.simulator.records import Record
 from tests.storms.brew import Storm

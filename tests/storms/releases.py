@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from fleet.core.events import Intended
-from fleet.core.plan import Change
+from fleet.core.planning.plan import Change
 from fleet.simulator.audit import is_write
 from fleet.simulator.records import Record
 from tests.storms.brew import EPOCH, OPEN, PERIOD, Storm

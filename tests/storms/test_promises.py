@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fleet.core.events import Ended, Outcome
-from fleet.core.plan import Plan
+from fleet.core.planning.plan import Plan
 from fleet.core.rollout import Rollout, Share
 from fleet.simulator.audit import snapshot
 from fleet.simulator.records import Record

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from fleet.core.guards import Guards
+from fleet.core.changing.saved_image import image_path
 from fleet.core.job import Context, JobSpec
 from fleet.core.notebook import Notebook
 from fleet.core.patch import NotebookPatch, from_body
+from fleet.core.planning.guards import Guards
 from fleet.core.rollout import EVERYTHING, Disruption, Rollout, Share
-from fleet.core.saved_image import image_path
-from fleet.core.selector import Selector
+from fleet.core.selecting.selector import Selector
 from fleet.service.planning import Order
 from fleet.simulator.faults import load_faults
 from fleet.simulator.rules import Rules

@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from fleet.core.notebook import Status
-from fleet.core.plan import Plan
+from fleet.core.planning.plan import Plan
 from fleet.core.rollout import Rollout
 from tests import plans
 

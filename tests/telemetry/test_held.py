@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable
 
 from fleet.core.events import Held
-from fleet.core.plan import Plan
+from fleet.core.planning.plan import Plan
 from fleet.telemetry.live import picture
 from fleet.telemetry.plain import PlainView
 from fleet.telemetry.progress import Progress

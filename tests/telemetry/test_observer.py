@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fleet.core.changing.sight import Sight
 from fleet.core.errors import Meaning
 from fleet.core.events import (
     Answered,
@@ -30,8 +31,7 @@ from fleet.core.events import (
     WaveStarted,
 )
 from fleet.core.notebook import Status
-from fleet.core.plan import Plan
-from fleet.core.sight import Sight
+from fleet.core.planning.plan import Plan
 from fleet.telemetry import LogObserver, configure_logging
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from fleet.core.events import OutOfReach, RunResumed
-from fleet.core.plan import Plan
+from fleet.core.planning.plan import Plan
 from fleet.telemetry.live import picture
 from fleet.telemetry.plain import PlainView
 from fleet.telemetry.progress import Progress

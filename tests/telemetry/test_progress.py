@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet.core.changing.sight import Sight
 from fleet.core.errors import Meaning
-from fleet.core.estimate import estimate
 from fleet.core.events import (
     Answered,
     Began,
@@ -33,9 +33,9 @@ from fleet.core.events import (
     WaveStarted,
 )
 from fleet.core.notebook import Status
-from fleet.core.plan import Plan, Took
+from fleet.core.planning.estimate import estimate
+from fleet.core.planning.plan import Plan, Took
 from fleet.core.rollout import Rollout, Share
-from fleet.core.sight import Sight
 from fleet.telemetry import Progress, Snapshot
 from fleet.telemetry.progress import WaveProgress, WaveState
 

@@ -13,6 +13,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from fleet.core.changing.sight import Sight
 from fleet.core.events import (
     Began,
     Ended,
@@ -27,8 +28,7 @@ from fleet.core.events import (
     WaveStarted,
 )
 from fleet.core.notebook import Status
-from fleet.core.plan import Plan
-from fleet.core.sight import Sight
+from fleet.core.planning.plan import Plan
 from fleet.telemetry import Progress, progress_view
 from fleet.telemetry.live import LiveView, picture
 from fleet.telemetry.plain import PlainView, line

@@ -1,0 +1,450 @@
+"""What one look means for a change: a rule for each thing that can be seen. The table is in `looks`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from fleet.core.changing.life import (
+    Life,
+    Stage,
+    Values,
+    compare,
+    difference,
+    homeward,
+    lease_off_by,
+    onward,
+    over,
+    regroup,
+    so_far,
+    with_note,
+)
+from fleet.core.changing.sight import Sight
+from fleet.core.events import Leave, Outcome, Saw, Step
+from fleet.core.notebook import Status
+from fleet.core.patch import When, readable
+from fleet.core.planning.plan import Phase
+
+LOOKS = 3  # how often a write whose fate is open is looked at before the next try
+GROW_LOOKS = 60  # a disk takes its time
+TRIES = 3  # intents of one kind when an answer stayed out
+BUSY_TRIES = 6  # intents of one kind when the cloud said "busy"
+STOPS_IN_DOUBT = 2
+
+Rule = Callable[[Life, Saw], Life]
+
+
+def mark(sight: Sight, before: tuple[int, int]) -> tuple[int, int]:
+    lease = sight.lease
+    granted = max(lease.create_at, lease.update_at) if lease is not None else 0
+    return (max(granted, before[0]), max(sight.update_at, before[1]))
+
+
+def differs(expected: Mapping[str, object], sight: Sight) -> bool:
+    """Whether a field that the cloud shows is not as expected."""
+    return any(sight.values.get(name) != value for name, value in expected.items() if readable(name))
+
+
+def holds(life: Life, sight: Sight) -> bool:
+    """Whether every planned value can be seen, and is."""
+    return all(readable(name) for name in life.change.after) and not differs(life.change.after, sight)
+
+
+def fulfilled(life: Life, saw: Saw) -> Life:
+    """Every planned value is there, perhaps by another hand: what is left is the way home.
+
+    A run that died may find so what a later run or a person finished in its place.
+    """
+    life = life._replace(phases=(), expected=life.change.after, ending=None, reverting=False, doubt=False)
+    return verified(life._replace(debt=False), saw) if life.home else onward(life)
+
+
+# --- before the first write ----------------------------------------------------------------------------
+
+
+def fence(life: Life, saw: Saw) -> Life:
+    life = _as_found(life, saw)
+    change, sight = life.change, saw.sight
+    already = holds(life, sight)
+    if not already and differs(change.before, sight):
+        return over(life, Outcome.DRIFTED, difference(change.before, sight.values))
+    if sight.status is not change.run_state:
+        # Perhaps by our own hand, if a journal lost its end: a notebook left stopped is never a success.
+        outcome = Outcome.SKIPPED if change.arriving and not already else Outcome.DRIFTED
+        so = "already so, but " if already else ""
+        return over(life, outcome, f"{so}is {sight.status}, not {change.run_state} as planned")
+    if already:
+        return over(life, Outcome.UNCHANGED, "already so")
+    moved = [name for phase in life.phases for name in phase.body if not phase.when.allows(change.run_state)]
+    if sight.status is Status.RUNNING and _to_spare(life):
+        return life._replace(stage=Stage.SPARED)
+    if moved and change.run_state is Status.STOPPED is not life.planned:
+        return over(life, Outcome.SKIPPED, f"stopped since the plan; {', '.join(moved)}: needs it running")
+    if moved and not change.may_restart:
+        return over(life, Outcome.SKIPPED, _no_restart(moved))
+    if moved and sight.status is Status.RUNNING:
+        life = with_note(life, _STOPPED_AS.get(life.leave, ""))
+    return onward(life._replace(current=sight.status))
+
+
+_STOPPED_AS: Mapping[Leave | None, str] = {
+    Leave.IDLE: "it was idle when it was stopped",
+    Leave.FORCED: "it was still in use when the patience was over",
+}
+
+
+def _as_found(life: Life, saw: Saw) -> Life:
+    """Where persons are left alone, a notebook that its person has stopped since the plan is to stay so.
+
+    So it is between two stages, which may be days apart: in which state the second one finds a notebook is
+    its owner's affair.
+    """
+    as_it_is = life.leave is not None or life.change.takes_as_found
+    if not as_it_is or saw.sight.status not in (Status.RUNNING, Status.STOPPED):
+        return life
+    return life._replace(change=replace(life.change, run_state=saw.sight.status))
+
+
+def _to_spare(life: Life) -> bool:
+    """Whether the next steps would stop a notebook that a person uses."""
+    in_the_way = any(not phase.when.allows(Status.RUNNING) for phase in life.phases)
+    return life.leave is Leave.SPARE and in_the_way
+
+
+def _no_restart(fields: Iterable[str]) -> str:
+    return f"{', '.join(fields)}: needs a restart; disruption is none"
+
+
+def not_now(life: Life, saw: Saw) -> Life:
+    word = saw.sight.word or saw.sight.status.value
+    return over(life, Outcome.SKIPPED, f"status {word}{_why(saw.sight)}")
+
+
+def arriving(life: Life, saw: Saw) -> Life:
+    if saw.sight.status.heading is Status.RUNNING and _to_spare(life):
+        return life._replace(stage=Stage.SPARED)
+    return life._replace(stage=Stage.ARRIVING, current=saw.sight.status)
+
+
+def arrived(life: Life, saw: Saw) -> Life:
+    return life._replace(stage=Stage.FENCE, settle=0)
+
+
+# --- before a later write ------------------------------------------------------------------------------
+
+
+def unsettled(life: Life, sight: Sight) -> Stage | None:
+    """Where the life goes if the stop or the PUT that is due no longer fits what is seen; None if it does.
+
+    The write had to wait for its turn, and the look before it had grown old.
+    """
+    down = sight.status is Status.START_FAILED and (life.debt or life.reverting)
+    same = (Status.STOPPED if down else sight.status) is life.current
+    if life.phases and life.phases[0].when.allows(life.current):
+        fits = same and compare(life, sight) in (Values.BEFORE, Values.MIXED)
+        return None if fits else Stage.PUT_SETTLE
+    if life.current is Status.RUNNING:
+        return None if same and not _restarted(life, sight) else Stage.STOP_SETTLE
+    return None
+
+
+def spared(life: Life) -> Life:
+    """What may stop no running notebook waits again before a stop, be it that a stop of ours did not happen.
+
+    What was written already cannot be begun anew: it ends as it is.
+    """
+    if life.leave is not Leave.SPARE or life.stage is not Stage.READY or life.restarted:
+        return life
+    runs = life.current is life.change.run_state is Status.RUNNING
+    if not runs or not life.phases or life.phases[0].when.allows(Status.RUNNING):
+        return life
+    if life.has_put:
+        return homeward(life._replace(debt=False), Outcome.FAILED, must_wait(life.phases[0].body))
+    return life._replace(stage=Stage.SPARED, tries={}, debt=False)
+
+
+def must_wait(fields: Iterable[str]) -> str:
+    return f"{', '.join(fields)}: needs a stop, which must wait"
+
+
+# --- anywhere ------------------------------------------------------------------------------------------
+
+
+def wait(life: Life, saw: Saw) -> Life:
+    return life
+
+
+def look_again(life: Life, saw: Saw) -> Life:
+    return life._replace(settle=life.settle + 1)
+
+
+def gone(life: Life, saw: Saw) -> Life:
+    reason = "is being deleted" if saw.sight.status is Status.DELETING else "deleted by somebody"
+    return over(life, Outcome.GONE, reason)
+
+
+def lost(life: Life, saw: Saw) -> Life:
+    """FROZEN, ERROR and the like in the middle of our work: nothing that we could send would help."""
+    reason = f"{so_far(life)}status {saw.sight.status}{_why(saw.sight)}"
+    if life.debt or life.restarted:
+        return over(life, Outcome.STRANDED, reason)
+    return over(life._replace(current=saw.sight.status), Outcome.FAILED, reason)
+
+
+def _why(sight: Sight) -> str:
+    return f": {sight.fail_reason}" if sight.fail_reason else ""
+
+
+# --- after a stop --------------------------------------------------------------------------------------
+
+
+def still_running(life: Life, saw: Saw) -> Life:
+    restarted = _restarted(life, saw.sight)
+    if not restarted and life.settle + 1 < LOOKS:
+        return look_again(life, saw)
+    if life.change.run_state is Status.RUNNING and holds(life, saw.sight):
+        # We stop only for values that a running notebook does not take: it was stopped, and runs again.
+        return fulfilled(life._replace(current=Status.RUNNING), saw)
+    if restarted:  # somebody wants it to run, with the old values: to stop it again would undo their start
+        return over(life, Outcome.DRIFTED, "restarted by somebody after our stop")
+    accepted_or_doubt = life.doubt or life.stage is Stage.STOPPING
+    going_home = life.change.run_state is Status.STOPPED
+    tries = STOPS_IN_DOUBT if accepted_or_doubt else BUSY_TRIES
+    if life.tried(Step.STOP) < tries and (going_home or not life.late):
+        return life._replace(stage=Stage.READY, settle=0)
+    life = life._replace(debt=False)
+    reason = f"would not stop: {life.trouble or 'still RUNNING'}"
+    if going_home:
+        return over(life, Outcome.STRANDED, so_far(life) + reason)
+    return homeward(life, Outcome.FAILED if life.written else Outcome.SKIPPED, reason)
+
+
+def _restarted(life: Life, sight: Sight) -> bool:
+    """Whether somebody started the notebook again after our stop.
+
+    The lease is granted anew with a start. Where our stop was not answered, any touch since is somebody's.
+    """
+    now = mark(sight, life.mark)
+    return now != life.mark if life.doubt else now[0] != life.mark[0]
+
+
+def has_stopped(life: Life, saw: Saw) -> Life:
+    if not life.debt and life.change.run_state is Status.RUNNING:
+        return over(life, Outcome.DRIFTED, "stopped by somebody just before us")
+    life = life._replace(current=Status.STOPPED, settle=0)
+    if differs(life.expected, saw.sight):
+        if holds(life, saw.sight):
+            return fulfilled(life, saw)
+        return homeward(life, Outcome.DRIFTED, difference(life.expected, saw.sight.values))
+    return onward(life)
+
+
+def is_stopping(life: Life, saw: Saw) -> Life:
+    """Ours if a stop stayed unanswered; somebody else's if the cloud refused it."""
+    return life._replace(stage=Stage.STOPPING, settle=0) if life.debt else look_again(life, saw)
+
+
+# --- after a PUT ---------------------------------------------------------------------------------------
+
+
+def values(life: Life, saw: Saw) -> Life:
+    found = compare(life, saw.sight)
+    if saw.sight.status is Status.START_FAILED and (life.debt or life.reverting):
+        life = life._replace(current=Status.STOPPED)  # as good as stopped, and ours to bring back
+    elif saw.sight.status is not life.current:
+        return _meddled(life._replace(current=saw.sight.status), saw, found)
+    give_up = life.late and not life.reverting
+    match found:
+        case Values.DESIRED:
+            return _phase_done(life)
+        case Values.OTHER if holds(life, saw.sight):
+            return fulfilled(life, saw)
+        case Values.OTHER:
+            wanted = {**life.expected, **life.phases[0].body}
+            return homeward(life, Outcome.DRIFTED, difference(wanted, saw.sight.values))
+    if life.refused_state and not life.reverting:
+        return _other_state(life, saw.sight.status)
+    if life.settle + 1 < _looks(life) and not give_up:
+        return look_again(life, saw)
+    if life.stage is Stage.PUT_SETTLE and life.tried(Step.PUT) < _tries(life) and not give_up:
+        return life._replace(stage=Stage.READY, settle=0)
+    reason = f"update not applied: {life.trouble or 'accepted, but the old value is still shown'}"
+    if life.reverting and not life.home:
+        return over(life, Outcome.STRANDED, so_far(life) + reason)
+    return homeward(life, Outcome.FAILED, reason)
+
+
+def passes_by(life: Life, saw: Saw) -> Life:
+    """Somebody starts or stops the notebook while our PUT is open."""
+    return look_again(life._replace(current=saw.sight.status), saw)
+
+
+def _meddled(life: Life, saw: Saw, found: Values) -> Life:
+    """Somebody started or stopped the notebook around our PUT: all is well if nothing is left to do."""
+    if life.home and holds(life, saw.sight):
+        return fulfilled(life, saw)
+    if found is Values.DESIRED and life.home and len(life.phases) == 1 and life.ending is None:
+        return _phase_done(life)
+    by = "stopped" if life.current is Status.STOPPED else "started"
+    reason = f"{so_far(life)}{by} by somebody meanwhile"
+    if life.debt and life.current is Status.STOPPED:  # it was stopped before, by us: that is still owed
+        return homeward(life, Outcome.DRIFTED, reason)
+    return over(life, Outcome.DRIFTED, reason)
+
+
+def _looks(life: Life) -> int:
+    return GROW_LOOKS if "storage_new_size" in life.phases[0].body else LOOKS
+
+
+def _tries(life: Life) -> int:
+    return TRIES if life.doubt else BUSY_TRIES
+
+
+def _phase_done(life: Life) -> Life:
+    expected = {**life.expected, **life.phases[0].body}
+    life = life._replace(expected=expected, phases=life.phases[1:], settle=0, doubt=False)
+    if life.reverting and life.ending is not None:
+        life = life._replace(ending=(life.ending[0], f"{life.ending[1]}; the old value was put back"))
+    return onward(life._replace(tries={**life.tries, Step.PUT: 0}, proven=not life.restarted))
+
+
+def _other_state(life: Life, status: Status) -> Life:
+    """Refused for the state that the notebook really is in: the fields belong to the other one."""
+    body = life.phases[0].body
+    if status not in (Status.RUNNING, Status.STOPPED):  # a failed start teaches nothing about fields
+        return homeward(life, Outcome.FAILED, f"update refused: {life.trouble}")
+    if any(name in life.moved for name in body):
+        return homeward(life, Outcome.FAILED, f"update refused in either state: {life.trouble}")
+    other = When.RUNNING if life.current is Status.STOPPED else When.STOPPED
+    life = life._replace(moved={**life.moved, **dict.fromkeys(body, other)})
+    if not life.change.may_restart:
+        outcome = Outcome.FAILED if life.written else Outcome.SKIPPED
+        return homeward(life, outcome, _no_restart(body))
+    if life.leave is Leave.SPARE and status is life.change.run_state is Status.RUNNING:
+        if not life.written:
+            return life._replace(stage=Stage.SPARED, tries={})
+        return homeward(life, Outcome.FAILED, must_wait(body))
+    return onward(life._replace(tries={**life.tries, Step.PUT: 0}, phases=regroup(life.phases, life.moved)))
+
+
+# --- after a start -------------------------------------------------------------------------------------
+
+
+def runs(life: Life, saw: Saw) -> Life:
+    if not life.restarted and life.change.run_state is Status.STOPPED:
+        return over(life, Outcome.DRIFTED, "started by somebody just before us")
+    if not (life.restarted or life.doubt):
+        life = with_note(life, "started by somebody else, with a lease of their own")
+    life = life._replace(current=Status.RUNNING, settle=0, proven=False)
+    if not life.phases and life.ending is None and life.home:
+        return verified(life, saw)  # where it was to come back to: this is the last look already
+    if life.phases and holds(life, saw.sight):
+        return fulfilled(life, saw)
+    if life.phases and differs(life.expected, saw.sight):
+        return homeward(life, Outcome.DRIFTED, difference(life.expected, saw.sight.values))
+    return onward(life)
+
+
+def starts(life: Life, saw: Saw) -> Life:
+    return life._replace(stage=Stage.STARTING, settle=0)
+
+
+def still_stopped(life: Life, saw: Saw) -> Life:
+    if life.settle + 1 < LOOKS:
+        return look_again(life, saw)
+    if life.change.run_state is Status.STOPPED and holds(life, saw.sight):
+        return fulfilled(life._replace(current=Status.STOPPED), saw)
+    life = _drifted(life, saw.sight)
+    if life.tried(Step.START) < _tries(life) or (life.sold_out and not life.late):
+        return onward(life._replace(current=Status.STOPPED))
+    give_up = stays_stopped if life.sold_out else cannot_start
+    return give_up(life, f"would not start: {life.trouble or 'still STOPPED'}")
+
+
+def start_failed(life: Life, saw: Saw) -> Life:
+    life = _drifted(life, saw.sight)
+    reason = f"{saw.sight.status}{_why(saw.sight)}"
+    if _old_values(life) and not life.reverting:
+        return cannot_start(life, reason)
+    return over(life, Outcome.STRANDED, so_far(life) + reason)
+
+
+def _drifted(life: Life, sight: Sight) -> Life:
+    """Takes in that somebody changed the notebook on its way home; it is still brought there."""
+    if not differs(life.expected, sight) or _has_drifted(life):
+        return life
+    return life._replace(ending=(Outcome.DRIFTED, so_far(life) + difference(life.expected, sight.values)))
+
+
+def _has_drifted(life: Life) -> bool:
+    return life.ending is not None and life.ending[0] is Outcome.DRIFTED
+
+
+def stays_stopped(life: Life, reason: str) -> Life:
+    """No start will help: stranded, unless the notebook was stopped when we came."""
+    if life.change.run_state is Status.STOPPED:
+        return homeward(life, Outcome.FAILED, reason)
+    return over(life, Outcome.STRANDED, so_far(life) + reason)
+
+
+def cannot_start(life: Life, reason: str) -> Life:
+    """Puts the old values back once and starts again; after that the notebook stays as it is."""
+    old = _old_values(life)
+    if life.reverting or not old:
+        return stays_stopped(life, reason)
+    return onward(
+        life._replace(
+            current=Status.STOPPED,
+            phases=(Phase(When.STOPPED, old),),
+            reverting=True,
+            restarted=False,
+            tries={**life.tries, Step.PUT: 0, Step.START: 0},
+            ending=(Outcome.FAILED, so_far(life) + reason),
+        )
+    )
+
+
+def _old_values(life: Life) -> dict[str, object]:
+    """What the fields that we changed for a stopped notebook held before; growth cannot be undone.
+
+    Nothing, once somebody else has changed them: that is not ours to replace.
+    """
+    if _has_drifted(life) or not life.has_put:
+        return {}
+    return {
+        name: life.change.before[name]
+        for name, value in life.expected.items()
+        if name in ("image_id", "flavor") and value != life.change.before.get(name)
+    }
+
+
+def flavor_changed(life: Life) -> bool:
+    """Whether the notebook now asks for another flavor than it had."""
+    return "flavor" in _old_values(life)
+
+
+# --- the last look -------------------------------------------------------------------------------------
+
+
+def verified(life: Life, saw: Saw) -> Life:
+    life = life._replace(current=saw.sight.status)
+    if not life.home:
+        by = "stopped" if saw.sight.status is Status.STOPPED else "started"
+        return over(life, Outcome.DRIFTED, f"{so_far(life)}{by} by somebody meanwhile")
+    if differs(life.expected, saw.sight):
+        if holds(life, saw.sight):
+            return fulfilled(life, saw)
+        return over(life, Outcome.DRIFTED, so_far(life) + difference(life.expected, saw.sight.values))
+    off = lease_off_by(life, saw.sight, saw.at)
+    if off and life.tried(Step.LEASE) == 0:
+        return onward(life._replace(lease_due=True))
+    return onward(with_note(life, f"lease: {off}" if off else "")._replace(proven=True))
+
+
+def of_one_to_run(rule: Rule) -> Rule:
+    """Only a notebook that is to run is waited for and helped; another one was started by somebody."""
+
+    def checked(life: Life, saw: Saw) -> Life:
+        return (verified if life.change.run_state is Status.STOPPED else rule)(life, saw)
+
+    return checked

@@ -1,0 +1,1 @@
+"""From the text of a job file to a job."""

@@ -1,0 +1,307 @@
+"""What a rollout costs: calls, and seconds. The plan tells it beforehand, the view of a run tells what is
+left of it, and the report holds against it what the run took.
+
+All use one arithmetic, so that the time left at the start is the plan's own estimate. It is a lower bound:
+the largest of what the rates, the slots, each budget for absent notebooks and one change's own way ask for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+from fleet.core.notebook import Status
+from fleet.core.pacing.pace import Rate, parse_rate
+from fleet.core.planning.plan import Absence, Change, Estimate, PlanScope, Stage, Took, heads, pause_before
+from fleet.core.rollout import Rollout, budgets_of, group_limits
+from fleet.core.scheduling.waiting import READS
+from fleet.core.scope import ASSUMED_RATE
+
+# Seconds; no official figures exist.
+ASSUMED_STOP = 60.0
+ASSUMED_START = 120.0
+ASSUMED_SAVE = 300.0
+ASSUMED_CALL = 0.5
+ASSUMED_SLOW = 2.0  # times as long as assumed: what 95 % should not exceed
+ASSUMED = Took(ASSUMED_STOP, ASSUMED_START, ASSUMED_SLOW * ASSUMED_STOP, ASSUMED_SLOW * ASSUMED_START, of=0)
+
+Times = Mapping[str, Took]  # by flavor; those that are missing are assumed
+NOTHING_LEARNED: Times = {}
+
+WAITS = 2  # of a restart: for the stop, and for the start
+ENOUGH = 5  # so many of the longest changes, or as much in shorter ones, and the assumption is forgotten
+OVERDUE = 0.1  # what a change that takes longer than expected still needs, as a share of its age
+
+
+class Work(NamedTuple):
+    """What one change asks for: seconds in its slot, and calls of its own."""
+
+    seconds: float
+    reads: int
+    writes: int
+
+
+class Bound(NamedTuple):
+    """A least number of seconds, and for people what asks for it, or for the largest part of it."""
+
+    seconds: float
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What holds a rollout back. `slots` changes go at once, and `at_once` says so for people.
+
+    `seats` are the budgets for absent notebooks, by group and name. `throttles` names for every scope its
+    throttle key and the seconds between two calls of one class.
+    """
+
+    slots: int
+    at_once: str
+    seats: Mapping[tuple[str, str], int]
+    throttles: Mapping[str, tuple[str, float]]
+
+    @classmethod
+    def of(
+        cls,
+        changes: Sequence[Change],
+        scopes: Iterable[PlanScope],
+        rollout: Rollout,
+        unknown: Rate | None = ASSUMED_RATE,
+    ) -> Bounds:
+        """The bounds of a plan. Each change under way may fail, so the budget of failures counts as slots.
+        Percentages are of notebooks.
+
+        `unknown` is the rate of scopes without one; None leaves them without a bound.
+        """
+        notebooks = heads(changes)
+        slots, at_once = rollout.concurrency, f"{rollout.concurrency} at once"
+        if rollout.max_failures is not None and (most := rollout.max_failures.of(len(notebooks))) < slots:
+            slots = max(1, most)
+            at_once = f"{slots} at once, as each may fail"
+        away = [change for change in notebooks if change.may_go_away]
+        throttles = {}
+        for scope in scopes:
+            rate = parse_rate(scope.rate) if scope.rate else unknown
+            if rate is not None:
+                throttles[scope.name] = (scope.throttle, rate.window / rate.count)
+        return cls(slots, at_once, group_limits(rollout.max_unavailable, away), throttles)
+
+    def dump(self) -> list[Any]:
+        """The bounds as JSON."""
+        return [self.slots, self.at_once, _listed(self.seats), dict(self.throttles)]
+
+    @classmethod
+    def loaded(cls, dumped: list[Any]) -> Bounds:
+        """The bounds that `dump` wrote."""
+        slots, at_once, seats, throttles = dumped
+        return cls(
+            slots, at_once, _keyed(seats), {name: (key, gap) for name, (key, gap) in throttles.items()}
+        )
+
+
+class Load:
+    """What changes of one wave ask for, kept as sums: one more or less costs little."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._lengths: Counter[float] = Counter()
+        self._seats: Counter[tuple[str, str]] = Counter()  # ms, so that sums stay exact
+        self._calls: Counter[tuple[str, float, str]] = Counter()
+
+    def count(self, change: Change, by: int = 1, work: Work | None = None) -> None:
+        """Adds a change with its `work`, by default the expected one, or takes one away (`by` = -1)."""
+        work = expected(change) if work is None else work
+        self._lengths[work.seconds] += by
+        for key in self._seats_of(change):
+            self._seats[key] += by * round(1000 * work.seconds)
+        if change.scope in self._bounds.throttles:
+            throttle = self._bounds.throttles[change.scope]
+            self._calls[*throttle, "reads"] += by * work.reads
+            self._calls[*throttle, "writes"] += by * work.writes
+
+    def bound(self, pace: float = 1.0, under_way: Sequence[tuple[Change, float]] = ()) -> Bound:
+        """How long they take at least when each takes `pace` times as long as was counted.
+
+        `under_way` are changes that hold a slot already, with the seconds that each still needs.
+        """
+        slots, longest = 0.0, 0.0
+        for length, number in self._lengths.items():
+            if number > 0:
+                slots += pace * length * number
+                longest = max(longest, pace * length)
+        seats = {key: pace * total / 1000 for key, total in self._seats.items()}
+        for change, needs in under_way:
+            slots += needs
+            longest = max(longest, needs)
+            for key in self._seats_of(change):
+                seats[key] = seats.get(key, 0.0) + needs
+        bounds = [
+            Bound(longest, "each wave's longest change"),
+            Bound(slots / self._bounds.slots, self._bounds.at_once),
+            *self._by_seats(seats),
+            *self._by_rate(),
+        ]
+        return max(bounds, key=lambda bound: bound.seconds)
+
+    def dump(self) -> list[Any]:
+        """The sums as JSON."""
+        return [_listed(self._lengths), _listed(self._seats), _listed(self._calls)]
+
+    @classmethod
+    def loaded(cls, bounds: Bounds, dumped: list[Any]) -> Load:
+        """The sums that `dump` wrote."""
+        load = cls(bounds)
+        lengths, seats, calls = map(_keyed, dumped)
+        load._lengths.update(lengths)
+        load._seats.update(seats)
+        load._calls.update(calls)
+        return load
+
+    def _by_seats(self, seats: Mapping[tuple[str, str], float]) -> Iterator[Bound]:
+        if not seats:
+            return
+        limits = self._bounds.seats
+        key = max(seats, key=lambda one: seats[one] / limits[one])
+        group, name = key
+        whose = "" if group == "fleet" else f" of {group} {name}"
+        yield Bound(seats[key] / limits[key], f"{limits[key]} away at once{whose}")
+
+    def _by_rate(self) -> Iterator[Bound]:
+        """So many calls have one gap less between them."""
+        for (key, spacing, kind), number in self._calls.items():
+            if number > 0:
+                yield Bound((number - 1) * spacing, f"the rate of {key}, {kind}")
+
+    def _seats_of(self, change: Change) -> list[tuple[str, str]]:
+        if not change.may_go_away:
+            return []
+        return [key for key in budgets_of(change) if key in self._bounds.seats]
+
+
+def _listed(sums: Mapping[Any, int]) -> list[Any]:
+    """JSON for a mapping by tuples, in its order."""
+    return list(sums.items())
+
+
+def _keyed(listed: list[Any]) -> dict[Any, int]:
+    return {tuple(key) if isinstance(key, list) else key: value for key, value in listed}
+
+
+def bound_of(
+    changes: Iterable[Change],
+    bounds: Bounds,
+    pause_before: Callable[[int], float],
+    work: Callable[[Change], Work],
+) -> Bound:
+    """The waves one after the other, and the soaks between them: `pause_before` each wave but the first."""
+    waves = _by_wave(changes, bounds, work)
+    parts: defaultdict[str, float] = defaultdict(float)
+    for seconds, by in waves.values():
+        parts[by] += seconds
+    parts["the soaks between waves"] = sum(pause_before(wave) for wave in sorted(waves)[1:])
+    return Bound(sum(parts.values()), max(parts, key=lambda by: parts[by]))
+
+
+def _by_wave(changes: Iterable[Change], bounds: Bounds, work: Callable[[Change], Work]) -> dict[int, Bound]:
+    loads: dict[int, Load] = {}
+    for change in changes:
+        loads.setdefault(change.wave, Load(bounds)).count(change, work=work(change))
+    return {wave: load.bound() for wave, load in loads.items()}
+
+
+def wave_seconds(
+    changes: Sequence[Change],
+    scopes: Sequence[PlanScope],
+    rollout: Rollout,
+    times: Times = NOTHING_LEARNED,
+    *,
+    slow: bool = False,
+) -> dict[int, float]:
+    """How long each wave takes at least, by its number."""
+    work = partial(expected, times=times, slow=slow)
+    bounds = _by_wave(changes, Bounds.of(changes, scopes, rollout), work)
+    return {wave: bound.seconds for wave, bound in bounds.items()}
+
+
+def estimate(
+    changes: Sequence[Change],
+    scopes: Sequence[PlanScope],
+    rollout: Rollout,
+    stages: Sequence[Stage] = (),
+    times: Times = NOTHING_LEARNED,
+) -> Estimate:
+    """Calls and seconds when every change takes its expected way.
+
+    Polls cost each wait READS requests on average, so long as there are enough who wait.
+    """
+    works = [expected(change, times) for change in changes]
+    bounds = Bounds.of(changes, scopes, rollout)
+    pauses = partial(pause_before, rollout=rollout, stages=stages)
+    return Estimate(
+        reads=sum(work.reads for work in works),
+        writes=sum(work.writes for work in works),
+        seconds=round(bound_of(changes, bounds, pauses, partial(expected, times=times)).seconds, 1),
+        lists=round(READS * WAITS * sum(change.needs_restart for change in changes)),
+        slow_seconds=round(
+            bound_of(changes, bounds, pauses, partial(expected, times=times, slow=True)).seconds, 1
+        ),
+        times=times,
+        away=() if rollout.stops_nobody else tuple(_absences(changes, times)),
+    )
+
+
+def _absences(changes: Iterable[Change], times: Times) -> list[Absence]:
+    """Whose running notebooks are stopped and started, those away longest first."""
+    notebooks: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for change in changes:
+        if change.needs_restart and change.run_state is Status.RUNNING:
+            notebooks[change.owner].add((change.scope, change.id))
+            seconds[change.owner] += expected(change, times).seconds
+    away = [Absence(owner, len(notebooks[owner]), round(seconds[owner], 1)) for owner in notebooks]
+    return sorted(away, key=lambda one: (-one.seconds, one.owner))
+
+
+def expected(change: Change, times: Times = NOTHING_LEARNED, *, slow: bool = False) -> Work:
+    """What a change asks for when nothing holds it up, with stops and starts as learned or assumed.
+
+    Its PUTs, with a stop and a start around them when it needs a restart, and perhaps a save before. The look
+    before the first write and the one that proves the PUT; with a restart also the one that ends each wait;
+    with a save that, too, and the question for the image.
+    """
+    away = 0.0
+    if change.needs_restart:
+        stop = times.get(change.flavor, ASSUMED)
+        start = times.get(change.after.get("flavor", change.flavor), ASSUMED)
+        away = stop.slow_stop + start.slow_start if slow else stop.stop + start.start
+    if change.save:
+        away += ASSUMED_SAVE * (ASSUMED_SLOW if slow else 1.0)
+    reads = 2 + (WAITS if change.needs_restart else 0) + (2 if change.save else 0)
+    writes = len(change.phases) + (2 if change.needs_restart else 0) + (1 if change.save else 0)
+    return Work(away + ASSUMED_CALL * (reads + writes), reads, writes)
+
+
+def length_of(change: Change, times: Times = NOTHING_LEARNED) -> float:
+    """Seconds that one change is expected to take."""
+    return expected(change, times).seconds
+
+
+def measured_pace(took: float, assumed: float, longest: float) -> float:
+    """How much longer changes take than assumed, from those that ended: `took` s, `assumed` to take so many.
+
+    1 as long as nothing was measured; little that was measured counts little. `longest` is the assumed time
+    of the plan's longest change.
+    """
+    if assumed <= 0 or longest <= 0:
+        return 1.0
+    trust = min(1.0, assumed / (ENOUGH * longest))
+    return 1.0 - trust + trust * took / assumed
+
+
+def still_needs(expected: float, age: float) -> float:
+    """Seconds to the end of a change that began `age` s ago; never nothing, as it has not ended."""
+    return max(expected - age, OVERDUE * age, ASSUMED_CALL)

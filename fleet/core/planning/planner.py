@@ -1,0 +1,370 @@
+"""From proposals to changes: what must happen to each selected notebook, or why nothing will.
+
+A job says which fields should differ. The planner knows the machine room: which run state a field needs,
+whether that means a restart, what to come back to, and what must never be sent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, count, zip_longest
+from typing import Any, NamedTuple
+
+from fleet.core.catalog import change_misfits, out_of_stock, sight_remark, start_problem
+from fleet.core.events import Outcome
+from fleet.core.job import Context, Facts, JobSpec, Skip, Staged
+from fleet.core.notebook import Notebook, Status
+from fleet.core.patch import (
+    FIELD_TABLE,
+    InvalidField,
+    NotebookPatch,
+    When,
+    documentation_address,
+    is_uuid,
+    opens_to_world,
+    read_field,
+    readable,
+    to_body,
+    with_patch,
+)
+from fleet.core.planning.estimate import length_of
+from fleet.core.planning.plan import Change, Phase, Settled
+from fleet.core.rollout import Disruption, ReleaseOrder, Rollout, empty_waves, wave_sizes
+from fleet.core.text import clean
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A selected notebook with what its job may know; `protected` names the guard that keeps it as it is."""
+
+    notebook: Notebook
+    context: Context
+    protected: str = ""
+
+
+class Kind(NamedTuple):
+    """What changes have in common that go the same way. Sorts by what a first wave should try first."""
+
+    gentle: bool
+    run_state: Status
+
+    @classmethod
+    def of(cls, change: Change) -> Kind:
+        """The kind of one change."""
+        return cls(not change.needs_restart, change.run_state)
+
+    def __str__(self) -> str:
+        return f"{self.run_state} {'without' if self.gentle else 'with'} a restart"
+
+
+def plan_changes(
+    targets: Sequence[Target], job: JobSpec, rollout: Rollout
+) -> tuple[tuple[Change, ...], tuple[Settled, ...]]:
+    """Changes in the order of their release, and the rows that need or get no work.
+
+    The first change of each kind leads, those with a restart before all, so that the first wave proves as
+    much as its size allows. All others follow in the rollout's order. Where the job proposes in stages, the
+    waves of the first are followed by those of the second, which are cut by the same shares.
+    """
+    stages: defaultdict[int, defaultdict[str, list[Change]]] = defaultdict(lambda: defaultdict(list))
+    settled: list[Settled] = []
+    for target in sorted(targets, key=lambda target: (target.context.scope, target.notebook.id)):
+        row = plan_one(target, job, rollout)
+        if isinstance(row, Settled):
+            settled.append(row)
+            continue
+        for change in row if isinstance(row, tuple) else (row,):
+            stages[change.stage][change.scope].append(change)
+    numbered = tuple(_numbered((_in_turn(stages[number]) for number in sorted(stages)), rollout))
+    kept = tuple(replace(row, item=len(numbered) + item) for item, row in enumerate(settled))
+    return numbered, kept
+
+
+def _in_turn(changes: Mapping[str, Sequence[Change]]) -> list[Change]:
+    """One of each scope, then the next of each."""
+    return [one for one in chain.from_iterable(zip_longest(*changes.values())) if one is not None]
+
+
+def _numbered(stages: Iterable[Sequence[Change]], rollout: Rollout) -> Iterator[Change]:
+    """The changes of all stages with their items and waves, each tied to its notebook's stage before it."""
+    earlier: dict[tuple[str, str], int] = {}
+    items, waves = count(), 0
+    for changes in stages:
+        released = _released(changes, rollout)
+        for (wave, one), item in zip(released, items, strict=False):
+            key = one.scope, one.id
+            yield replace(one, item=item, wave=waves + wave, follows=earlier.get(key))
+            earlier[key] = item
+        waves += max((wave for wave, _ in released), default=0)
+
+
+def _released(changes: Sequence[Change], rollout: Rollout) -> list[tuple[int, Change]]:
+    """The changes in the order of their release, each with its wave.
+
+    Unless another order is asked for they go by scope in turn and by id, and within its wave what is expected
+    to take longer goes first, or the slots would stand empty at the end for a restart that began last.
+    """
+    rank = _RANKS.get(rollout.order)
+    if rank is not None:
+        changes = sorted(changes, key=rank)
+    first: dict[Kind, int] = {}
+    for at, change in enumerate(changes):
+        first.setdefault(Kind.of(change), at)
+    canaries = [first[kind] for kind in sorted(first)]
+    others = [at for at in range(len(changes)) if at not in canaries]
+    sizes = enumerate(wave_sizes(len(changes), rollout.waves), start=1)
+    waves = chain.from_iterable([wave] * size for wave, size in sizes)
+    released = [(wave, changes[at]) for wave, at in zip(waves, [*canaries, *others], strict=True)]
+    leading, following = released[: len(canaries)], released[len(canaries) :]
+    if rank is not None:
+        return leading + following
+    return leading + sorted(following, key=lambda one: (one[0], -length_of(one[1])))
+
+
+_RANKS: Mapping[ReleaseOrder, Callable[[Change], tuple[str, ...]]] = {
+    ReleaseOrder.BY_OWNER: lambda change: (change.owner, change.scope, change.id),
+    ReleaseOrder.BY_POOL: lambda change: (change.pool, change.scope, change.id),
+    ReleaseOrder.BY_ID: lambda change: (change.id, change.scope),
+}
+
+
+def wave_remarks(changes: Sequence[Change], rollout: Rollout) -> Iterator[str]:
+    """What a person should know of the waves: which were dropped, and which kinds the first one proves.
+
+    `rollout` is the job's own, before its empty waves were dropped.
+    """
+    if not changes:
+        return
+    empty = empty_waves(len(changes), rollout.waves)
+    if empty:
+        waves = f"wave{'s' * (len(empty) > 1)} {', '.join(map(str, empty))}"
+        yield (
+            f"{waves} of [{', '.join(map(str, rollout.waves))}] would release no further change and "
+            f"{'are' if len(empty) > 1 else 'is'} dropped; waves and approvals are counted without"
+        )
+    kinds = Counter(Kind.of(change) for change in changes)
+    proven = Counter(Kind.of(change) for change in changes if change.wave == 1)
+    if len(kinds) > 1 and changes[-1].wave > 1:
+        rest = [f"none of {kinds[kind]} {kind}" for kind in sorted(kinds.keys() - proven.keys())]
+        yield f"wave 1 tries {', '.join([f'{proven[kind]} {kind}' for kind in sorted(proven)] + rest)}"
+
+
+def plan_one(target: Target, job: JobSpec, rollout: Rollout) -> Change | tuple[Change, ...] | Settled:
+    """What is to be done with one notebook; if the job proposes stages, a change for each that differs.
+
+    A stage that must not be sent leaves the whole notebook as it is.
+    """
+    notebook = target.notebook
+    run_state = notebook.status.heading or notebook.status
+    if not is_uuid(notebook.id):
+        return _settled(target, Outcome.SKIPPED, "its id is no UUID, so it cannot be addressed")
+    if target.protected:
+        return _settled(target, Outcome.SKIPPED, f"protected by {target.protected}")
+    if barred := job.bars(notebook, target.context):
+        return _settled(target, Outcome.SKIPPED, barred)
+    if run_state not in (Status.RUNNING, Status.STOPPED):
+        word = notebook.status_word or notebook.status.value
+        return _settled(target, Outcome.SKIPPED, f"status {word}")
+    try:
+        proposal = job.propose(notebook, target.context)
+    except InvalidField as problem:
+        return _settled(target, Outcome.SKIPPED, str(problem))
+    if isinstance(proposal, Skip):
+        return _settled(target, proposal.outcome, proposal.reason)
+    staged = isinstance(proposal, Staged)
+    proposed = proposal.patches if isinstance(proposal, Staged) else (proposal,)
+    found, changes, notes = notebook, list[Change](), list[str]()
+    for stage, whole in enumerate(proposed, start=1):
+        patch = _what_differs(whole, found)
+        if not patch:
+            continue
+        refusal = (
+            _refusal(patch, found)
+            or _misfit(patch, found, target.context)
+            or _disturbance(patch, run_state, rollout)
+            or _stays_down(patch, found, target.context, rollout)
+        )
+        if refusal:
+            where = f"stage {stage}: " if staged else ""
+            return _settled(target, Outcome.SKIPPED, where + refusal)
+        change = _change(target, job, rollout, found, patch, stage)
+        if _stops(change, rollout) and not any(one.save for one in changes):
+            change = replace(change, save=job.saves(notebook, target.context))
+        changes.append(change)
+        notes += [*_notes(patch, found), *_sight(patch, found, target.context)]
+        if _starts(patch, found, rollout) and _scarce(patch, found, target.context):
+            notes.append(_SCARCE)
+        found = with_patch(found, patch)
+    if not changes:
+        return _settled(target, Outcome.UNCHANGED, "already so", to_body(proposed[-1]))
+    notes += [*job.remarks(notebook, target.context), *_restarts(changes)]
+    first = replace(changes[0], notes=tuple(dict.fromkeys(notes)), arriving=notebook.status is not run_state)
+    return (first, *changes[1:]) if staged else first
+
+
+def _change(
+    target: Target, job: JobSpec, rollout: Rollout, found: Notebook, patch: NotebookPatch, stage: int
+) -> Change:
+    """The change that makes `patch` to the notebook as it is `found` when its turn comes."""
+    run_state = found.status.heading or found.status
+    body = to_body(patch)
+    return Change(
+        item=0,
+        wave=0,
+        scope=target.context.scope,
+        id=found.id,
+        name=target.notebook.name,
+        owner=found.owner,
+        pool=found.pool_id,
+        flavor=found.flavor,
+        run_state=run_state,
+        arriving=False,
+        may_restart=rollout.disruption is Disruption.RESTART,
+        phases=phases_of(patch, run_state),
+        before={name: read_field(found, name) for name in body if readable(name)},
+        after=body,
+        lease=found.lease,
+        why=clean(job.reason(target.notebook, target.context)),
+        stage=stage,
+        allow=patch.allow,
+    )
+
+
+def _stops(change: Change, rollout: Rollout) -> bool:
+    """Whether its planned way stops a notebook that runs."""
+    return change.needs_restart and change.run_state is Status.RUNNING and not rollout.stops_nobody
+
+
+def _disturbance(patch: NotebookPatch, run_state: Status, rollout: Rollout) -> str | None:
+    """Why the rollout does not let this patch be made, or None."""
+    if rollout.disruption is Disruption.RESTART or (run_state is Status.RUNNING and rollout.stops_nobody):
+        return None
+    if all(phase.when.allows(run_state) for phase in phases_of(patch, run_state)):
+        return None
+    return f"{_disturbs(run_state)}; rollout.disruption is none"
+
+
+def _misfit(patch: NotebookPatch, found: Notebook, context: Context) -> str | None:
+    """Why the cloud would refuse the image or the flavor, or None; with no catalogue nobody can tell."""
+    catalog = context.catalog
+    if not catalog or (patch.image_id is None and patch.flavor is None):
+        return None
+    switchable = context.facts.get(found.id, Facts()).switchable
+    return "; ".join(change_misfits(catalog, found, patch.image_id, patch.flavor, switchable)) or None
+
+
+def _stays_down(patch: NotebookPatch, found: Notebook, context: Context, rollout: Rollout) -> str | None:
+    """Why the notebook, once stopped for this patch, could not be started again; None when it could."""
+    if not _starts(patch, found, rollout):
+        return None
+    if problem := start_problem(context.catalog, with_patch(found, patch)):
+        return problem
+    if _scarce(patch, found, context) and not rollout.accept_sold_out:
+        return f"{_SCARCE}; rollout.accept_sold_out is false"
+    return None
+
+
+_SCARCE = "its flavor is sold out: a restart may not find a machine"
+
+
+def _scarce(patch: NotebookPatch, found: Notebook, context: Context) -> bool:
+    switchable = context.facts.get(found.id, Facts()).switchable
+    return out_of_stock(context.catalog, with_patch(found, patch), switchable)
+
+
+def _starts(patch: NotebookPatch, found: Notebook, rollout: Rollout) -> bool:
+    """Whether the notebook has to be started on the way of this patch."""
+    run_state = found.status.heading or found.status
+    if run_state is Status.RUNNING and rollout.stops_nobody:
+        return False
+    return not all(phase.when.allows(run_state) for phase in phases_of(patch, run_state))
+
+
+def _restarts(changes: Sequence[Change]) -> Iterator[str]:
+    """That each stage takes a restart of its own."""
+    restarts = sum(change.needs_restart for change in changes)
+    if restarts > 1:
+        yield f"is stopped and started {restarts} times, once for each stage"
+
+
+def _disturbs(run_state: Status) -> str:
+    if run_state is Status.RUNNING:
+        return "is RUNNING and would have to be stopped"
+    return "is STOPPED and would have to be started"
+
+
+def phases_of(patch: NotebookPatch, run_state: Status) -> tuple[Phase, ...]:
+    """The PUTs that `patch` takes: first what can be sent in the present state, then the rest.
+
+    Fields that may be sent in any state ride along with a PUT that is due anyway.
+    """
+    needs = {FIELD_TABLE[name] for name in patch.fields()} - {When.ANY}
+    free = When(run_state.value)
+    order = [free, When.STOPPED if free is When.RUNNING else When.RUNNING]
+    states = [when for when in order if when in needs] or [When.ANY]
+    phases = []
+    for when in states:
+        names = [name for name in patch.fields() if FIELD_TABLE[name] is when]
+        if when is states[0]:
+            names += [name for name in patch.fields() if FIELD_TABLE[name] is When.ANY and name not in names]
+        phases.append(Phase(when, to_body(patch.only(names))))
+    return tuple(phases)
+
+
+def _what_differs(patch: NotebookPatch, notebook: Notebook) -> NotebookPatch:
+    body = to_body(patch)
+    names = [name for name in body if not readable(name) or body[name] != read_field(notebook, name)]
+    return patch.only(names)
+
+
+def _refusal(patch: NotebookPatch, notebook: Notebook) -> str | None:
+    """Why this patch must not be sent to this notebook, or None."""
+    if patch.endpoints is not None:
+        opened = opens_to_world(notebook.endpoints, patch.endpoints)
+        if opened:
+            return f"endpoints: {opened}"
+    if patch.storage_new_size is not None:
+        volume = notebook.volume
+        if volume is None or volume.category.upper() != "EVS":
+            return "storage_new_size: only an EVS disk can grow"
+        if patch.storage_new_size < volume.capacity:
+            return (
+                f"storage_new_size: {patch.storage_new_size} GB is less than the {volume.capacity} GB there"
+            )
+    return None
+
+
+def _notes(patch: NotebookPatch, notebook: Notebook) -> Iterable[str]:
+    if patch.hooks is not None:
+        yield "hooks cannot be read back: the cloud's answer is all the proof there is"
+    if patch.storage_new_size is not None:
+        yield "a grown disk cannot shrink again: this cannot be undone"
+    for item in patch.endpoints or ():
+        if item.open:
+            yield f"the {item.service} endpoint is open to every address, as before"
+        if any(documentation_address(address) for address in item.allowed_access_ips or ()):
+            yield f"the {item.service} whitelist holds addresses reserved for documentation"
+
+
+def _sight(patch: NotebookPatch, found: Notebook, context: Context) -> Iterable[str]:
+    image = context.catalog.images.get(patch.image_id or "")
+    if image is not None and (remark := sight_remark(found, image)):
+        yield remark
+
+
+def _settled(target: Target, outcome: Outcome, reason: str, values: dict[str, Any] | None = None) -> Settled:
+    notebook = target.notebook
+    return Settled(
+        item=0,
+        scope=target.context.scope,
+        id=notebook.id,
+        name=notebook.name,
+        owner=notebook.owner,
+        outcome=outcome,
+        reason=reason,
+        run_state=notebook.status_word or notebook.status.value,
+        values=values or {},
+        lease=notebook.lease,
+    )

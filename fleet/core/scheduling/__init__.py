@@ -1,0 +1,1 @@
+"""When: calendars, windows and schedules, waiting until a notebook is idle or stopped, telling its owner."""
