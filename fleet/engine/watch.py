@@ -1,7 +1,8 @@
 """One list poll answers everyone who waits in a scope, so that waiting costs next to no calls of its own.
 
 A poll lists those who are still on their way. Whoever is not among them is told to look for himself, and that
-look is the proof: a row may be missing or old, a look is neither. When to poll is decided in `core.scheduling.waiting`.
+look is the proof: a row may be missing or old, a look is neither. When to poll is decided in
+`core.scheduling.waiting`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How long a run took beside the least that the same work could have taken.
 
-The arithmetic is that of the plan's estimate (`core.planning.estimate`), with what each change really took in place of
-what was assumed. A change's time is from its beginning to its end: where it waited for its turn at a gate,
-that is part of it.
+The arithmetic is that of the plan's estimate (`core.planning.estimate`), with what each change really took in
+place of what was assumed. A change's time is from its beginning to its end: where it waited for its turn at
+a gate, that is part of it.
 """
 
 from __future__ import annotations
