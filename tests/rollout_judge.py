@@ -84,11 +84,13 @@ def limits(plan: Told) -> dict[tuple[str, str], int]:
 
 class _Absence:
     """Away is who was told to stop and has not been seen running since, and whoever was last seen in a state
-    that is none of his. Whom somebody else took over or deleted is theirs."""
+    that is none of his. Whom somebody else took over or deleted is theirs, and so is a stop while all of ours
+    were refused."""
 
     def __init__(self, changes: Mapping[int, Told]) -> None:
         self._changes = changes
-        self._stops: dict[int, bool] = {}  # by item whether it was away before its last stop
+        self._stops: Counter[int] = Counter()  # by item those that were not refused
+        self._before: dict[int, bool] = {}  # by item whether it was away before its last stop
         self.away: set[int] = set()
 
     def __call__(self, event: Told, item: int) -> None:
@@ -96,10 +98,13 @@ class _Absence:
             return
         match event["kind"], event.get("step"):
             case "intended", "stop":
-                self._stops[item] = item in self.away
+                self._before[item] = item in self.away
+                self._stops[item] += 1
                 self.away.add(item)
-            case "answered", "stop" if event["fate"] == "refused" and not self._stops.get(item, True):
-                self.away.discard(item)
+            case "answered", "stop" if event["fate"] == "refused":
+                self._stops[item] -= 1
+                if not self._before[item]:
+                    self.away.discard(item)
             case "saw", _:
                 self._see(event["sight"]["status"], item)
             case "ended", _ if event["outcome"] in TAKEN_OVER:
@@ -108,7 +113,7 @@ class _Absence:
     def _see(self, status: str, item: int) -> None:
         if status == "RUNNING":
             self.away.discard(item)
-        elif item in self._stops or status in BROKEN:
+        elif self._stops[item] > 0 or status in BROKEN:
             self.away.add(item)
 
 

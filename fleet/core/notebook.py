@@ -43,6 +43,11 @@ class Status(StrEnum):
         """Where a transitional status leads if nothing goes wrong; None for all others."""
         return _HEADING.get(self)
 
+    @property
+    def broken(self) -> bool:
+        """Whether nobody can work in the notebook and it does not get better by itself."""
+        return self in _BROKEN
+
 
 _HEADING = {
     Status.INIT: Status.RUNNING,
@@ -51,6 +56,9 @@ _HEADING = {
     Status.SNAPSHOTTING: Status.RUNNING,
     Status.STOPPING: Status.STOPPED,
 }
+_BROKEN = frozenset(
+    {Status.CREATE_FAILED, Status.START_FAILED, Status.DELETE_FAILED, Status.ERROR, Status.FROZEN}
+)
 
 
 class LeaseType(StrEnum):

@@ -57,8 +57,8 @@ def _failed(life: Life) -> bool:
 
 
 def _is_back(life: Life) -> bool:
-    """Whether the notebook is available again: neither lost, nor failed in another state than it had."""
-    if life.end is None or life.end[0] in NOT_BACK:
+    """Whether the notebook is available: neither lost nor broken, nor failed in another state than it had."""
+    if life.end is None or life.end[0] in NOT_BACK or life.current.broken:
         return False
     return life.end[0] is not Outcome.FAILED or life.home
 

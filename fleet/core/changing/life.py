@@ -113,6 +113,7 @@ class Life(NamedTuple):
     notes: tuple[str, ...] = ()
     trouble: str = ""  # the last refusal, for the reason of a failure
     end: tuple[Outcome, str] | None = None
+    ended_in: Stage | None = None  # where it stood then
     recorded: bool = False  # the end is in the journal
 
     @classmethod
@@ -256,7 +257,7 @@ def over(life: Life, outcome: Outcome, reason: str) -> Life:
     """The change ends here and so. What somebody else changed or deleted is not ours to bring back."""
     if outcome in (Outcome.DRIFTED, Outcome.GONE):
         life = life._replace(debt=False, restarted=False)
-    return life._replace(stage=Stage.ENDED, end=(outcome, reason))
+    return life._replace(stage=Stage.ENDED, ended_in=life.stage, end=(outcome, reason))
 
 
 def onward(life: Life) -> Life:

@@ -117,6 +117,7 @@ def _no_restart(fields: Iterable[str]) -> str:
 
 def not_now(life: Life, saw: Saw) -> Life:
     word = saw.sight.word or saw.sight.status.value
+    life = life._replace(current=saw.sight.status)
     return over(life, Outcome.SKIPPED, f"status {word}{_why(saw.sight)}")
 
 

@@ -38,12 +38,18 @@ def reopened(life: Life, leave: Leave | None = None) -> Life:
         has_put = life.has_put or step is Step.PUT
         return life._replace(stage=settling, tries=tries, doubt=True, written=True, has_put=has_put)
     if life.end is not None:
-        life = life._replace(end=None, tries=dict.fromkeys(life.tries, 0), stage=Stage.READY)
+        life = life._replace(end=None, tries=dict.fromkeys(life.tries, 0), stage=_taken_up(life))
     if life.stage is not Stage.READY:
         return life
     if not life.tries:
         return life._replace(stage=Stage.FENCE)
     return life._replace(stage=_looking_stage(life), doubt=True)
+
+
+def _taken_up(life: Life) -> Stage:
+    """A PUT that is not proven is looked for where it was left: a disk that grows is not told so twice."""
+    open_put = life.ended_in in (Stage.READ_BACK, Stage.PUT_SETTLE) and life.phases
+    return life.ended_in if life.ended_in is not None and open_put else Stage.READY
 
 
 def _looking_stage(life: Life) -> Stage:

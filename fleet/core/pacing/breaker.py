@@ -14,7 +14,6 @@ from collections import deque
 
 from fleet.core.errors import TRANSIENT, Meaning
 from fleet.core.events import Answered, Blind, ChangeEvent, Fate, Late, Outcome, Saw
-from fleet.core.notebook import Status
 from fleet.core.rollout import FAILURES
 
 WINDOW = 120.0  # s over which calls are counted
@@ -191,11 +190,6 @@ def calls_of(event: ChangeEvent) -> tuple[int, int] | None:
             return None
 
 
-_FAILED_STATES = frozenset(
-    {Status.START_FAILED, Status.CREATE_FAILED, Status.DELETE_FAILED, Status.ERROR, Status.FROZEN}
-)
-
-
 def cause_of(event: ChangeEvent) -> str | None:
     """What an event says about why its change may fail, in words that are equal for equal causes."""
     match event:
@@ -203,7 +197,7 @@ def cause_of(event: ChangeEvent) -> str | None:
             return _in_words(event.meaning, event.code)
         case Blind():
             return _in_words(event.meaning, "")
-        case Saw() if event.sight.status in _FAILED_STATES:
+        case Saw() if event.sight.status.broken:
             return event.sight.status.value
         case Late():
             return event.reason if event.unrecorded else "the time was up"

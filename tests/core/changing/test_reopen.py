@@ -9,8 +9,10 @@ import pytest
 
 from fleet.core.changing.change import advance
 from fleet.core.changing.look_rules import LOOKS
-from fleet.core.events import Outcome, Reopened
-from fleet.core.planning.plan import Change
+from fleet.core.events import Outcome, Reopened, Step
+from fleet.core.notebook import Status
+from fleet.core.patch import When
+from fleet.core.planning.plan import Change, Phase
 
 Planned = Callable[..., Change]
 Walking = Callable[..., Any]
@@ -123,6 +125,26 @@ def test_nobody_is_said_to_have_started_what_the_process_that_died_may_have_star
     """A journal that lost its end does not tell of our own start."""
     walked = taken_up(CLEAR["changed"])("RUNNING new")
     assert walked.life.notes == ()
+
+
+GROWS = Phase(When.RUNNING, {"storage_new_size": 80})
+
+
+@pytest.mark.row(37)
+@pytest.mark.parametrize("before_it", [(), ("STOPPED", "start ok")], ids=["running", "started for it"])
+def test_a_disk_that_was_told_to_grow_is_not_told_again_after_looks_that_were_refused(
+    planned: Planned, walk: Walking, before_it: tuple[str, ...]
+) -> None:
+    run_state = Status.STOPPED if before_it else Status.RUNNING
+    walked = walk(planned(run_state, GROWS, before={"storage_new_size": 50}))
+    walked(*before_it, "RUNNING", "put ok", "RUNNING")
+    for _ in range(2):
+        walked("blind")
+        assert walked.end.outcome is Outcome.UNKNOWN
+        walked.life = advance(walked.life, Reopened(0, walked.at))
+    walked("RUNNING", "RUNNING")
+    assert walked.move.startswith("look")
+    assert walked.life.tried(Step.PUT) == 0
 
 
 # --- somebody brought the notebook home meanwhile ----------------------------------------------------------
