@@ -49,7 +49,7 @@ from fleet.core.job import Context, JobSpec
 from fleet.core.notebook import Flavor, Image, Notebook
 from fleet.core.patch import NotebookPatch
 from fleet.core.planning.guards import Guards
-from fleet.core.planning.plan import load_plan, plan_pieces
+from fleet.core.planning.plan_file import load_plan, plan_pieces
 from fleet.core.rollout import EVERYTHING, Rollout
 from fleet.core.scope import ScopeSpec, TokenGiven
 from fleet.core.selecting.selector import Selector

@@ -63,7 +63,7 @@ def run(*, quick: bool) -> Result:
     table = [summarize(name, samples, [base for base in bases if base != name]) for name in clients]
     share = median(one.cpu / one.wall for one in samples[GOAL_AT])
     checks = [at_most(f"{GOAL_AT}: CPU over wall time", share, GOAL)]
-    facts = conditions(["notebook-fleet", "pydantic"], rounds=rounds, quick=quick, file_system=file_system())
+    facts = conditions(["notebook-fleet", "msgspec"], rounds=rounds, quick=quick, file_system=file_system())
     return Result("journal", facts, table, checks)
 
 

@@ -13,7 +13,8 @@ from fleet.core.changing.sight import Sight
 from fleet.core.events import Answered, Began, ChangeEvent, Ended, Fate, Intended, Outcome, Saw, Step
 from fleet.core.notebook import Lease, LeaseType, Status
 from fleet.core.patch import When
-from fleet.core.planning.plan import FORMAT, Change, Estimate, Phase, Plan, PlanScope, seal
+from fleet.core.planning.plan import FORMAT, Change, Estimate, Phase, Plan, PlanScope
+from fleet.core.planning.plan_file import seal
 from fleet.core.rollout import Rollout
 
 BEGAN = 1_767_225_600.0

@@ -14,12 +14,12 @@ are given only where their own usage was measured.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from fleet.core.catalog import mismatches
 from fleet.core.errors import UsageError
@@ -30,10 +30,10 @@ from fleet.core.notebook import Flavor, Notebook
 from fleet.core.patch import NotebookPatch
 from fleet.core.spelling import nearest
 from fleet.core.usage import Level, Resource, Usage, UsageWanted
+from jobs.flavor_sizes import Demand, Parameters, Size, is_larger, same_kind
 
 DAY = 86_400.0
 WEEK = 7 * DAY
-_EPSILON = 1e-6  # shares are measured, sizes are whole: rounding alone must not ask for a larger flavor
 _PERCENT = re.compile(r"(0|[1-9]\d{0,2})%", re.ASCII)
 
 
@@ -59,11 +59,7 @@ Percent = Annotated[float, PlainValidator(_percent), _schema("^(0|[1-9][0-9]{0,2
 PartOf = Annotated[float, PlainValidator(_part), _schema("^([1-9][0-9]?|100)%$", "20%")]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Measured(_Part):
+class Measured(Parameters):
     """What is looked at, and how much of it there must be."""
 
     window: PositiveDuration = Field(14 * DAY, description="How far back usage counts.")
@@ -74,37 +70,12 @@ class Measured(_Part):
     )
 
 
-class Headroom(_Part):
+class Headroom(Parameters):
     """What a flavor must have above the measured usage."""
 
     cpu: Percent = 0.25
     memory: Percent = 0.30
     accelerators: Percent = 0.25
-
-
-class Size(_Part):
-    """The size of a flavor; what is not given is not limited."""
-
-    vcpus: int | None = Field(None, ge=1)
-    memory_gb: float | None = Field(None, gt=0)
-    accelerators: int | None = Field(None, ge=0)
-
-    def is_ceiling_of(self, flavor: Flavor) -> bool:
-        """Whether the flavor exceeds it nowhere."""
-        return all(mine >= its for mine, its in self._pairs(flavor))
-
-    def is_floor_of(self, flavor: Flavor) -> bool:
-        """Whether the flavor has at least this much of everything."""
-        return all(mine <= its for mine, its in self._pairs(flavor))
-
-    def _pairs(self, flavor: Flavor) -> Iterator[tuple[float, float]]:
-        for mine, its in (
-            (self.vcpus, flavor.vcpus),
-            (self.memory_gb, flavor.memory_mib / 1024),
-            (self.accelerators, flavor.accelerators),
-        ):
-            if mine is not None:
-                yield mine, its
 
 
 class Direction(StrEnum):
@@ -116,29 +87,13 @@ class Direction(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Demand:
-    """What a flavor must have at least."""
-
-    vcpus: float
-    memory_mib: float
-    accelerators: float
-
-    def held_by(self, flavor: Flavor) -> bool:
-        return (
-            self.vcpus <= flavor.vcpus + _EPSILON
-            and self.memory_mib <= flavor.memory_mib + _EPSILON
-            and self.accelerators <= flavor.accelerators + _EPSILON
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class _Case:
     """A notebook whose usage is known well enough, and which way it should go."""
 
     notebook: Notebook
     present: Flavor
     usage: Usage
-    demand: _Demand
+    demand: Demand
     short: tuple[str, ...]  # what it is short of
 
     @property
@@ -283,14 +238,14 @@ class FlavorRightsizing(JobSpec):
     def _enough(self, level: Level | None) -> bool:
         return level is not None and level.share >= self.usage.min_share
 
-    def _demand(self, present: Flavor, usage: Usage) -> _Demand:
+    def _demand(self, present: Flavor, usage: Usage) -> Demand:
         room, levels = self.headroom, usage.levels
         told_by = [level for name in _chips(present) if self._enough(level := levels.get(name))]
         busiest = max((level.usual for level in told_by if level is not None), default=0.0) / 100.0
         # Fewer only where both their work and their memory were measured, and never none.
         fewest = 1.0 if len(told_by) == 2 else float(present.accelerators)
         chips = max(fewest, busiest * present.accelerators * (1.0 + room.accelerators))
-        return _Demand(
+        return Demand(
             vcpus=levels[Resource.CPU].usual / 100.0 * present.vcpus * (1.0 + room.cpu),
             memory_mib=levels[Resource.MEMORY].usual / 100.0 * present.memory_mib * (1.0 + room.memory),
             accelerators=chips if present.accelerators else 0.0,
@@ -327,7 +282,7 @@ class FlavorRightsizing(JobSpec):
             (
                 flavor
                 for flavor in offered
-                if _same_kind(flavor, case.present)
+                if same_kind(flavor, case.present)
                 and self._is_on_the_way(flavor, case)
                 and case.demand.held_by(flavor)
                 and self._within_limits(flavor, case.way)
@@ -343,7 +298,7 @@ class FlavorRightsizing(JobSpec):
                 return False
             here, there = self.ladder.index(case.present.id), self.ladder.index(flavor.id)
             return there > here if case.short else there < here
-        return _is_larger(flavor, case.present) if case.short else _is_larger(case.present, flavor)
+        return is_larger(flavor, case.present) if case.short else is_larger(case.present, flavor)
 
     def _within_limits(self, flavor: Flavor, way: Direction) -> bool:
         if way is Direction.UP:
@@ -369,21 +324,6 @@ def _chips(flavor: Flavor) -> tuple[Resource, ...]:
     return Resource.GPU, Resource.GPU_MEMORY
 
 
-def _same_kind(one: Flavor, other: Flavor) -> bool:
-    return (
-        one.arch.lower() == other.arch.lower()
-        and one.category.upper() == other.category.upper()
-        and one.accelerator_type.upper() == other.accelerator_type.upper()
-        and one.free is other.free
-    )
-
-
-def _is_larger(one: Flavor, other: Flavor) -> bool:
-    """Larger in something and smaller in nothing."""
-    sizes = [(flavor.vcpus, flavor.memory_mib, flavor.accelerators) for flavor in (one, other)]
-    return sizes[0] != sizes[1] and all(mine >= its for mine, its in zip(*sizes, strict=True))
-
-
 def _turned(resized: Iterable[Resize], way: Direction, context: Context, now: float) -> str:
     """Why a notebook must not turn round: within a week it never goes both up and down."""
     flavors = context.catalog.flavors
@@ -393,7 +333,7 @@ def _turned(resized: Iterable[Resize], way: Direction, context: Context, now: fl
         before, after = flavors.get(resize.before), flavors.get(resize.after)
         if before is None or after is None:
             return f"its flavor was changed {_days(now - resize.at)} ago, to or from one that is not known"
-        same = _is_larger(after, before) if way is Direction.UP else _is_larger(before, after)
+        same = is_larger(after, before) if way is Direction.UP else is_larger(before, after)
         if not same:
             return f"would go {way.value}, {_days(now - resize.at)} after it went the other way"
     return ""

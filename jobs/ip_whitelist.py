@@ -2,7 +2,7 @@
 
 New addresses are added everywhere first; after a soak the old ones are removed. A list never becomes empty,
 as that would let everybody in, and of an endpoint nothing changes but its list. What may stand in a list at
-all is decided by `fleet.core.patch`.
+all is decided by `fleet.core.whitelist`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from fleet.core.errors import UsageError
 from fleet.core.job import Context, JobSpec, Proposal, Skip, Staged, Wants
 from fleet.core.jobfiles.job_values import Duration
 from fleet.core.notebook import Endpoint, Notebook
-from fleet.core.patch import WHITELIST_MAX, Breadth, NotebookPatch, address_problem
+from fleet.core.patch import WHITELIST_MAX, NotebookPatch
+from fleet.core.whitelist import Breadth, address_problem
 
 DAY = 86_400.0
 _SHOWN = 5  # addresses named in one sentence

@@ -7,7 +7,8 @@ from typing import Any
 
 from fleet.core.notebook import Status
 from fleet.core.patch import When
-from fleet.core.planning.plan import FORMAT, Change, Estimate, Phase, Plan, seal
+from fleet.core.planning.plan import FORMAT, Change, Estimate, Phase, Plan
+from fleet.core.planning.plan_file import seal
 from fleet.core.rollout import Rollout
 
 OLD, NEW = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"

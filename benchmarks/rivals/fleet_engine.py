@@ -24,7 +24,8 @@ from fleet.client.clock import Clock
 from fleet.core.events import Ended, Event, Outcome, RunEnd
 from fleet.core.notebook import Status
 from fleet.core.patch import When
-from fleet.core.planning.plan import Phase, Plan, PlanScope, seal
+from fleet.core.planning.plan import Phase, Plan, PlanScope
+from fleet.core.planning.plan_file import seal
 from fleet.core.rollout import Rollout
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan

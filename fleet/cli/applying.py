@@ -44,7 +44,8 @@ from fleet.core.changing.life import Life
 from fleet.core.errors import CallError, Exit, FleetError
 from fleet.core.events import Event, dump_event
 from fleet.core.planning.guards import confirmed, unconfirmed
-from fleet.core.planning.plan import Plan, load_plan
+from fleet.core.planning.plan import Plan
+from fleet.core.planning.plan_file import load_plan
 from fleet.core.planning.times import Stopwatch
 from fleet.core.scope import ScopeSpec
 from fleet.core.text import clean
@@ -55,7 +56,9 @@ from fleet.report.formats import Format
 from fleet.report.summary import is_complete
 from fleet.service.running import RunFolder, apply_plan, claim, open_run, reopen_run, require_same_scopes
 from fleet.settings import claims_file, secret_values
-from fleet.telemetry import LogObserver, configure_logging, progress_view
+from fleet.telemetry.log import configure_logging
+from fleet.telemetry.observer import LogObserver
+from fleet.telemetry.view import progress_view
 
 # The event loop of a run: the faster one where the extra `speed` is installed.
 LOOP = {"use_uvloop": find_spec("uvloop") is not None}

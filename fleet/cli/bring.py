@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from fleet.cli.output import say_lines, write
 from fleet.cli.session import CLOCK, ConfigOption, settings_for
 from fleet.core.changing.life import LEASE_MAX_MS, LEASE_MIN_MS
 from fleet.core.errors import Exit, FleetError, UsageError
+from fleet.core.jobfiles.job_values import parse_duration
 from fleet.core.notebook import LeaseType, Notebook
 from fleet.core.text import clean
 from fleet.service.bringing import bring_running, bring_stopped
@@ -25,6 +27,8 @@ class BroughtHalfway(FleetError):
     exit = Exit.INTERRUPTED
 
 
+OFF = -1  # as a lease: no auto stop
+
 NotebookArgument = Annotated[str, typer.Argument(metavar="NOTEBOOK", help="The notebook's id.")]
 ScopeOption = Annotated[str, typer.Option("--scope", metavar="NAME", help="The scope that holds it.")]
 
@@ -34,7 +38,7 @@ def start(
     notebook: NotebookArgument,
     scope: ScopeOption,
     duration: Annotated[
-        int, typer.Option(help="Lease in ms, 3600000 to 259200000; -1 switches auto stop off.")
+        str, typer.Option(help="Lease such as 1h30m, from 1h to 3d, or in ms; -1 switches auto stop off.")
     ],
     type: Annotated[LeaseType, typer.Option(help="Auto stop type.")] = LeaseType.TIMING,
     config: ConfigOption = None,
@@ -44,9 +48,8 @@ def start(
     Sends the start unless it runs already, and waits until it does; writes nothing else. Refused while a run
     works on the notebook. Reports name this command, filled in, for each one that could not be brought back.
     """
-    if duration != -1 and not LEASE_MIN_MS <= duration <= LEASE_MAX_MS:
-        raise UsageError(f"--duration: {duration} is neither -1 nor from {LEASE_MIN_MS} to {LEASE_MAX_MS} ms")
-    lease = {"duration": duration} if duration == -1 else {"duration": duration, "type": type.value}
+    left = _lease(duration)
+    lease = {"duration": left} if left == OFF else {"duration": left, "type": type.value}
     (spec,) = settings_for(context, config).scopes([scope])
 
     async def bring() -> Notebook:
@@ -69,6 +72,19 @@ def stop(
         return await bring_stopped(spec, notebook, CLOCK, claims_file(os.environ), _say)
 
     _tell(bring, notebook)
+
+
+def _lease(text: str) -> int:
+    """The milliseconds of a lease, or OFF. Raises UsageError for what the cloud would refuse."""
+    try:
+        lease = int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else int(parse_duration(text) * 1000)
+    except ValueError as error:
+        raise UsageError(f"--duration: {error}, nor milliseconds") from None
+    if lease != OFF and not LEASE_MIN_MS <= lease <= LEASE_MAX_MS:
+        raise UsageError(
+            f"--duration: {text} is neither {OFF} nor from 1h to 3d ({LEASE_MIN_MS} to {LEASE_MAX_MS} ms)"
+        )
+    return lease
 
 
 def _say(text: str) -> None:

@@ -25,7 +25,7 @@ from fleet.cli.session import completer, settings_for
 from fleet.core.duration import duration
 from fleet.core.errors import Exit, UsageError
 from fleet.core.pacing.pace import Rate, parse_rate
-from fleet.core.planning.plan import dump_plan, load_plan
+from fleet.core.planning.plan_file import dump_plan, load_plan
 from fleet.journal.runs import new_run_id
 from fleet.report.formats import Format
 from fleet.service.running import open_run

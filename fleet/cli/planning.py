@@ -42,7 +42,8 @@ from fleet.cli.session import (
 from fleet.core.errors import Exit, UsageError
 from fleet.core.jobfiles.jobfile import bind, parse_job
 from fleet.core.jobfiles.jobfile import schema as job_schema
-from fleet.core.planning.plan import Plan, dump_plan, load_plan
+from fleet.core.planning.plan import Plan
+from fleet.core.planning.plan_file import dump_plan, load_plan
 from fleet.core.scope import ScopeSpec
 from fleet.core.selecting.explain import Findings
 from fleet.core.selecting.fields import Subject

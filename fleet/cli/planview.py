@@ -10,19 +10,23 @@ from typing import Any
 
 from fleet.cli.output import table
 from fleet.core.duration import duration
+from fleet.core.notebook import Status
 from fleet.core.planning.estimate import ASSUMED
 from fleet.core.planning.forecast import forecast
-from fleet.core.planning.plan import Change, Cost, Estimate, Plan
+from fleet.core.planning.plan import Change, Cost, Effort, Estimate, Plan
 from fleet.core.planning.stages import stage_words
 from fleet.core.rollout import Rollout
 from fleet.core.scheduling.calendar import Span, told, told_span
+from fleet.core.scheduling.readiness import REQUEST, stops
 from fleet.core.scheduling.timing import Moment
-from fleet.core.scheduling.timing_words import timing_lines
+from fleet.core.scheduling.timing_words import restart_words, timing_lines, waiting_words
 from fleet.core.text import clean
 
 FIRST = 20
 OWNERS = 10
 WINDOWS = 10
+DAY = 86_400.0
+LOOKS = 60.0 / REQUEST  # a minute, at those who wait
 
 
 def plan_lines(plan: Plan, *, every: bool = False) -> Iterator[str]:
@@ -30,7 +34,7 @@ def plan_lines(plan: Plan, *, every: bool = False) -> Iterator[str]:
     yield from _head(plan)
     if plan.changes:
         shown = plan.changes if every else plan.changes[:FIRST]
-        rows = [_change_row(change, plan.names) for change in shown]
+        rows = [_change_row(change, plan.names, plan.rollout) for change in shown]
         yield ""
         heads = ("wave", "scope", "notebook", "owner", "state", "change", "why", "cost of a month")
         yield from table(*_without_empty(heads, rows))
@@ -50,7 +54,6 @@ def plan_lines(plan: Plan, *, every: bool = False) -> Iterator[str]:
 
 
 def _head(plan: Plan) -> Iterator[str]:
-    restarts = len({(change.scope, change.id) for change in plan.changes if change.needs_restart})
     yield f"plan {plan.job} ({plan.job_type}), digest {plan.digest[:12]}"
     yield f"select: {' '.join(plan.select.split())}"
     yield from (f"select: {narrowed}" for narrowed in plan.narrowed)
@@ -59,9 +62,22 @@ def _head(plan: Plan) -> Iterator[str]:
         yield f"scope {scope.name}: {scope.region}, {scope.listed} listed, {rate} at {scope.endpoint}"
     selected = plan.notebooks + len(plan.settled)
     yield (
-        f"{selected} selected: {plan.notebooks} to change ({restarts} with a stop and a start), "
+        f"{selected} selected: {plan.notebooks} to change ({', '.join(_restarts(plan))}), "
         f"{len(plan.settled)} left as they are"
     )
+
+
+def _restarts(plan: Plan) -> Iterator[str]:
+    """How many notebooks are stopped and started, and how many only if their persons do not stop them."""
+    waited_for, others = set[tuple[str, str]](), set[tuple[str, str]]()
+    for change in plan.changes:
+        if change.needs_restart:
+            waits = plan.rollout.when is not Moment.NOW and stops(change)
+            (waited_for if waits else others).add((change.scope, change.id))
+    if others or not waited_for:
+        yield f"{len(others)} with a stop and a start"
+    if waited_for:
+        yield f"{len(waited_for)} {Status.RUNNING}, {restart_words(plan.rollout)}"
 
 
 def _tail(plan: Plan) -> Iterator[str]:
@@ -81,7 +97,7 @@ def _tail(plan: Plan) -> Iterator[str]:
         yield f"gate: {program} runs here after every wave but the last, {duration(gate.timeout)} each"
     if plan.rollout.approve:
         yield f"approval: a person must release the waves after {', '.join(map(str, plan.rollout.approve))}"
-    yield from _estimate(plan.estimate, any(change.needs_restart for change in plan.changes))
+    yield from _estimate(plan)
     for name, reason in plan.overrides.items():
         yield f"guards.{name} is lifted: {reason}"
     yield from _calendar(plan)
@@ -89,11 +105,16 @@ def _tail(plan: Plan) -> Iterator[str]:
         yield f"note: {check}"
 
 
-def _estimate(estimate: Estimate, restarts: bool) -> Iterator[str]:
+def _estimate(plan: Plan) -> Iterator[str]:
     """Calls, how long it takes, and whose notebooks are away meanwhile."""
-    calls = f"{estimate.writes} writes, {estimate.reads} reads, about {estimate.lists} pages of lists"
-    took = f"about {_range(estimate.seconds, estimate.slow_seconds)}"
-    yield f"estimate: {calls} in {took}{f' ({_believed(estimate)})' if restarts else ''}"
+    estimate, waits = plan.estimate, plan.rollout.when is not Moment.NOW
+    most = "up to " if waits and any(map(stops, plan.changes)) else ""
+    work = f"{_calls(estimate)} in about {_range(estimate.seconds, estimate.slow_seconds)} of work"
+    restarts = any(change.needs_restart and not _spared(change, plan.rollout) for change in plan.changes)
+    yield f"estimate: {most}{work}{f' ({_believed(estimate)})' if restarts else ''}"
+    if (spared := estimate.spared) is not None:
+        least = f"{_calls(spared)} in about {duration(spared.seconds)} of work"
+        yield f"if all stop by themselves: {least}, and nobody is stopped by us"
     if estimate.away:
         told = [
             f"{one.notebooks} of {clean(one.owner) or 'nobody known'} for {duration(one.seconds)}"
@@ -101,7 +122,17 @@ def _estimate(estimate: Estimate, restarts: bool) -> Iterator[str]:
         ]
         if more := len(estimate.away) - len(told):
             told.append(f"those of {more} others (--format json tells)")
-        yield f"away, in all: {', '.join(told)}"
+        yield f"away, in all: {most}{', '.join(told)}"
+
+
+def _calls(effort: Estimate | Effort) -> str:
+    lists = f", about {effort.lists} pages of lists" if effort.lists else ""
+    return f"{effort.writes} writes, {effort.reads} reads{lists}"
+
+
+def _spared(change: Change, rollout: Rollout) -> bool:
+    """Whether nothing of ours ever stops it."""
+    return rollout.stops_nobody and change.run_state is Status.RUNNING
 
 
 def _believed(estimate: Estimate) -> str:
@@ -151,20 +182,42 @@ def _course(plan: Plan, where: str) -> Iterator[str]:
             yield f"expected: {_open_time(span, where)}: wave{'s' * (len(visits) > 1)} {waves}"
         if (more := len(usual.visits) - WINDOWS) > 0:
             yield f"... and {more} more windows"
-    first = f", first stop {told(usual.first_stop, where)}" if usual.first_stop is not None else ""
-    over = "not within a year" if usual.over is None else f"about {told(usual.over, where)}"
-    late = "not within a year" if slow.over is None else told(slow.over, where)
+    ours = "first stop" if plan.rollout.when is Moment.NOW else "first stop by us"
+    first = f", {ours} {told(usual.first_stop, where)}" if usual.first_stop is not None else ""
+    patient = plan.rollout.when is not Moment.NOW and any(map(stops, plan.changes))
+    soonest = "at the soonest" if patient else "about"
+    over = "not within a year" if usual.over is None else f"{soonest} {told(usual.over, where)}"
+    latest, why = _latest(plan, slow.over, patient)
+    late = "not within a year" if latest is None else told(latest, where)
     if late not in over:
-        over += f", on a slow day {late}"
+        over += f", {why} {late}"
     begins = told(usual.begins, where)
-    yield f"times, if applied at once: begins {begins}{first}, over {over}{_patience(plan)}"
+    yield f"times, if applied at once: begins {begins}{first}, over {over}"
+    if waits := waiting_words(plan.rollout, disturbs=any(map(stops, plan.changes))):
+        looks = f"; to see who stopped, up to {LOOKS:.0f} requests a minute in each scope" if patient else ""
+        yield f"all in all: {_whole(plan, usual.over, latest)}; waits {waits}{looks}"
 
 
-def _patience(plan: Plan) -> str:
-    """How much longer it may take until people let go of their notebooks."""
-    if plan.rollout.when is Moment.NOW:
-        return ""
-    return f"; up to {duration(plan.rollout.patience)} more for each wave that waits for its notebooks"
+def _latest(plan: Plan, over: float | None, patient: bool) -> tuple[float | None, str]:
+    """When all is over at the latest, and why then."""
+    deadline = plan.rollout.deadline
+    ends = None if deadline is None else plan.created_at + deadline
+    if ends is not None and (over is None or ends < over):
+        return ends, "ended by the deadline"
+    return over, "at the latest" if patient else "on a slow day"
+
+
+def _whole(plan: Plan, soonest: float | None, latest: float | None) -> str:
+    """From the beginning to the end, with all waits."""
+    if soonest is None or latest is None:
+        return "not within a year"
+    one, other = _long(soonest - plan.created_at), _long(latest - plan.created_at)
+    return one if one == other or latest < soonest else f"{one} to {other}"
+
+
+def _long(seconds: float) -> str:
+    """As `duration`, and from two days on in days."""
+    return f"{round(seconds / DAY, 1):g}d" if seconds >= 2 * DAY else duration(seconds)
 
 
 def _open_time(span: Span, where: str) -> str:
@@ -189,8 +242,9 @@ def _limits(rollout: Rollout) -> Iterator[str]:
         yield f"{duration(rollout.deadline)} for all"
 
 
-def _change_row(change: Change, names: Mapping[str, str]) -> tuple[str, ...]:
-    state = f"{change.run_state}, restart" if change.needs_restart else change.run_state.value
+def _change_row(change: Change, names: Mapping[str, str], rollout: Rollout) -> tuple[str, ...]:
+    how = restart_words(rollout) if stops(change) else "restart"
+    state = f"{change.run_state}, {how}" if change.needs_restart else change.run_state.value
     difference = "; ".join(
         f"{field}: {_value(change.before, field, names)} -> {_value(change.after, field, names)}"
         for field in change.after
@@ -208,7 +262,11 @@ def _change_row(change: Change, names: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _cost(cost: Cost | None) -> str:
-    return f"{cost.before} -> {cost.after} {cost.currency}" if cost is not None else ""
+    if cost is None:
+        return ""
+    partly = cost.saved_full is not None and (cost.before, cost.after) != (cost.full_before, cost.full_after)
+    full = f" (24x7: {cost.full_before} -> {cost.full_after})" if partly else ""
+    return f"{cost.before} -> {cost.after} {cost.currency}{full}"
 
 
 def _without_empty(

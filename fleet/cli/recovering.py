@@ -21,7 +21,8 @@ from fleet.cli.reporting import RunArgument, run_folder
 from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, completer, limit_memory, settings_for
 from fleet.core.changing.recovery import Finding, Holds, exit_code
 from fleet.core.errors import FleetError, UsageError
-from fleet.core.planning.plan import Plan, load_plan
+from fleet.core.planning.plan import Plan
+from fleet.core.planning.plan_file import load_plan
 from fleet.core.text import clean
 from fleet.journal.errors import JournalError
 from fleet.journal.lock import is_locked

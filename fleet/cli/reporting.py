@@ -23,6 +23,7 @@ from fleet.report.summary import Report
 from fleet.service.telling import read_report
 
 FormatOption = Annotated[Format, typer.Option("-o", "--output", help="How to write it.")]
+EveryOption = Annotated[bool, typer.Option("--all", help="Every row, also on a terminal.")]
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A run id, its beginning, or a run's folder.")
 ]
@@ -32,15 +33,23 @@ def report(
     context: typer.Context,
     run: RunArgument,
     output: FormatOption = Format.TABLE,
+    every: EveryOption = False,
     run_dir: RunDirOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Tell what became of every notebook of a run.
 
     One row for each selected notebook, from the run's journal alone: sends nothing, writes nothing but the
-    report to stdout, and works while the run still goes on.
+    report to stdout, and works while the run still goes on. Of many rows a terminal shows those that need a
+    person, unless --all is given; files, pipes and programs get them all.
     """
-    show_report(told(context, config, run_folder(context, config, run_dir, run)), output)
+    found = told(context, config, run_folder(context, config, run_dir, run))
+    show_report(found, output, brief=is_brief(every))
+
+
+def is_brief(every: bool) -> bool:
+    """Whether a table is for a person's eyes, who did not ask for everything."""
+    return not every and sys.stdout.isatty()
 
 
 def run_folder(context: typer.Context, config: Path | None, run_dir: Path | None, run: str) -> Path:
@@ -65,7 +74,7 @@ def with_options(report: Report, context: typer.Context, config: Path | None, fo
 
 
 def show_report(report: Report, output: Format, *, brief: bool = False) -> None:
-    """Writes a report to stdout; a `brief` table of many rows leaves out what went as planned."""
+    """Writes a report to stdout; a `brief` table shows of many rows those that need a person."""
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     text = render(report, output, color=color, brief=brief)
     if output is Format.TABLE:

@@ -30,18 +30,6 @@ from fleet.service.jobs import job_type
 from fleet.service.scheduling import Ended, Task, keep
 from fleet.service.scheduling import once as run_once
 
-HELP = """\
-Run jobs when their times come.
-
-The times are in the job file, beside the windows in which its changes may begin:
-
-\b
-  schedule: {at: "0 20 * * FRI", timezone: Asia/Shanghai, missed: skip}
-  rollout:
-    windows: [{opens: "0 22 * * FRI", lasts: 6h, timezone: Asia/Shanghai}]
-    blackouts: [{begins: 2026-12-20, ends: 2027-01-04, timezone: Asia/Shanghai}]
-"""
-
 JobsArgument = Annotated[list[Path], typer.Argument(metavar="JOB...", help="Job files with a schedule.")]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SPANS = 3  # windows shown

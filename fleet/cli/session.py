@@ -9,16 +9,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fleet.client.clock import Clock, boottime
-from fleet.client.memory import LimitFile
 from fleet.core.commands import whole
 from fleet.core.errors import UsageError
-from fleet.service.times import TimeFile
 from fleet.settings import Settings, find_config, limits_file, load_settings, state_dir, times_file
+
+if TYPE_CHECKING:
+    from fleet.client.memory import LimitFile
+    from fleet.service.times import TimeFile
 
 ConfigOption = Annotated[
     Path | None,
@@ -41,11 +43,15 @@ CLOCK = Clock(time.monotonic, time.time, boottime)
 
 def limit_memory() -> LimitFile:
     """What gateways taught earlier commands of this user."""
+    from fleet.client.memory import LimitFile  # here, as most commands remember nothing
+
     return LimitFile(limits_file(os.environ), CLOCK.wall)
 
 
 def time_memory() -> TimeFile:
     """How long stops and starts took in earlier runs of this user."""
+    from fleet.service.times import TimeFile  # likewise
+
     return TimeFile(times_file(os.environ), CLOCK.wall)
 
 

@@ -13,8 +13,8 @@ from fleet.core.text import clean
 from fleet.report.as_json import instant
 from fleet.report.as_text import tally
 from fleet.report.summary import Report, next_steps
+from fleet.service.asking import Answer
 from fleet.service.following import Standing
-from fleet.service.helm import Answer
 from fleet.telemetry import wording
 
 MOST_UNDER_WAY = 50  # changes shown; JSON has them all
@@ -32,11 +32,15 @@ def screen(standing: Standing, answer: Answer | None, now: float) -> Iterator[st
         yield f"because: {report.reason}"
     if answer is not None:
         yield f"up to {answer.concurrency} changes at once"
+        if answer.binding:
+            yield f"the next change waits for: {'; '.join(answer.binding)}"
         yield from (f"rate of {key}: {', '.join(limits)}" for key, limits in answer.limits.items())
+        yield from (f"requests of {key} wait: {what}" for key, what in answer.waits.items())
     elif report.live:
         yield "goes on, but does not answer"
     yield from (f"no answer: {clean(trouble)}" for trouble in snapshot.out_of_reach)
-    yield from (f"held: {held}" for held in snapshot.held)
+    if report.live:  # nobody is held by a run that is over
+        yield from (f"held: {held}" for held in snapshot.held)
     if snapshot.slowed:
         yield f"throttled: {clean(snapshot.slowed)}"
     if snapshot.steered:
@@ -74,6 +78,8 @@ def as_object(standing: Standing, answer: Answer | None) -> dict[str, object]:
         "calls_per_second": snapshot.calls_per_second,
         "concurrency": None if answer is None else answer.concurrency,
         "limits": {} if answer is None else {key: list(limits) for key, limits in answer.limits.items()},
+        "waits": {} if answer is None else dict(answer.waits),
+        "binding": [] if answer is None else list(answer.binding),
         "steered": snapshot.steered,
         "slowed": snapshot.slowed,
         "held": [report.whole(held) for held in snapshot.held],

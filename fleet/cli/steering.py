@@ -14,7 +14,16 @@ from typing import Annotated
 import typer
 
 from fleet.cli.output import folded, say, say_lines, write, write_lines
-from fleet.cli.reporting import FormatOption, RunArgument, run_folder, show_report, told, with_options
+from fleet.cli.reporting import (
+    EveryOption,
+    FormatOption,
+    RunArgument,
+    is_brief,
+    run_folder,
+    show_report,
+    told,
+    with_options,
+)
 from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, ScopesOption, completer
 from fleet.cli.standing import as_object, screen
 from fleet.core.errors import FleetError, UsageError
@@ -24,10 +33,9 @@ from fleet.journal.reader import JournalReader
 from fleet.journal.runs import JOURNAL
 from fleet.report.formats import Format
 from fleet.report.summary import Report
+from fleet.service.asking import MOST_UNDER_WAY, Answer, Ask, Verb, ask, clear_away
 from fleet.service.following import follow, look_at
-from fleet.service.helm import MOST_UNDER_WAY, Answer, Ask, Verb
-from fleet.service.steering import ask, clear_away
-from fleet.telemetry import progress_view
+from fleet.telemetry.view import progress_view
 
 LOOK_EVERY = 0.5  # s between two looks at the journal of a run that is watched
 
@@ -61,13 +69,14 @@ def watch(
     context: typer.Context,
     run: RunArgument,
     output: FormatOption = Format.TABLE,
+    every: EveryOption = False,
     run_dir: RunDirOption = None,
     config: ConfigOption = None,
 ) -> int:
     """Show a run as it goes on, and its report at its end.
 
-    Reads the run's journal only: sends nothing, writes nothing but the report to stdout. The exit code is
-    that of the run. Ctrl-C ends the watching, not the run.
+    Reads the run's journal only: sends nothing, writes nothing but the report to stdout, which shows as much
+    as that of "fleet report". The exit code is that of the run. Ctrl-C ends the watching, not the run.
     """
     path = run_folder(context, config, run_dir, run)
     say(f"run {path.name}\n")
@@ -76,7 +85,7 @@ def watch(
     except KeyboardInterrupt:
         raise FleetError(f"no longer watched; the run goes on, see: fleet status {path.name}") from None
     report = told(context, config, path)
-    show_report(report, output)
+    show_report(report, output, brief=is_brief(every))
     return report.exit
 
 

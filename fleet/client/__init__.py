@@ -1,6 +1,4 @@
-"""The only place that knows HTTP. `connect` gives a `ModelArts` for each scope; the rest serves these two."""
+"""The only place that knows HTTP.
 
-from fleet.client.api import ModelArts
-from fleet.client.connect import connect
-
-__all__ = ["ModelArts", "connect"]
+`connect.connect` gives an `api.ModelArts` for each scope; the rest serves these two.
+"""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from fleet.client import operations, rows
 from fleet.client.caller import Caller
 from fleet.client.listing import OnPage, Pass, unwatched
 from fleet.client.metrics import Source
-from fleet.client.operations import IMAGE_PAGE_SIZE, PAGE_SIZE, Operations
+from fleet.client.operations import BUILT_IN, IMAGE_PAGE_SIZE, OWN, PAGE_SIZE, Operations
 from fleet.client.wire import Request
 from fleet.core.calls import Rank, Reading, Receipt, SavedImage, Turn
 from fleet.core.errors import CallError, Meaning
@@ -20,9 +20,10 @@ from fleet.core.pacing.pace import Limit, Rate
 from fleet.core.planning.quota import Quota
 from fleet.core.scope import Project, ScopeSpec, Workspace
 
-IMAGE_TYPES = ("BUILD_IN", "DEDICATED")
 FLAVOR_TYPES = ("MANAGED", "DEDICATED")
 DEFAULT_WORKSPACE = "0"
+
+T = TypeVar("T")
 
 
 class ModelArts:
@@ -49,6 +50,11 @@ class ModelArts:
         """The limits that are kept at present, by throttle key and class."""
         return self._caller.limits
 
+    @property
+    def waits(self) -> dict[str, str]:
+        """What requests wait for at this moment, by throttle key and class."""
+        return self._caller.waits
+
     def set_rate(self, rate: Rate) -> None:
         """Sets the rate of this scope's throttle key at once; other scopes may share it."""
         self._caller.set_rate(rate)
@@ -67,14 +73,15 @@ class ModelArts:
         return await self._write(self._operations.update(notebook_id, body), turn)
 
     async def save(self, notebook_id: str, body: Mapping[str, Any], turn: Turn) -> Receipt:
-        """CreateImage with the `name` and the `namespace` of the new image. The reply is not read."""
+        """CreateImage with `name`, `namespace` and `workspace_id` of the new image. The reply is not read."""
         return await self._write(self._operations.create_image(notebook_id, body), turn)
 
     async def saved(self, body: Mapping[str, Any], rank: Rank = Rank.NEW) -> SavedImage:
         """The image that a body of `save` names, found by its name (ListImage)."""
         name, namespace = body["name"], body["namespace"]
-        answer = await self._caller.call(self._operations.find_image(name, namespace), rank=rank)
-        found = rows.unique(rows.page(answer.payload, "data").rows, rows.image, lambda image: image.id)
+        answer = await self._caller.call(self._operations.find_image(body), rank=rank)
+        listed = map(rows.image, rows.page(answer.payload, "data").rows)
+        found = rows.unique(listed, lambda image: image.id)
         images = [image for image in found if (image.name, image.namespace) == (name, namespace)]
         if not images:
             return SavedImage(sends=answer.sends)
@@ -96,11 +103,10 @@ class ModelArts:
 
     async def poll(self, statuses: Collection[Status], rank: Rank = Rank.AWAY) -> frozenset[str]:
         """The ids of the notebooks in one of the statuses, as one pass over each sees it."""
-        if not self._workspaces:
-            self._workspaces = await self._every_workspace()
+        workspaces = await self._all_workspaces()
         found: set[str] = set()
         for status in statuses:
-            listed = await self._list(self._workspaces, {"status": status.value}, rank=rank)
+            listed = await self._list(workspaces, {"status": status.value}, rank=rank)
             found.update(row.id for row in listed if row.status is status)
         return frozenset(found)
 
@@ -117,12 +123,13 @@ class ModelArts:
         return await self._list(workspaces, filters, on_page=on_page)
 
     async def images(self) -> list[Image]:
-        """Every image on offer, built-in and own."""
-        found: list[Any] = []
-        for origin in IMAGE_TYPES:
-            pages = partial(self._operations.list_images, origin)
-            found += await self._rows("images", IMAGE_PAGE_SIZE, pages, "data")
-        return rows.unique(found, rows.image, lambda image: image.id)
+        """Every image on offer: the built-in ones, and those that each workspace has of its own."""
+        own = [{"type": OWN, "workspace_id": workspace} for workspace in await self._all_workspaces()]
+        found: list[Image] = []
+        for filters in ({"type": BUILT_IN}, *own):
+            pages = partial(self._operations.list_images, filters)
+            found += await self._rows("images", IMAGE_PAGE_SIZE, pages, "data", rows.image)
+        return rows.unique(found, lambda image: image.id)
 
     async def image(self, image_id: str) -> Image:
         """One image (ShowImage)."""
@@ -134,13 +141,13 @@ class ModelArts:
         for resource in FLAVOR_TYPES:
             answer = await self._caller.call(self._operations.list_flavors(resource))
             found += rows.page(answer.payload, "flavors", "data").rows
-        return rows.unique(found, rows.flavor, lambda flavor: flavor.id)
+        return rows.unique(map(rows.flavor, found), lambda flavor: flavor.id)
 
     async def switchable_flavors(self, notebook_id: str) -> list[Flavor]:
         """The flavors that this notebook can be switched to (ShowSwitchableFlavors)."""
         answer = await self._caller.call(self._operations.switchable_flavors(notebook_id))
         found = rows.page(answer.payload, "flavors", "data").rows
-        return rows.unique(found, rows.flavor, lambda flavor: flavor.id)
+        return rows.unique(map(rows.flavor, found), lambda flavor: flavor.id)
 
     async def quota(self) -> Quota:
         """How many instances the account may have, and how many it has (ListFeatures)."""
@@ -148,8 +155,9 @@ class ModelArts:
 
     async def workspaces(self) -> list[Workspace]:
         """The workspaces of the project."""
-        found = await self._rows("workspaces", PAGE_SIZE, self._operations.list_workspaces, "workspaces")
-        return rows.unique(found, rows.workspace, lambda workspace: workspace.id)
+        pages = self._operations.list_workspaces
+        found = await self._rows("workspaces", PAGE_SIZE, pages, "workspaces", rows.workspace)
+        return rows.unique(found, lambda workspace: workspace.id)
 
     async def projects(self) -> list[Project]:
         """The projects of the account in this region, as IAM lists them."""
@@ -159,6 +167,12 @@ class ModelArts:
     async def _write(self, request: Request, turn: Turn) -> Receipt:
         answer = await self._caller.call(request, turn)
         return Receipt(answer.status, answer.request_id, answer.sends)
+
+    async def _all_workspaces(self) -> tuple[str, ...]:
+        """Those of the scope, as they were when they were last listed."""
+        if not self._workspaces:
+            self._workspaces = await self._every_workspace()
+        return self._workspaces
 
     async def _every_workspace(self) -> tuple[str, ...]:
         try:
@@ -174,11 +188,11 @@ class ModelArts:
         rank: Rank = Rank.NEW,
         on_page: OnPage = unwatched,
     ) -> list[Notebook]:
-        found: list[Any] = []
+        found: list[Notebook] = []
         for query in _queries(self.spec.features, workspaces, filters):
             pages = partial(self._operations.list_notebooks, self.spec.listing, query)
-            found += await self._rows("notebooks", PAGE_SIZE, pages, "data", rank, on_page)
-        return rows.unique(found, rows.notebook, lambda notebook: notebook.id)
+            found += await self._rows("notebooks", PAGE_SIZE, pages, "data", rows.notebook, rank, on_page)
+        return rows.unique(found, lambda notebook: notebook.id)
 
     async def _rows(
         self,
@@ -186,17 +200,18 @@ class ModelArts:
         page_size: int,
         request_at: Callable[[int], Request],
         name: str,
+        read: Callable[[Any], T],
         rank: Rank = Rank.NEW,
         on_page: OnPage = unwatched,
-    ) -> list[Any]:
-        """The rows of one pass over a paged listing."""
+    ) -> list[T]:
+        """The rows of one pass over a paged listing, each page read as it comes: raw rows are large."""
         walk = Pass(f"{what} of scope {self.spec.name}", page_size, on_page)
-        found: list[Any] = []
+        found: list[T] = []
         while not walk.done:
             answer = await self._caller.call(request_at(walk.offset), rank=rank)
             page = rows.page(answer.payload, name)
             walk.take(page)
-            found += page.rows
+            found += map(read, page.rows)
         return found
 
 

@@ -42,6 +42,11 @@ class Auth(ABC):
 
     renewable = False  # whether `renew` can help after a token expired before its time
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is nothing to wait for in `ready`."""
+        return True
+
     async def ready(self) -> None:  # noqa: B027 - most have nothing to fetch
         """Fetches what is needed. Raises CallError when that fails."""
 
@@ -116,6 +121,10 @@ class Password(Auth):
         self._next_refresh = -1.0
         self._failed_at = -1.0
         self._failure: CallError | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        return self._clock.monotonic() < self._token.stale_at
 
     async def ready(self) -> None:
         now = self._clock.monotonic()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import anyio
 
@@ -27,47 +28,46 @@ STANDSTILL = 180.0
 
 # Before the first success a wrong address or a closed port is more likely than a bad moment: tell soon.
 UNPROVEN, PROVEN = Patience(attempts=3), Patience()
-_ANY_TIME = Turn(0.0)
 
 
-@dataclass(slots=True)
 class _Course:
-    """How far one call has come."""
+    """How far one call has come, and the last word before the bytes of an attempt leave.
 
-    tries: Tries
-    turn: Turn | None
-    rank: Rank
-    sends: int = 0
-    renewed: bool = False
-    signed_at: float = 0.0  # wall seconds
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-
-@dataclass(slots=True)
-class _Departure:
-    """The last word before the bytes of one attempt leave. `sent_at` is None as long as it has not left.
-
-    When its turn is over nothing leaves: the connection was too slow, or a window is full, and what was
-    looked at before is old by now.
+    `sent_at` is None as long as the present attempt has not left. When its turn is over nothing leaves: the
+    connection was too slow, or a window is full, and what was looked at before is old by now.
     """
 
-    canary: Canary
-    gate: Gate
-    clock: Clock
-    turn: Turn
-    sent_at: float | None = None
+    __slots__ = (
+        "canary", "clock", "gate", "headers", "rank", "renewed", "sends", "sent_at", "signed_at", "tries",
+        "turn",
+    )  # fmt: skip
+
+    def __init__(self, gate: Gate, canary: Canary, clock: Clock, turn: Turn | None, rank: Rank) -> None:
+        self.gate = gate
+        self.canary = canary
+        self.clock = clock
+        self.turn = turn
+        self.rank = rank
+        self.tries: Tries | None = None  # from the first failure on
+        self.sends = 0
+        self.sent_at: float | None = None
+        self.renewed = False
+        self.signed_at = 0.0  # wall seconds
+        self.headers: Mapping[str, str] = {}
 
     def go(self) -> bool:
         self.canary.check()
-        if self.clock.monotonic() >= self.turn.until:
-            raise CallError(Meaning.THROTTLED, "its turn passed before it could leave", sends=0)
-        if self.turn.held():
-            raise CallError(Meaning.THROTTLED, "held back before it left", sends=0)
+        turn = self.turn
+        if turn is not None:
+            if self.clock.monotonic() >= turn.until:
+                raise CallError(Meaning.THROTTLED, "its turn passed before it could leave", sends=0)
+            if turn.held():
+                raise CallError(Meaning.THROTTLED, "held back before it left", sends=0)
         self.sent_at = self.gate.go()
         return self.sent_at is not None
 
     async def wait(self) -> None:
-        await self.gate.clear(self.turn.until)
+        await self.gate.clear(math.inf if self.turn is None else self.turn.until)
 
 
 class Caller:
@@ -94,6 +94,7 @@ class Caller:
         self._auth = auth
         self._canary = canary
         self._gates = gates
+        self._reads = gates[Kind.READ]
         self._clock = clock
         self._jitter = jitter
         self._within = within
@@ -105,6 +106,12 @@ class Caller:
     def limits(self) -> dict[str, tuple[Limit, ...]]:
         """The limits that are kept, by throttle key and class; logins have their own, which nobody sets."""
         return {self._gates[kind].key: self._gates[kind].limits for kind in (Kind.READ, Kind.WRITE)}
+
+    @property
+    def waits(self) -> dict[str, str]:
+        """What requests wait for, by throttle key and class, where they wait."""
+        gates = (self._gates[Kind.READ], self._gates[Kind.WRITE])
+        return {gate.key: gate.waits for gate in gates if gate.waits}
 
     def set_rate(self, rate: Rate) -> None:
         """Sets the rate of the throttle key, for reads and for writes."""
@@ -128,20 +135,24 @@ class Caller:
 
         Raises CallError when it gives up.
         """
-        write = request.kind is Kind.WRITE
+        kind = request.kind
+        gate = self._reads if kind is Kind.READ else self._gates[kind]
+        course = _Course(gate, self._canary, self._clock, turn, rank if turn is None else turn.rank)
         if patience is None:
             patience = PROVEN if self._canary.proven else UNPROVEN
-        course = _Course(Tries(write, patience), turn, rank if turn is None else turn.rank)
         while True:
             try:
                 return await self._attempt(request, course)
             except CallError as error:
-                await self._recover(error, course)
+                if course.tries is None:
+                    course.tries = Tries(kind is Kind.WRITE, patience)
+                await self._recover(error, course, course.tries)
+            course.sent_at = None
             if course.turn is not None:  # the look that the write stands on is no younger for that
-                another = await self._gates[Kind.WRITE].turn(self._lane, course.rank)
+                another = await gate.turn(self._lane, course.rank)
                 course.turn = replace(course.turn, at=another.at, rank=another.rank)
 
-    async def _recover(self, error: CallError, course: _Course) -> None:
+    async def _recover(self, error: CallError, course: _Course, tries: Tries) -> None:
         """Returns when the call may be sent again, raises `error` when it may not."""
         if error.meaning is Meaning.TOKEN_EXPIRED:
             course.renewed = True
@@ -150,13 +161,13 @@ class Caller:
             except CallError as failure:
                 raise failure.counted(course.sends) from None
             return
-        wait = course.tries.after(error, self._jitter())
+        wait = tries.after(error, self._jitter())
         if wait is None:
             raise error.counted(course.sends)
         await anyio.sleep(wait)
 
     async def _attempt(self, request: Request, course: _Course) -> Answer:
-        canary = await self._canary.admit()
+        canary = not self._canary.open and await self._canary.admit()
         try:
             answer = await self._exchange(request, course)
         except CallError as error:
@@ -171,43 +182,42 @@ class Caller:
                 self._canary.release()
 
     async def _exchange(self, request: Request, course: _Course) -> Answer:
-        await self._auth.ready()
-        gate = self._gates[request.kind]
-        if course.turn is None:
-            await gate.pass_(self._lane, course.rank)
-        else:
-            await gate.pass_turn(course.turn, self._lane)
-        departure = _Departure(self._canary, gate, self._clock, course.turn or _ANY_TIME)
+        if not self._auth.is_ready:
+            await self._auth.ready()
+        gate, turn = course.gate, course.turn
+        if not gate.passes(turn):
+            if turn is None:
+                await gate.pass_(self._lane, course.rank)
+            else:
+                await gate.pass_turn(turn, self._lane)
         try:
-            response = await self._send(request, course, departure)
+            response = await self._send(request, course)
             answer = decipher(request, response, self._clock.wall(), course.sends)
         except CallError as error:
-            gate.heard(departure.sent_at, error)
-            if departure.sent_at is not None or error.meaning in NOT_SENT:  # else we called it off ourselves
+            gate.heard(course.sent_at, error)
+            if course.sent_at is not None or error.meaning in NOT_SENT:  # else we called it off ourselves
                 self._reach.failed(error)
             raise
         except BaseException:
-            gate.leave(departure.sent_at)
+            gate.leave(course.sent_at)
             raise
-        gate.heard(departure.sent_at, None)
+        gate.heard(course.sent_at, None)
         self._reach.answered()
         return answer
 
-    async def _send(self, request: Request, course: _Course, departure: _Departure) -> Response:
+    async def _send(self, request: Request, course: _Course) -> Response:
         """Sends once, and counts it when it left: also when nobody waits for the answer any longer."""
         course.signed_at = self._clock.wall()
         course.headers = self._auth.headers(request, course.signed_at)
         sent = 1
         try:
-            return await self._transport.send(
-                request, course.headers, within=self._within, departure=departure
-            )
+            return await self._transport.send(request, course.headers, within=self._within, departure=course)
         except CallError as error:
             if error.meaning in NOT_SENT:
                 sent = 0
             raise
         finally:
-            if sent and departure.sent_at is not None:
+            if sent and course.sent_at is not None:
                 course.sends += 1
                 self._calls[request.operation] += 1
 

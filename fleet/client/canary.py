@@ -40,6 +40,11 @@ class Canary:
         """Whether the cloud has accepted the credential."""
         return self._proven
 
+    @property
+    def open(self) -> bool:
+        """Whether `admit` would let everybody in at once."""
+        return self._proven and self._refusal is None
+
     def check(self) -> None:
         """Raises the refusal, if there was one."""
         if self._refusal is not None:

@@ -180,13 +180,15 @@ class _Builder:
                 auth = AkSk(keys, site.host, spec.project_id) if isinstance(keys, AkSkKeys) else api_auth
                 instance = f"{aom.instance}/" if aom.instance else ""
                 caller = self._reader(spec, site, auth, calls, spec.credential.identity, aom.rate)
-                return PromQL(caller, f"{prefix}{instance}aom/api/v1/query_range", aom.queries)
+                return PromQL(
+                    caller, f"{prefix}{instance}aom/api/v1/query_range", aom.queries, f"AOM at {site.host}"
+                )
             case PrometheusMetrics() as server:
                 prefix = f"{server.path}/api/v1/"
                 site = Site(server.origin, f"check the metrics url of scope {spec.name}", prefix, headers)
                 bearer = Bearer(server.token) if server.token else Nobody()
                 caller = self._reader(spec, site, bearer, calls, "whoever asks", server.rate)
-                return PromQL(caller, f"{prefix}query_range", server.queries)
+                return PromQL(caller, f"{prefix}query_range", server.queries, f"Prometheus at {site.host}")
             case FileMetrics() as file:
                 return SampleFile(file)
             case None:

@@ -10,14 +10,14 @@ arithmetic only.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable
-
-import anyio
 
 from fleet.client.clock import Clock
 from fleet.client.line import Line
 from fleet.core.calls import Rank, Turn
+from fleet.core.duration import duration
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Counted, Slowed
 from fleet.core.pacing.in_flight import InFlight
@@ -25,6 +25,7 @@ from fleet.core.pacing.pace import Limit, Pace, Rate
 from fleet.core.pacing.send_log import Peak
 
 IN_FLIGHT = 32
+UNHEARD = 5.0  # s since the last request left, until a want of answers is worth a word
 LEAD = 2.0  # s between the end of a turn's wait and its slot: room for a last look
 _SHORTEST_SLEEP = 0.001  # s; a wait that rounding makes shorter than the clock's step would never end
 
@@ -61,8 +62,8 @@ class Gate:
         self._latest = -math.inf  # when a request left last
         self._queue = Line()  # for slots long before they are due: those who write
         self._door = Line()  # for a seat, and for slots of those who read
-        self._seat_free: anyio.Event | None = None  # what the one at the door waits for
-        self._stirred = anyio.Event()
+        self._seat_free: asyncio.Future[None] | None = None  # what the one at the door waits for
+        self._waiters: dict[asyncio.Future[bool], None] = {}  # in the order in which they came
         self._peaks: dict[Limit, Peak] = {}
         self._counting: tuple[Peak, ...] = ()
         self._count_anew()
@@ -72,6 +73,17 @@ class Gate:
         """Every limit that is kept at present: the configured one, and those learned; else what is tried."""
         probed = self._pace.probed
         return self._pace.limits if probed is None else (probed,)
+
+    @property
+    def waits(self) -> str:
+        """What requests wait for at this moment, for a person who asks; empty when for nothing that lasts."""
+        silent = self._monotonic() - self._latest
+        if self._aboard and UNHEARD <= silent < math.inf:
+            return f"{self._aboard} without an answer, the last was sent {duration(silent)} ago"
+        if self._queue.free and self._door.free:
+            return ""
+        full = self._aboard >= self._in_flight.limit
+        return f"{self._in_flight.limit} in flight at most" if full else "the rate"
 
     def counts(self) -> list[Counted]:
         """For every limit that was kept, how many requests left at most in any of its windows."""
@@ -88,10 +100,22 @@ class Gate:
             self._count_anew()
             self._stir()
 
+    def passes(self, turn: Turn | None = None) -> bool:
+        """Whether nothing has to be waited for: then the seat is taken, as by `pass_` or `pass_turn`."""
+        if not self._door.free or self._aboard >= self._in_flight.limit:
+            return False
+        now = self._monotonic()
+        if turn is None:
+            if not self._pace.take(now):
+                return False
+        elif turn.at > now or not self._pace.is_clear(now):
+            return False
+        self._aboard += 1
+        return True
+
     async def pass_(self, lane: str = "", rank: Rank = Rank.NEW) -> None:
         """Waits for a slot and a seat, which `heard` or `leave` gives back. Lanes that wait take turns."""
-        if self._door.free and self._aboard < self._in_flight.limit and self._pace.take(self._monotonic()):
-            self._aboard += 1
+        if self.passes():
             return
         await self._next_slot(self._door, lane, rank)
         try:
@@ -125,7 +149,7 @@ class Gate:
         now = self._monotonic()
         if now <= self._latest:
             now = math.nextafter(self._latest, math.inf)
-        if self._pace.clear_at(now) > now:
+        if not self._pace.is_clear(now):
             return None
         self._latest = now
         self._pace.sent(now)
@@ -143,26 +167,28 @@ class Gate:
         A request that never left, `sent_at` None, teaches nothing.
         """
         if sent_at is not None:
-            self._learn(sent_at, error)
-        self._rise(sent_at, accepted=error is None or _was_let_in(error))
+            now = self._monotonic()
+            if error is None:
+                self._in_flight.answered(sent_at, now, self._aboard)
+            else:
+                self._learn(sent_at, error, now)
+        self._rise(sent_at, error is None or _was_let_in(error))
 
     def leave(self, sent_at: float | None = None) -> None:
         """Gives the seat back when nobody waits for the answer any longer, or nothing left."""
-        self._rise(sent_at, accepted=False)
+        self._rise(sent_at, False)
 
-    def _learn(self, sent_at: float, error: CallError | None) -> None:
-        now = self._monotonic()
-        if error is None:
-            self._in_flight.answered(sent_at, now, self._aboard)
-        elif error.meaning is Meaning.THROTTLED:
+    def _learn(self, sent_at: float, error: CallError, now: float) -> None:
+        if error.meaning is Meaning.THROTTLED:
             self._refused(error, sent_at, now)
         elif error.meaning in _DROPPED:
             self._in_flight.dropped(sent_at, now)
 
-    def _rise(self, sent_at: float | None, *, accepted: bool) -> None:
+    def _rise(self, sent_at: float | None, accepted: bool) -> None:
         self._aboard -= 1
         if self._seat_free is not None:
-            self._seat_free.set()
+            if not self._seat_free.done():
+                self._seat_free.set_result(None)
             self._seat_free = None
         if sent_at is not None and self._pace.answered(sent_at, accepted=accepted):
             self._stir()
@@ -217,8 +243,8 @@ class Gate:
     async def _sit_down(self) -> None:
         """Waits for a seat; only who is at the door does."""
         while self._aboard >= self._in_flight.limit:
-            self._seat_free = anyio.Event()
-            await self._seat_free.wait()
+            self._seat_free = asyncio.get_running_loop().create_future()
+            await self._seat_free
         self._aboard += 1
         try:
             await self._until(self._pace.clear_at)
@@ -233,15 +259,25 @@ class Gate:
 
     def _stir(self) -> None:
         """Lets everybody who waits look again."""
-        self._stirred.set()
-        self._stirred = anyio.Event()
+        for waiter in self._waiters:
+            _wake(waiter, True)
 
     async def _stirred_within(self, seconds: float) -> bool:
-        """Waits so long; returns True at once when something changed."""
-        with anyio.move_on_after(max(seconds, _SHORTEST_SLEEP)):
-            await self._stirred.wait()
-            return True
-        return False
+        """Waits so long; returns True at once when something changed. No time scope: a timer and a future."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        timer = loop.call_later(max(seconds, _SHORTEST_SLEEP), _wake, waiter, False)
+        self._waiters[waiter] = None
+        try:
+            return await waiter
+        finally:
+            del self._waiters[waiter]
+            timer.cancel()
+
+
+def _wake(waiter: asyncio.Future[bool], stirred: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(stirred)
 
 
 def _was_let_in(error: CallError) -> bool:

@@ -6,9 +6,8 @@ Within a lane it is first come, first served.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict, deque
-
-import anyio
 
 from fleet.core.calls import Rank
 
@@ -20,57 +19,47 @@ class Line:
     """
 
     def __init__(self) -> None:
-        self._taken = False
+        self.free = True  # whether nobody is at the head
         self._ranks = tuple(_Lanes() for _ in Rank)
-
-    @property
-    def free(self) -> bool:
-        """Whether nobody is at the head."""
-        return not self._taken
 
     def waits_before(self, rank: Rank) -> bool:
         """Whether somebody waits who goes before everybody of that rank."""
-        return any(lanes.waiting for lanes in self._ranks[:rank])
+        return any(lanes.first() is not None for lanes in self._ranks[:rank])
 
     async def enter(self, lane: str, rank: Rank, *, again: bool = False) -> float | None:
         """Returns at the head of the line, with the slot that was left there; the caller must `leave`.
 
         Who comes `again`, having let others pass, is the first of his rank.
         """
-        if not self._taken:
-            self._taken = True
+        if self.free:
+            self.free = False
             return None
-        waiter, lanes = _Waiter(), self._ranks[rank]
+        lanes, waiter = self._ranks[rank], _new_waiter()
         lanes.add(lane, waiter, first=again)
         try:
-            await waiter.called.wait()
+            return await waiter
         except BaseException:
-            if waiter.called.is_set():
-                self.leave(waiter.slot)
+            if waiter.done() and not waiter.cancelled():
+                self.leave(waiter.result())
             else:
                 lanes.remove(lane, waiter)
             raise
-        return waiter.slot
 
     def leave(self, slot: float | None = None) -> None:
         """Calls the next one, who may use `slot`; its lane goes to the end."""
         for lanes in self._ranks:
-            if lanes.waiting:
-                waiter = lanes.next()
-                waiter.slot = slot
-                waiter.called.set()
+            waiter = lanes.next()
+            if waiter is not None:
+                waiter.set_result(slot)
                 return
-        self._taken = False
+        self.free = True
 
 
-class _Waiter:
-    """Somebody in the line."""
+_Waiter = asyncio.Future[float | None]  # somebody in the line; the result is the slot that was left
 
-    __slots__ = ("called", "slot")
 
-    def __init__(self) -> None:
-        self.called = anyio.Event()
-        self.slot: float | None = None
+def _new_waiter() -> _Waiter:
+    return asyncio.get_running_loop().create_future()
 
 
 class _Lanes:
@@ -87,17 +76,28 @@ class _Lanes:
         else:
             crowd.append(waiter)
 
-    def next(self) -> _Waiter:
+    def first(self) -> _Waiter | None:
+        """The next one, if anybody waits who has not just given up."""
+        live = (waiter for crowd in self.waiting.values() for waiter in crowd if not waiter.done())
+        return next(live, None)
+
+    def next(self) -> _Waiter | None:
         """Takes out the next one; its lane goes to the end."""
-        lane, crowd = next(iter(self.waiting.items()))
-        waiter = crowd.popleft()
-        if crowd:
-            self.waiting.move_to_end(lane)
-        else:
-            del self.waiting[lane]
-        return waiter
+        while self.waiting:
+            lane, crowd = next(iter(self.waiting.items()))
+            waiter = crowd.popleft()
+            if not crowd:
+                del self.waiting[lane]
+            if not waiter.done():
+                if crowd:
+                    self.waiting.move_to_end(lane)
+                return waiter
+        return None
 
     def remove(self, lane: str, waiter: _Waiter) -> None:
-        self.waiting[lane].remove(waiter)
-        if not self.waiting[lane]:
-            del self.waiting[lane]
+        """Takes out one who has given up, unless `next` has passed him over."""
+        crowd = self.waiting.get(lane)
+        if crowd is not None and waiter in crowd:
+            crowd.remove(waiter)
+            if not crowd:
+                del self.waiting[lane]

@@ -61,9 +61,7 @@ class Pass:
 
     def _check_new(self, page: Page) -> None:
         known = len(self.seen)
-        self.seen.update(
-            row["id"] for row in page.rows if isinstance(row, dict) and isinstance(row.get("id"), str)
-        )
+        self.seen.update(page.ids())
         if page.rows and len(self.seen) == known:
             raise BrokenPass(f"{self._name} repeats itself after {self.offset} rows; list again")
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from fleet.client.wire import ITEM_CAP, PAGE_CAP, Kind, Request, canonical_query
+import msgspec
+
+from fleet.client import reading
+from fleet.client.wire import ITEM_CAP, PAGE_CAP, Kind, Request, canonical_query, nothing_read
 from fleet.core.errors import UsageError
-from fleet.core.patch import Breadth, check_whitelist, require_uuid
+from fleet.core.patch import check_whitelist, require_uuid
 from fleet.core.scope import ListMode, PasswordLogin
+from fleet.core.whitelist import Breadth
 
 PAGE_SIZE = 50  # the largest of 10, 20 and 50 that ListNotebooks takes
 IMAGE_PAGE_SIZE = 200
+BUILT_IN, OWN = "BUILD_IN", "DEDICATED"  # types of images (ListImage API)
 
 Query = Mapping[str, str | int]
 
@@ -25,6 +30,7 @@ FILTERS = frozenset(
     )
 )  # fmt: skip
 
+_ENCODER = msgspec.json.Encoder()
 _PROJECT_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -56,11 +62,12 @@ class Operations:
             raise ValueError(f"ListNotebooks has no filter {', '.join(sorted(unknown))}")
         every = "/all" if mode is ListMode.ALL else ""
         query: Query = {**filters, "limit": PAGE_SIZE, "offset": offset}
-        return self._get("list", f"/notebooks{every}", query, PAGE_CAP)
+        return self._get("list", f"/notebooks{every}", query, PAGE_CAP, reading.notebooks)
 
     def show(self, notebook_id: str) -> Request:
         """ShowNotebook."""
-        return self._get("get", self._notebook(notebook_id))
+        path = self._root + self._notebook(notebook_id)
+        return Request("get", Kind.READ, "GET", path, read=reading.notebook)
 
     def update(self, notebook_id: str, body: Mapping[str, Any]) -> Request:
         """UpdateNotebook. Raises InvalidField for a whitelist that would let the world in."""
@@ -85,21 +92,20 @@ class Operations:
         """CreateImage: saves the environment of a running notebook."""
         return self._write("save", "POST", self._notebook(notebook_id, "/create-image"), body=body)
 
-    def find_image(self, name: str, namespace: str) -> Request:
-        """ListImage for the saved image of exactly this name."""
+    def find_image(self, body: Mapping[str, Any]) -> Request:
+        """ListImage for exactly the image that such a body of `create_image` names."""
         query: Query = {
-            "type": "DEDICATED",
-            "name": name,
+            **body,
+            "type": OWN,
             "name_fuzzy_match": "false",
-            "namespace": namespace,
             "limit": IMAGE_PAGE_SIZE,
             "offset": 0,
         }
         return self._get("images", "/images", query, PAGE_CAP)
 
-    def list_images(self, origin: str, offset: int) -> Request:
-        """ListImage of one type, BUILD_IN or DEDICATED: one page."""
-        query: Query = {"type": origin, "limit": IMAGE_PAGE_SIZE, "offset": offset}
+    def list_images(self, filters: Mapping[str, str], offset: int) -> Request:
+        """ListImage of one type, and of own images of one workspace (without: 0): one page."""
+        query: Query = {**filters, "limit": IMAGE_PAGE_SIZE, "offset": offset}
         return self._get("images", "/images", query, PAGE_CAP)
 
     def show_feature(self) -> Request:
@@ -125,8 +131,16 @@ class Operations:
     def _notebook(self, notebook_id: str, tail: str = "") -> str:
         return f"/notebooks/{require_uuid('notebook id', notebook_id)}{tail}"
 
-    def _get(self, operation: str, path: str, query: Query | None = None, cap: int = ITEM_CAP) -> Request:
-        return Request(operation, Kind.READ, "GET", self._root + path, canonical_query(query or {}), cap=cap)
+    def _get(
+        self,
+        operation: str,
+        path: str,
+        query: Query | None = None,
+        cap: int = ITEM_CAP,
+        read: Callable[[bytes], Any] | None = None,
+    ) -> Request:
+        text = canonical_query(query) if query else ""
+        return Request(operation, Kind.READ, "GET", self._root + path, text, cap=cap, read=read)
 
     def _write(
         self,
@@ -141,8 +155,9 @@ class Operations:
             Kind.WRITE,
             method,
             self._root + path,
-            canonical_query(query or {}),
+            canonical_query(query) if query else "",
             b"" if body is None else to_json(body),
+            read=nothing_read,
         )
 
 
@@ -165,5 +180,8 @@ def list_projects(region: str) -> Request:
 
 
 def to_json(body: Mapping[str, Any]) -> bytes:
-    """A request body."""
+    """A request body. Raises ValueError for a number that JSON does not know."""
+    text = _ENCODER.encode(body)
+    if b"null" not in text:  # which such a number becomes
+        return text
     return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -7,7 +7,7 @@ read may have to be written back as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar
@@ -40,6 +40,7 @@ Text = Annotated[str, _or(str)]
 Number = Annotated[int, _or(int), Field(ge=-(2**63), lt=2**63)]
 Flag = Annotated[bool, _or(bool)]
 Words = Annotated[tuple[str, ...], _or(tuple)]
+Keys = tuple[str, ...] | None
 
 
 class _Row(BaseModel):
@@ -78,6 +79,29 @@ class _Image(_Row):
 _LEASE_TYPES = {"": LeaseType.TIMING, **{kind.value: kind for kind in LeaseType}}
 
 
+def lease_type(word: str) -> LeaseType:
+    """The type of a lease; `condition` tells of one that is not documented."""
+    return _LEASE_TYPES.get(word, LeaseType.TIMING)
+
+
+@lru_cache(maxsize=256)
+def condition(word: str, lease: str | None) -> tuple[Status, str]:
+    """The status for the cloud's word and the type of the lease, if there is one; what to show if strange.
+
+    A lease that we could not give back is strange, too: the notebook must not be stopped.
+    """
+    status, word = Status.of(word), word or "no status"
+    if lease is not None and lease not in _LEASE_TYPES:
+        status, word = Status.STRANGE, f"{word} with lease type {lease}"
+    return status, clean(word, 60) if status is Status.STRANGE else ""
+
+
+def key_names(names: Keys, ssh_keys: Keys) -> Keys:
+    """The key pairs of an endpoint, which editions of the API name differently."""
+    keys = names or ssh_keys
+    return names if keys is None else keys
+
+
 class _Lease(_Row):
     enable: Flag = False
     type: Text = ""
@@ -85,13 +109,8 @@ class _Lease(_Row):
     duration: Number = 0
     update_at: Number = 0
 
-    @property
-    def strange(self) -> bool:
-        return self.type not in _LEASE_TYPES
-
     def value(self) -> Lease:
-        known = _LEASE_TYPES.get(self.type, LeaseType.TIMING)
-        return Lease(self.enable, known, self.create_at, self.duration, self.update_at)
+        return Lease(self.enable, lease_type(self.type), self.create_at, self.duration, self.update_at)
 
 
 class _Endpoint(_Row):
@@ -99,17 +118,17 @@ class _Endpoint(_Row):
 
     service: Text = ""
     dev_service: Text = ""
-    key_pair_names: tuple[str, ...] | None = None
-    ssh_keys: tuple[str, ...] | None = None
+    key_pair_names: Keys = None
+    ssh_keys: Keys = None
     allowed_access_ips: tuple[str, ...] | None = None
     uri: Text = ""
 
     def value(self) -> Endpoint:
-        keys = self.key_pair_names or self.ssh_keys
-        if keys is None:
-            keys = self.key_pair_names
         return Endpoint(
-            _once(self.service or self.dev_service), _once(keys), _once(self.allowed_access_ips), self.uri
+            _once(self.service or self.dev_service),
+            _once(key_names(self.key_pair_names, self.ssh_keys)),
+            _once(self.allowed_access_ips),
+            self.uri,
         )
 
 
@@ -119,6 +138,9 @@ class _Volume(_Row):
     ownership: Text = ""
     mount_path: Text = ""
     status: Text = ""
+
+    def value(self) -> Volume:
+        return Volume(**vars(self))
 
 
 class _CustomSpec(_Row):
@@ -139,7 +161,7 @@ class _Tag(_Row):
     value: Text = ""
 
 
-_NO_TAGS: Mapping[str, str] = {}  # one for all: most notebooks have none
+NO_TAGS: Mapping[str, str] = {}  # one for all: most notebooks have none
 
 
 class _Notebook(_Row):
@@ -165,14 +187,11 @@ class _Notebook(_Row):
     current_time: Number = 0
 
     def value(self) -> Notebook:
-        status, word = Status.of(self.status), self.status or "no status"
-        if self.lease is not None and self.lease.strange:
-            # A lease that we could not give back: the notebook must not be stopped.
-            status, word = Status.STRANGE, f"{word} with lease type {self.lease.type}"
+        status, word = condition(self.status, None if self.lease is None else self.lease.type)
         return Notebook(
             id=self.id,
             status=status,
-            status_word=clean(word, 60) if status is Status.STRANGE else "",
+            status_word=word,
             name=self.name,
             description=self.description,
             fail_reason=clean(self.fail_reason),
@@ -183,12 +202,12 @@ class _Notebook(_Row):
             lease=None if self.lease is None else self.lease.value(),
             pool_id=_once(self.pool.id),
             pool_name=_once(self.pool.name),
-            volume=None if self.volume is None else _once(Volume(**vars(self.volume))),
+            volume=None if self.volume is None else _once(self.volume.value()),
             endpoints=tuple(endpoint.value() for endpoint in self.endpoints),
             workspace_id=_once(self.workspace_id),
             owner=_once(self.user.name),
             owner_id=_once(self.user.id or self.user_id),
-            tags={tag.key: tag.value for tag in self.tags} if self.tags else _NO_TAGS,
+            tags={tag.key: tag.value for tag in self.tags} if self.tags else NO_TAGS,
             create_at=self.create_at,
             update_at=self.update_at,
             current_time=self.current_time,
@@ -216,6 +235,7 @@ class _Flavor(_Row):
     ascend: _Ascend | None = None
     sold_out: Flag = False
     free: Flag = False
+    storages: Words = ()
 
     def value(self) -> Flavor:
         accelerators, kind = 0, ""
@@ -234,6 +254,7 @@ class _Flavor(_Row):
             accelerator_type=kind,
             sold_out=self.sold_out,
             free=self.free,
+            storages=self.storages,
         )
 
 
@@ -250,14 +271,26 @@ class _Project(_Row):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The rows of one page, and how many the cloud says there are; None when it does not say."""
+    """The rows of one page, and how many the cloud says there are; None when it does not say.
+
+    The rows are as the cloud wrote them, or notebooks where `reading` has read them.
+    """
 
     rows: Sequence[Any]
     total: int | None
 
+    def ids(self) -> Iterator[str]:
+        """The ids of the rows that have one."""
+        for row in self.rows:
+            found = row.get("id") if isinstance(row, dict) else getattr(row, "id", None)
+            if isinstance(found, str):
+                yield found
 
-def page(payload: Mapping[str, Any], *names: str) -> Page:
+
+def page(payload: Mapping[str, Any] | Page, *names: str) -> Page:
     """The rows under the first of `names` that holds any. Raises CallError (ODD) when none is a list."""
+    if isinstance(payload, Page):
+        return payload
     lists = [payload[name] for name in names if isinstance(payload.get(name), list)]
     if not lists:
         raise _odd(f"the answer holds no list named {' or '.join(names)}")
@@ -270,14 +303,27 @@ def page(payload: Mapping[str, Any], *names: str) -> Page:
 def notebook(row: Any) -> Notebook:
     """One notebook. Raises CallError (ODD) when the row is not usable, as all functions below.
 
-    An id that is no UUID is kept for the report; `operations` refuses to act on it.
+    An id that is no UUID is kept for the report; `operations` refuses to act on it. One that `reading` has
+    read stays as it is.
     """
+    if type(row) is Notebook:
+        return row
     return _read(_Notebook, row, "notebook").value()
 
 
 def image(row: Any) -> Image:
     """One image."""
     return _read(_Image, row, "image").value()
+
+
+def volume(row: Any) -> Volume:
+    """The storage of a notebook."""
+    return _read(_Volume, row, "volume").value()
+
+
+def custom_spec(row: Any, flavor: str) -> Flavor:
+    """The machine of a notebook that has no flavor of the catalogue."""
+    return _read(_CustomSpec, row, "custom specification").value(flavor)
 
 
 def flavor(row: Any) -> Flavor:
@@ -301,11 +347,10 @@ def workspace(row: Any) -> Workspace:
     return Workspace(**dict(_read(_Named, row, "workspace")))
 
 
-def unique(rows: Sequence[Any], read: Callable[[Any], T], key: Callable[[T], str]) -> list[T]:
-    """The rows read, each key once: the first stays."""
+def unique(values: Iterable[T], key: Callable[[T], str]) -> list[T]:
+    """The values, each key once: the first stays."""
     found: dict[str, T] = {}
-    for row in rows:
-        value = read(row)
+    for value in values:
         found.setdefault(key(value), value)
     return list(found.values())
 

@@ -5,19 +5,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
+import msgspec
 from pydantic_core import from_json
 
 from fleet.core.errors import CallError, Meaning
 from fleet.core.pacing.pace import parse_limit
 from fleet.core.pacing.retry import authentication_text, meaning_of
 from fleet.core.text import clean
+
+T = TypeVar("T")
 
 CONTENT_TYPE = "application/json"
 PAGE_CAP = 8 * 1024 * 1024
@@ -32,12 +34,12 @@ class Kind(StrEnum):
     LOGIN = "logins"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, gc=False):
     """One request without credentials.
 
     `path` and `query` are percent-encoded, the query in canonical order. `operation` is what the call is
     counted as; `cap` bounds the answer's body in bytes. The body may hold a password and is never shown.
+    `read` is the short way from the answer's body to its payload; None from it means: take the long one.
     """
 
     operation: str
@@ -45,34 +47,45 @@ class Request:
     method: str
     path: str
     query: str = ""
-    body: bytes = field(default=b"", repr=False)
+    body: bytes = b""
     cap: int = ITEM_CAP
+    read: Callable[[bytes], Any] | None = None
 
     @property
     def target(self) -> str:
         """The request target: path and query."""
         return f"{self.path}?{self.query}" if self.query else self.path
 
+    def __repr__(self) -> str:
+        return f"Request({self.operation!r}, {self.method} {self.target})"
 
-@dataclass(frozen=True, slots=True)
-class Response:
+
+class Response(msgspec.Struct, frozen=True, gc=False):
     """One answer; header names are in lower case. Headers may hold a token and are never shown."""
 
     status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    headers: Mapping[str, str]
+    body: bytes
     host: str
 
+    def __repr__(self) -> str:
+        return f"Response({self.status}, {self.host!r})"
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A call that succeeded: the payload, and how many requests it took, refused ones included."""
 
-    payload: Mapping[str, Any]
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """A call that succeeded: the payload, and how many requests it took, refused ones included.
+
+    The payload is a mapping, unless the request's `read` made something else of it.
+    """
+
+    payload: Any
     status: int
     request_id: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = {}
     sends: int = 1
+
+    def __repr__(self) -> str:
+        return f"Answer({self.status}, {self.request_id!r}, sends={self.sends})"
 
 
 def canonical_query(parameters: Mapping[str, str | int]) -> str:
@@ -89,12 +102,35 @@ def decipher(request: Request, response: Response, now: float, sends: int = 1) -
     request_id = clean(response.headers.get("x-request-id", ""), 64)
     if not 200 <= response.status < 300:
         raise _failure(request, response, request_id, now)
+    if request.read is not None and (read := request.read(response.body)) is not None:
+        return Answer(read, response.status, request_id, response.headers, sends)
     payload: Mapping[str, Any] = {}
     if response.body or response.status != 204:
         payload = _parse_object(response, request_id)
     if payload.get("error_code"):
         raise _odd(response, request_id, "success was announced together with an error code")
     return Answer(payload, response.status, request_id, response.headers, sends)
+
+
+def decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T | None:
+    """What the decoder makes of the body; None when it is not as documented."""
+    try:
+        return decoder.decode(body.decode())  # what is passed over must be text, too
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+class _Outcome(msgspec.Struct, gc=False):
+    error_code: Any = None
+
+
+_OUTCOME = msgspec.json.Decoder(_Outcome)
+
+
+def nothing_read(body: bytes) -> Mapping[str, Any] | None:
+    """An empty payload for an object of which nothing is wanted; None where it tells an error."""
+    outcome = decoded(_OUTCOME, body)
+    return None if outcome is None or outcome.error_code else {}
 
 
 def parse_object(body: bytes) -> Mapping[str, Any]:

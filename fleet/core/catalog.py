@@ -96,18 +96,56 @@ def flavor_misfits(
     `flavor` is the catalogue's row of it, or None when the catalogue does not have it, as with those of a
     pool. `image` is the one that the notebook will be on. `switchable` are the flavors that the cloud offers
     this notebook (ShowSwitchableFlavors), None when they are not known: that counts as a misfit, as above.
+    It offers what goes with the present image; what that alone hides is judged by the catalogue.
     """
     if wanted == notebook.flavor:
         return ()
     if switchable is None:
         return (f"whether the notebook can be switched to {wanted} is not known",)
     offered = next((one for one in switchable if one.id == wanted), None)
+    if offered is None and flavor is not None and _is_hidden(notebook, flavor, image):
+        offered = flavor
     if offered is None:
         unlisted = "" if flavor else ", and the scope does not list it"
         return (f"{wanted} is not offered to this notebook{unlisted}",)
     return (
         *((f"{wanted} is sold out",) if offered.sold_out or (flavor and flavor.sold_out) else ()),
         *(f"{image.name or image.id} cannot run on {wanted}: {why}" for why in mismatches(image, offered)),
+    )
+
+
+def switch_remark(
+    catalog: Catalog,
+    notebook: Notebook,
+    image_id: str | None,
+    flavor: str | None,
+    switchable: Collection[Flavor] | None,
+) -> str:
+    """What a person should know of a switch to a flavor that the cloud does not offer yet; else empty."""
+    image = catalog.images.get(image_id or "")
+    if (
+        image is None
+        or flavor in (None, notebook.flavor)
+        or any(one.id == flavor for one in switchable or ())
+    ):
+        return ""
+    return (
+        f"{flavor} is not offered on the present image, and by the catalogue it goes with {image.name}: the "
+        "cloud tells what a notebook can be switched to on its present image only"
+    )
+
+
+def _is_hidden(notebook: Notebook, flavor: Flavor, image: Image) -> bool:
+    """Whether the present image, and nothing else that is known, keeps the cloud from offering the flavor.
+
+    `image` takes its place. Of an image that is not in the catalogue nobody knows what it hides.
+    """
+    present, disk = notebook.image, notebook.volume.category.upper() if notebook.volume else ""
+    return (
+        bool(present.arch and present.resource_categories and mismatches(present, flavor))
+        and not mismatches(image, flavor)
+        and flavor.free is (notebook.feature == "DEFAULT")
+        and disk in (storage.upper() for storage in flavor.storages)
     )
 
 
@@ -134,8 +172,9 @@ def change_misfits(
         return (f"this scope has no image {image_id}",)
     reasons: tuple[str, ...] = ()
     if flavor is not None:
-        machine = next((one for one in switchable or () if one.id == flavor), machine)
-        reasons = flavor_misfits(known, catalog.flavors.get(flavor), flavor, image, switchable)
+        listed = catalog.flavors.get(flavor)
+        machine = next((one for one in switchable or () if one.id == flavor), listed or machine)
+        reasons = flavor_misfits(known, listed, flavor, image, switchable)
     if image_id is not None and not reasons:
         reasons = tuple(f"{image.name}: {why}" for why in misfits(known, image, machine))
     return reasons

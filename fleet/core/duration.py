@@ -18,5 +18,14 @@ def duration(seconds: float) -> str:
     return _joined(whole // 3600, "h", whole % 3600 // 60, "m")
 
 
+def exact(seconds: float) -> str:
+    """The whole seconds of `seconds`, none left out: 1h59m20s."""
+    left, parts = int(seconds), []
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        parts += [f"{count}{unit}"] if count else []
+    return "".join(parts) or "0s"
+
+
 def _joined(large: int, unit: str, small: int, smaller: str) -> str:
     return f"{large}{unit}{small}{smaller}" if small else f"{large}{unit}"

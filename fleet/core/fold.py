@@ -26,7 +26,9 @@ from fleet.core.events import (
     Slowed,
     Spent,
     Steered,
+    Used,
     WaveEnded,
+    WaveStarted,
 )
 from fleet.core.pacing.pace import Limit
 from fleet.core.planning.plan import Change, Plan
@@ -56,7 +58,8 @@ class RunState:
     of a key that named none. `spent` counts requests by operation, `peaks` the most that left in any
     window of a limit; `broke_off` says that a process ended without telling its last ones. `disturbed` says
     that somebody steered the run or took it up again. `waves_ended` are the instants at which waves ended in
-    which nothing has happened since, `memory` is what waiting changes need. `gaps` is set by whoever knows
+    which nothing has happened since, `memory` is what waiting changes need, `uses` says of each that waits
+    for its notebook to be idle what was found. `gaps` is set by whoever knows
     that events were lost: then nobody can tell what was not started.
     """
 
@@ -75,6 +78,7 @@ class RunState:
     disturbed: bool = False
     waves_ended: dict[int, float] = field(default_factory=dict)
     memory: Memory = field(default_factory=Memory)
+    uses: dict[int, str] = field(default_factory=dict)
     gaps: bool = False
     _changes: dict[int, Change] = field(init=False, repr=False, compare=False)
     _tracks: dict[int, Track] = field(default_factory=dict, init=False)  # of changes that have begun
@@ -108,6 +112,10 @@ class RunState:
                 self._counted(event)
             case Spent():
                 self.spent.update(event.requests)
+            case WaveStarted():
+                self.waves_ended.pop(event.wave, None)
+            case Used():
+                self.uses.update(event.found)
             case WaveEnded():
                 self.waves_ended.setdefault(event.wave, event.at)
             case Steered():
@@ -152,10 +160,16 @@ class RunState:
 
     def change_rows(self, *, over: bool = False) -> list[Row]:
         """As `rows`, but one for every change: a notebook that is changed in stages has several."""
-        rows = [self._track(change).row(self.at) for change in self.plan.changes]
+        rows = [self._row(change) for change in self.plan.changes]
         if over or self.end is not None:
             rows = [row if row.outcome is not None else self._closed(row) for row in rows]
         return rows
+
+    def _row(self, change: Change) -> Row:
+        row = self._track(change).row(self.at)
+        if change.item in self.uses and row.started_at is None:
+            return replace(row, reason=f"waits for its notebook to be idle: {self.uses[change.item]}")
+        return row
 
     def _joined(self, rows: Sequence[Row]) -> Iterable[Row]:
         """The rows of the changes, those of one notebook in one."""
@@ -178,7 +192,7 @@ class RunState:
             return replace(row, outcome=Outcome.UNKNOWN, reason=f"not followed to its end; {why}")
         if self.gaps:
             return replace(row, outcome=Outcome.UNKNOWN, reason=f"the journal has gaps; {why}")
-        return replace(row, outcome=Outcome.NOT_STARTED, reason=why)
+        return replace(row, outcome=Outcome.NOT_STARTED, reason="; ".join(filter(None, (why, row.reason))))
 
 
 _ENDS = {

@@ -141,6 +141,7 @@ class Flavor:
     accelerator_type: str = ""
     sold_out: bool = False
     free: bool = False
+    storages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
+from fleet.core.duration import duration
+
 COARSEST = 3600.0  # s; samples that are further apart than this leave a gap
 
 
@@ -158,24 +160,70 @@ def proves_idle(category: str, below: Mapping[Resource, float] = IDLE_BELOW) -> 
 UNSEEN = 0.2  # of the time that a notebook must be idle: what may pass between two samples
 
 
-def is_idle(
+# Of several that are busy, the one that tells a person most.
+_TELLING = sorted(Resource, key=[Resource.GPU, Resource.NPU, Resource.CPU, *Resource].index)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Whether a notebook is idle, None when the data cannot tell; `why` says for people what decided.
+
+    `since` is the wall second of the newest data where it cannot tell, None where there is none at all.
+    """
+
+    idle: bool | None
+    why: str
+    since: float | None = None
+
+
+def use_of(
     usage: Usage,
     needs: Collection[Resource],
     lasting: float,
     fresh_since: float,
     below: Mapping[Resource, float] = IDLE_BELOW,
-) -> bool | None:
-    """Whether nothing of the notebook was busy in the whole window; None when the data cannot tell.
+) -> Use:
+    """Idle is a notebook of which nothing was busy in the whole window.
 
     What is measured and over its threshold is busy, however little else is known. Each of `needs` must have
     data of the last `lasting` seconds without a hole, the newest from `fresh_since` (wall s) or later.
     """
-    if any(level.peak > below[name] for name, level in usage.levels.items() if name in below):
-        return False
-    if not needs:
-        return None
-    told = all(name in usage.levels and _tells(usage.levels[name], lasting, fresh_since) for name in needs)
-    return True if told else None
+    peaks = {name: level.peak for name, level in usage.levels.items() if name in below}
+    if busy := [name for name, peak in peaks.items() if peak > below[name]]:
+        most = min(busy, key=_TELLING.index)
+        return Use(False, f"{_amount(most, peaks[most], below[most])} in the last {duration(usage.window)}")
+    dark = [name for name in Resource if name in needs and not _knows(usage, name, lasting, fresh_since)]
+    if needs and not dark:
+        return Use(True, f"idle for {duration(lasting)}")
+    seen = [usage.levels[name].last for name in dark if name in usage.levels]
+    what = ", ".join(_WORDS[name] for name in dark) or "anything"
+    return Use(None, f"no data of {what}", min(seen, default=None) if len(seen) == len(dark) else None)
+
+
+_WORDS: Mapping[Resource, str] = {
+    Resource.CPU: "CPU",
+    Resource.MEMORY: "memory",
+    Resource.GPU: "GPU",
+    Resource.GPU_MEMORY: "GPU memory",
+    Resource.NPU: "NPU",
+    Resource.NPU_MEMORY: "NPU memory",
+    Resource.NETWORK_RECEIVE: "network",
+}
+
+
+def _amount(name: Resource, peak: float, below: float) -> str:
+    """For people: GPU 43 % > 1 %."""
+    if name is Resource.NETWORK_RECEIVE:
+        return f"{_WORDS[name]} {_round(peak / 125.0)} > {_round(below / 125.0)} kbit/s"
+    return f"{_WORDS[name]} {_round(peak)} % > {_round(below)} %"
+
+
+def _round(value: float) -> str:
+    return f"{round(value, 1):g}"
+
+
+def _knows(usage: Usage, name: Resource, lasting: float, fresh_since: float) -> bool:
+    return name in usage.levels and _tells(usage.levels[name], lasting, fresh_since)
 
 
 def _tells(level: Level, lasting: float, fresh_since: float) -> bool:

@@ -6,11 +6,12 @@ Decided without awaiting: `next_move` says what is still to be found out, `engin
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fleet.core.rollout import GateCommand
+from fleet.core.events import Outcome
+from fleet.core.rollout import FAILURES, NOT_BACK, GateCommand
 
 
 class Finding(StrEnum):
@@ -99,3 +100,31 @@ def next_move(question: Question) -> RunCommand | AskPerson | Decision:
 
 def _alone(run: str) -> str:
     return f"nobody could be asked: at a terminal this asks again, and you may approve: fleet resume {run}"
+
+
+PROOFS = frozenset({Outcome.CHANGED, Outcome.UNCHANGED})
+
+
+def verdict(outcomes: Mapping[Outcome, int], exhausted: str | None) -> str | None:
+    """Why no further wave may be released after one with so many `outcomes`; None means "go"."""
+    if exhausted is not None:
+        return exhausted
+    lost = sum(outcomes.get(outcome, 0) for outcome in NOT_BACK)
+    if lost:
+        return f"{lost} stranded or unknown"
+    failed = sum(outcomes.get(outcome, 0) for outcome in FAILURES)
+    if failed and not outcomes.get(Outcome.CHANGED):
+        return f"none of the wave was changed, {failed} failed"
+    return None
+
+
+def trial_size(waves: Iterable[tuple[int, Mapping[Outcome, int]]]) -> int | None:
+    """How many changes may go next after `waves`, each its size and outcomes; None: as many as planned.
+
+    A wave none of whose notebooks came to hold what was planned proves nothing, and no larger one may follow.
+    """
+    size = None
+    for planned, outcomes in waves:
+        proven = any(outcomes.get(outcome) for outcome in PROOFS)
+        size = None if proven else min(planned, size or planned)
+    return size

@@ -10,13 +10,14 @@ from collections import defaultdict
 
 from fleet.core.errors import TRANSIENT, CallError, Meaning
 from fleet.core.events import Answered, Blind, Ended, Event, Held, Intended, Late, RunEnd, Saw
-from fleet.core.pacing.breaker import Breaker, calls_of, cause_of
+from fleet.core.pacing.breaker import Breaker, calls_of, cause_of, untroubled
 from fleet.core.planning.closing import Group, closed_by, groups_of
 from fleet.core.planning.plan import Change, Plan
 from fleet.engine.control import Control
 from fleet.engine.ports import Clock
 from fleet.engine.tape import Tape
 
+_TOLD = (Saw, Answered, Blind, Late)
 SHORTEST_WAIT = 0.01  # s; a wait that rounding makes shorter than the clock's step would never end
 
 
@@ -64,18 +65,17 @@ class Brakes:
     def polled(self, scope: str, error: CallError | None) -> None:
         """Takes in a list poll, which stands for the looks of all who wait."""
         failed = max(1, error.sends) if error is not None and error.meaning in TRANSIENT else 0
-        breaker = self._breaker(scope)
-        self._heard(breaker, scope, breaker.called(max(1, failed), failed, self._clock.monotonic()))
+        self._called(scope, max(1, failed), failed)
 
     def __call__(self, event: Event) -> None:
         """Takes in an event, also one of a look that will be repeated and is not recorded."""
-        match event:
-            case Intended():
-                self._sent.add(event.item)
-            case Ended() if event.item in self._under_way:
-                self._ended(self._changes[event.item], event)
-            case Saw() | Answered() | Blind() | Late() if event.item in self._changes:
-                self._told(self._changes[event.item], event)
+        if isinstance(event, _TOLD):
+            if (change := self._changes.get(event.item)) is not None:
+                self._told(change, event)
+        elif isinstance(event, Intended):
+            self._sent.add(event.item)
+        elif isinstance(event, Ended) and event.item in self._under_way:
+            self._ended(self._changes[event.item], event)
 
     def _ended(self, change: Change, event: Ended) -> None:
         self._under_way.remove(change.item)
@@ -85,13 +85,19 @@ class Brakes:
 
     def _told(self, change: Change, event: Saw | Answered | Blind | Late) -> None:
         """Takes in what a call, or the want of one, showed."""
+        if untroubled(event):
+            self._called(change.scope, 1, 0)
+            return
         if (cause := cause_of(event)) is not None:
             self._causes[change.item] = cause
         if (closed := closed_by(event, change, sent=change.item in self._sent)) is not None:
             self._close(*closed)
         if (calls := calls_of(event)) is not None:
-            breaker = self._breaker(change.scope)
-            self._heard(breaker, change.scope, breaker.called(*calls, self._clock.monotonic()))
+            self._called(change.scope, *calls)
+
+    def _called(self, scope: str, calls: int, failed: int) -> None:
+        breaker = self._breaker(scope)
+        self._heard(breaker, scope, breaker.called(calls, failed, self._clock.monotonic()))
 
     def _heard(self, breaker: Breaker, scope: str, news: str) -> None:
         """Records what a breaker made of an event, and lets the crew look again."""
@@ -111,7 +117,7 @@ class Brakes:
         self._tape.note(Held(self._clock.wall(), where, text))
 
     def _breaker(self, scope: str) -> Breaker:
-        return self._breakers[self._key(scope)]
+        return self._breakers[self._keys.get(scope, scope)]
 
     def _key(self, scope: str) -> str:
         return self._keys.get(scope, scope)

@@ -6,11 +6,26 @@ pausing mean the same for a change: none starts, those that have sent something 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Protocol
+
 import anyio
 
 from fleet.core.errors import FATAL
 from fleet.core.events import Answered, Blind, Event, RunEnd
 from fleet.engine.approvals import Approvals
+
+_TOLD = (Answered, Blind)  # with a meaning, if it did not succeed
+
+
+class Budgets(Protocol):
+    """What bounds how many changes are under way at once."""
+
+    @property
+    def binding(self) -> tuple[str, ...]: ...
+
+    @property
+    def ceilings(self) -> Mapping[str, int]: ...
 
 
 class Control:
@@ -26,6 +41,7 @@ class Control:
         self.concurrency: int | None = None
         self.draining = anyio.Event()
         self.approvals = Approvals()
+        self.budgets: Budgets | None = None  # of the crew at work
         self._broken = False
         self._stirred = anyio.Event()
 
@@ -72,5 +88,5 @@ class Control:
 
     def observe(self, event: Event) -> None:
         """Ends the run at the first failure that every further call would share."""
-        if isinstance(event, Answered | Blind) and event.meaning in FATAL:
+        if isinstance(event, _TOLD) and event.meaning in FATAL:
             self.drain(RunEnd.LOCKED_OUT, f"{event.meaning}: {event.text}", broken=True)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from itertools import groupby
+from collections import Counter, defaultdict, deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import anyio
 
+from fleet.core.admission import Admission
 from fleet.core.changing.life import Life, Stage
 from fleet.core.changing.reopen import is_open
 from fleet.core.events import (
     Ended,
+    Held,
     Leave,
     Outcome,
     RunEnd,
@@ -19,10 +20,10 @@ from fleet.core.events import (
     WaveStarted,
 )
 from fleet.core.planning.plan import Change, Plan, heads
-from fleet.core.rollout import FAILURES, NOT_BACK, Admission, verdict
+from fleet.core.rollout import FAILURES, NOT_BACK
 from fleet.core.rows import WELL
 from fleet.core.scheduling.readiness import Drop, Go
-from fleet.core.wave_gate import Decision
+from fleet.core.wave_gate import Decision, trial_size, verdict
 from fleet.engine.brakes import Brakes
 from fleet.engine.control import Control
 from fleet.engine.pauses import Pauses
@@ -63,16 +64,15 @@ def _is_back(life: Life) -> bool:
     return life.end[0] is not Outcome.FAILED or life.home
 
 
-def _wave_behind(changes: Sequence[Change], fresh: Sequence[Change]) -> int | None:
-    """The wave that an earlier process worked to its end without beginning the next one, or None.
+def _wave_behind(waves: Iterable[int], fresh: Collection[int], opened: Collection[int]) -> int | None:
+    """The wave that is over without the next one having begun, by an earlier process or for other runs.
 
-    Nobody knows whether its verdict still holds, so it is judged anew.
+    Nobody knows whether its verdict still holds, so it is judged anew. `fresh` are waves with changes left.
     """
-    if not fresh:
+    first = next(iter(fresh), None)
+    if first is None or first in opened:
         return None
-    left = {change.item for change in fresh}
-    begun = {change.wave for change in changes if change.item not in left}
-    return max(begun) if begun and fresh[0].wave not in begun else None
+    return max((wave for wave in waves if wave < first), default=None)
 
 
 class Crew:
@@ -112,33 +112,32 @@ class Crew:
             admits=brakes.admits,
             barred=brakes.barred,
         )
+        control.budgets = self._admission
         self._claimed = claimed
+        self._sizes = Counter(change.wave for change in plan.changes)
+        self._stages = {change.wave: change.stage for change in plan.changes}
+        self._waves: dict[int, deque[Change]] = {}  # that are still to come
         # Of the whole run, an earlier part of it included.
-        self._outcomes: defaultdict[int, list[Outcome]] = defaultdict(list)  # by wave
+        self._outcomes: defaultdict[int, Counter[Outcome]] = defaultdict(Counter)  # by wave
         self._counts: Counter[Outcome] = Counter()
         self._ends: dict[int, Outcome] = {}  # by item, of changes that a later stage may follow
 
     async def work_through(self) -> None:
         await self._finish_the_past()
         self._catching_up = False
-        fresh = [
-            change
-            for change in self._plan.changes
-            if change.item not in self._claimed and not _has_begun(self._past.get(change.item))
-        ]
-        waves = [(wave, list(part)) for wave, part in groupby(fresh, lambda one: one.wave)]
-        behind = _wave_behind(self._plan.changes, fresh)
+        for change in self._plan.changes:
+            if change.item not in self._claimed and not _has_begun(self._past.get(change.item)):
+                self._waves.setdefault(change.wave, deque()).append(change)
+        behind = _wave_behind(self._sizes, self._waves, self._room.opened)
         if behind is not None:
-            await self._judge(behind, last=False)
-        for wave, changes in waves:
+            await self._see_off(behind)
+        while self._waves:
             if self._control.end is not None:
                 return
-            ready = [change for change in changes if self._may_follow(change)]
-            if ready:
-                await self._pauses.before(wave)
-            if self._control.end is not None:
+            wave = next(iter(self._waves))
+            if not await self._work_wave(wave, self._waves.pop(wave)):
                 return
-            await self._work_wave(wave, ready, last=wave == waves[-1][0])
+            await self._see_off(wave)
         if self._counts[Outcome.NOT_STARTED]:
             self._control.drain(RunEnd.HALTED, self._brakes.reasons)
         elif not self._left:
@@ -162,15 +161,15 @@ class Crew:
         for change in self._plan.changes:
             life = self._past.get(change.item)
             if life is None or not _has_begun(life):
-                if life is not None and not life.recorded:  # unless its turn comes, that is its end
-                    self._tape.note(_sent_nothing(change, self._clock.wall()))
+                if life is not None and not life.recorded and change.item not in self._claimed:
+                    self._tape.note(_sent_nothing(change, self._clock.wall()))  # unless its turn comes
                 continue
             if not is_open(life):
                 self._book(change, life)
                 self._admission.count_past(change, failed=_failed(life), back=_is_back(life))
             elif change.item in self._claimed:  # somebody else's by now, but away and unproven all the same
                 self._admission.count_past(change, failed=True, back=False)
-                self._outcomes[change.wave].append(Outcome.UNKNOWN)
+                self._outcomes[self._wave_of(change)][Outcome.UNKNOWN] += 1
             else:
                 opened.append(change)
         debts = [change for change in opened if self._past[change.item].debt]
@@ -180,17 +179,59 @@ class Crew:
             if part:
                 self._admission.release(part, overdue=True)
                 await self._work_released()
-        for wave in {change.wave for change in opened}:
+        for wave in {self._wave_of(change) for change in opened}:
             self._pauses.begun(wave)
             self._pauses.ended(wave)
 
-    async def _work_wave(self, wave: int, changes: Sequence[Change], *, last: bool) -> None:
-        self._tape.note(WaveStarted(self._clock.wall(), wave, len(changes)))
-        if changes:
+    async def _work_wave(self, wave: int, changes: Iterable[Change]) -> bool:
+        """Works these as part of the wave; False when the run was told to end before they began."""
+        ready = [change for change in changes if self._may_follow(change)]
+        if ready:
+            await self._pauses.before(ready[0].wave)
+        if self._control.end is not None:
+            return False
+        self._tape.note(WaveStarted(self._clock.wall(), wave, len(ready)))
+        if ready:
             self._pauses.begun(wave)
-        self._admission.release(self._room.open_wave(wave, changes))
+        self._admission.release(self._room.open_wave(wave, ready))
         await self._work_released()
-        await self._judge(wave, last=last)
+        self._leave_out()
+        return True
+
+    async def _see_off(self, wave: int) -> None:
+        """Judges a wave that was worked. Where it proved nothing, some of the next stand in for it.
+
+        They are of the next wave all the same: they begin when that may, and the rest once they are judged.
+        """
+        await self._judge(wave)
+        while changes := self._stand_ins(wave):
+            why = f"it proved nothing: {len(changes)} of the next wave stand in for it"
+            self._tape.note(Held(self._clock.wall(), f"wave {wave}", why))
+            await self._work_wave(wave, changes)
+            self._tape.note(Held(self._clock.wall(), f"wave {wave}", ""))
+            if self._trial_size(wave) is None or self._no_go(wave) is not None:
+                await self._judge(wave)
+
+    def _stand_ins(self, wave: int) -> list[Change]:
+        """The changes of a larger next wave that must go first, as long as nothing is proven."""
+        if not self._waves or self._control.end is not None:
+            return []
+        coming, size = next(iter(self._waves)), self._trial_size(wave)
+        if self._stages[coming] != self._stages[wave]:  # those follow what was proven, or not at all
+            return []
+        if size is None or size >= len(self._waves[coming]):
+            return []
+        return [self._waves[coming].popleft() for _ in range(size)]
+
+    def _trial_size(self, wave: int) -> int | None:
+        """How many changes may go after `wave`; None: as many as planned."""
+        waves = [one for one in self._sizes if one <= wave and self._stages[one] == self._stages[wave]]
+        return trial_size((self._sizes[one], self._outcomes[one]) for one in waves)
+
+    def _wave_of(self, change: Change) -> int:
+        """The wave that a change counts for: before its own has begun, that in which it stands in."""
+        opened = self._room.opened
+        return change.wave if change.wave in opened or not opened else max(opened)
 
     def release(self, changes: Sequence[Change]) -> None:
         """These have waited for their moment, which has come."""
@@ -203,9 +244,7 @@ class Crew:
         if self._plan.stages:
             self._ends[change.item] = end.outcome
         self._counts[end.outcome] += 1
-        self._outcomes[change.wave].append(end.outcome)
-        if end.outcome in FAILURES:
-            self._admission.count_past(change, failed=True, back=True)
+        self._outcomes[self._wave_of(change)][end.outcome] += 1
         self._control.stir()
 
     @property
@@ -213,11 +252,14 @@ class Crew:
         """How many changes of the waves so far have not started."""
         return self._admission.pending + self._room.waiting
 
-    async def _judge(self, wave: int, *, last: bool) -> None:
+    def _no_go(self, wave: int) -> str | None:
+        """Why nothing more may be released after `wave`, by the health of the run; None means "go"."""
+        stopped = self._admission.exhausted or self._admission.stuck or self._cut_short(wave)
+        return verdict(self._outcomes[wave], stopped)
+
+    async def _judge(self, wave: int) -> None:
         """Decides whether the run may go on after `wave`."""
-        self._leave_out()
-        stopped = self._admission.exhausted or self._admission.stuck or self._cut_short(wave, last=last)
-        no_go = verdict(self._outcomes[wave], stopped)
+        no_go, last = self._no_go(wave), not self._waves
         decision = Decision(no_go is None, no_go or "")
         if decision.go and not last and self._control.end is None:
             decision = await self._gate.decision(wave, self._counts_by_name())
@@ -226,12 +268,12 @@ class Crew:
         self._tape.note(WaveEnded(self._clock.wall(), wave, decision.go, decision.reason))
         self._pauses.ended(wave)
 
-    def _cut_short(self, wave: int, *, last: bool) -> str | None:
+    def _cut_short(self, wave: int) -> str | None:
         """Why the run was told to end before the wave had begun all its changes or the next one came."""
         if self._control.end is None:
             return None
         whole = not self._left and Outcome.NOT_STARTED not in self._outcomes[wave]
-        return None if whole and last else self._control.end[1]
+        return None if whole and not self._waves else self._control.end[1]
 
     def _leave_out(self) -> None:
         """Tells of the changes that never start because their group was closed."""
@@ -244,7 +286,7 @@ class Crew:
         if self._plan.stages:
             self._ends[change.item] = outcome
         self._counts[outcome] += 1
-        self._outcomes[change.wave].append(outcome)
+        self._outcomes[self._wave_of(change)][outcome] += 1
 
     def _counts_by_name(self) -> dict[str, int]:
         return {outcome.value: self._counts[outcome] for outcome in Outcome}
@@ -267,11 +309,14 @@ class Crew:
         here, past = self._surroundings[change.scope], self._past.get(change.item)
         leave = self._leaves.pop(change.item, None)
         performance = Performance(change, here, past, leave, self._room.still)
+        here.watch.under_way += 1
         try:
             life = await performance.run()
         except Exception as error:  # whatever it is, it must not leave the others stopped
             life = performance.give_up(error)
             self._control.drain(RunEnd.HALTED, own_error(error), broken=True)
+        finally:
+            here.watch.under_way -= 1
         if life.stage in (Stage.SPARED, Stage.PUT_OFF):
             self._give_back(change, life)
             return

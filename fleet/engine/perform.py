@@ -7,14 +7,13 @@ for a later one another look if the last is old by then, the intent on disk, the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import anyio
 
 from fleet.core.calls import Rank, Receipt, SavedImage, Turn
 from fleet.core.changing.change import Await, End, Look, Write, advance, decide
 from fleet.core.changing.life import Life, Stage, over
-from fleet.core.changing.saved_image import body_of
 from fleet.core.changing.saving import asks_for_image, status_of, unseen
 from fleet.core.changing.sight import GONE, Sight, sight_of
 from fleet.core.errors import TRANSIENT, CallError, Meaning, RecordingFailed
@@ -35,6 +34,7 @@ from fleet.core.events import (
 )
 from fleet.core.notebook import Notebook, Status
 from fleet.core.patch import When
+from fleet.core.planning.estimate import Times, wait_of
 from fleet.core.planning.plan import Change
 from fleet.core.text import brief
 from fleet.engine.brakes import Brakes
@@ -44,9 +44,10 @@ from fleet.engine.tape import Tape
 from fleet.engine.watch import Watch
 
 LATEST = 5.0  # seconds after its turn and its look that a write may still leave
-# These could undo what somebody did since the look. A start or a lease could not, and a debt waits for none.
-_OVERTURNING = frozenset({Step.SAVE, Step.STOP, Step.PUT})
+# These could undo what somebody did since the look. A start could not, and a debt waits for none.
+_OVERTURNING = frozenset({Step.SAVE, Step.STOP, Step.PUT, Step.LEASE})
 LOOK_AGAIN = 5.0  # seconds between looks while the cloud does not answer
+_NOT_ASKED = SavedImage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Surroundings:
     control: Control
     halt: Callable[[str], None]
     brakes: Brakes
+    times: Times
 
 
 class Performance:
@@ -69,7 +71,7 @@ class Performance:
 
     `life` is where an earlier process left the change: whatever was under way then is looked at first.
     `leave` is what it may do to a notebook that runs; `still` says whether the moment of one that has sent
-    nothing has not passed.
+    nothing has not passed, and is told whether a pause lies between.
     """
 
     def __init__(
@@ -78,10 +80,11 @@ class Performance:
         here: Surroundings,
         life: Life | None = None,
         leave: Leave | None = None,
-        still: Callable[[Change], bool] = lambda _: True,
+        still: Callable[[Change, bool], bool] = lambda _, paused: True,
     ) -> None:
         self._change = change
         self._here = here
+        self._now = here.clock.wall
         self._leave = leave
         self._still = still
         self.sent_at: float | None = None  # when the first write left, if not from an earlier process
@@ -91,11 +94,14 @@ class Performance:
         self._time_up = here.clock.monotonic() + here.deadline
         self._waits_for: Status | None = None
         self._since = 0.0
+        self._listed_at: float | None = None
 
     async def run(self) -> Life:
         item, now = self._change.item, self._now()
-        began = Began(item, now, dict(self._here.moved), self._leave)
-        self._happened(Reopened(item, now, self._leave) if self._life.begun else began)
+        if self._life.begun:
+            self._happened(Reopened(item, now, self._leave))
+        else:
+            self._happened(Began(item, now, dict(self._here.moved), self._leave))
         while True:
             match decide(self._life):
                 case End() as end:
@@ -107,7 +113,8 @@ class Performance:
                     self._happened(await self._look(wait))
                 case Await(status):
                     self._happened(await self._arrival(status))
-            self._here.moved.update(self._life.moved)
+            if self._life.moved:
+                self._here.moved.update(self._life.moved)
 
     def give_up(self, error: Exception) -> Life:
         """Ends a change that something unforeseen broke, as truthfully as can be."""
@@ -143,11 +150,8 @@ class Performance:
             self._unrecorded("the journal cannot be written")
             return
         self._life = advance(self._life, intent)
-        turn = self._in_time(turn)
-        if first:  # a pause means it until its bytes leave
-            turn = replace(turn, held=self._held)
         try:
-            receipt = await self._send(write, turn)
+            receipt = await self._send(write, self._in_time(turn, first=first))
         except CallError as error:
             self._happened(self._refusal(write.step, error))
         else:
@@ -173,8 +177,8 @@ class Performance:
     async def _may_begin(self, turn: Turn) -> bool:
         """Whether the first write may leave, asked when its turn has come.
 
-        Whoever ends or pauses the run means this change too as long as it has sent nothing. After a pause a
-        new look must come first.
+        Whoever ends or pauses the run means this change too as long as it has sent nothing. After a pause its
+        moment may be over, and a new look must come first.
         """
         control, clock = self._here.control, self._here.clock
         if (early := turn.at - clock.boottime()) > 0:
@@ -183,16 +187,21 @@ class Performance:
             self._life = over(self._life, Outcome.NOT_STARTED, f"nothing was sent: {barred}")
             return False
         if control.end is None and not control.paused:
-            if not (may := self._still(self._change)):
-                self._life = self._life._replace(stage=Stage.PUT_OFF)
-            return may
+            return self._may_still(paused=False)
         await control.released()
         if control.end is not None:
             self._life = over(self._life, Outcome.NOT_STARTED, f"nothing was sent: {brief(control.end[1])}")
-        else:
+        elif self._may_still(paused=True):
             self._happened(Reopened(self._change.item, self._now()))
             self._time_up = clock.monotonic() + self._here.deadline
         return False
+
+    def _may_still(self, *, paused: bool) -> bool:
+        """Whether the moment of the change has not passed; if it has, the change waits for the next."""
+        may = self._still(self._change, paused)
+        if not may:
+            self._life = self._life._replace(stage=Stage.PUT_OFF)
+        return may
 
     async def _queued(self) -> Turn | Blind:
         """The turn for the next write; Blind when no call can succeed any more."""
@@ -206,9 +215,12 @@ class Performance:
     def _held(self) -> bool:
         return self._here.control.paused or self._here.control.end is not None
 
-    def _in_time(self, turn: Turn) -> Turn:
+    def _in_time(self, turn: Turn, *, first: bool) -> Turn:
         """The turn, which ends when what was looked at before it is old."""
-        return Turn(turn.at, max(turn.at, self._looked_at) + LATEST, turn.rank)
+        until = max(turn.at, self._looked_at) + LATEST
+        if first:  # a pause means it until its bytes leave
+            return Turn(turn.at, until, turn.rank, self._held)
+        return Turn(turn.at, until, turn.rank)
 
     async def _committed(self, intent: Intended) -> bool:
         try:
@@ -281,7 +293,8 @@ class Performance:
             sends = look.sends
             # From here on it grows old, also while the image is asked for.
             at, self._looked_at = self._now(), self._here.clock.boottime()
-            saved = await self._saved(look.notebook.status)
+            asks = asks_for_image(self._life, look.notebook.status)
+            saved = await self._saved() if asks else _NOT_ASKED
         except CallError as error:
             if error.meaning is Meaning.GONE:
                 return Saw(item, self._now(), GONE, request_id=error.request_id, sends=error.sends)
@@ -292,14 +305,13 @@ class Performance:
             self._sight(look.notebook, status_of(self._life, saved)),
             request_id=look.request_id,
             sends=sends + saved.sends,
+            listed_at=self._listed_at,
         )
 
-    async def _saved(self, status: Status) -> SavedImage:
-        """The image that is being made of the environment, if its status counts by now."""
-        if not asks_for_image(self._life, status):
-            return SavedImage()
+    async def _saved(self) -> SavedImage:
+        """The image that is being made of the environment."""
         try:
-            return await self._here.cloud.saved(body_of(self._change.save), self._rank)
+            return await self._here.cloud.saved(self._change.save_body, self._rank)
         except CallError as error:
             return unseen(error)
 
@@ -308,15 +320,19 @@ class Performance:
         clock, watch = self._here.clock, self._here.watch
         if self._waits_for is not status:
             self._waits_for, self._since = status, clock.monotonic()
+        usual = wait_of(self._change, status, self._here.times)
         with anyio.move_on_after(self._time_left()):
             try:
-                await watch.worth_a_look(self._change.id, status, self._since)
+                listed = await watch.worth_a_look(self._change.id, status, self._since, usual)
             except CallError as error:
                 return Blind(self._change.item, self._now(), error.meaning, error.text, sends=0)
+            if listed is not None:
+                self._listed_at = self._now() - (clock.monotonic() - listed)
             event = await self._look(0.0)
+            self._listed_at = None
             if isinstance(event, Saw) and event.sight.status.heading is None:
                 if event.sight.status is status.heading:
-                    watch.took(status, clock.monotonic() - self._since)
+                    watch.took(status, clock.monotonic() - self._since, usual)
                 self._waits_for = None
             return event
         return self._late(watch.failing)
@@ -351,9 +367,6 @@ class Performance:
         self._here.tape.note(
             Ended(self._change.item, self._now(), end.outcome, end.reason, end.debt, end.fix)
         )
-
-    def _now(self) -> float:
-        return self._here.clock.wall()
 
 
 def _to_repeat(event: Saw | Blind) -> bool:

@@ -10,6 +10,7 @@ from fleet.core.events import Event
 from fleet.core.notebook import Status
 from fleet.core.rollout import GateCommand
 from fleet.core.scheduling.timing import Notice
+from fleet.core.usage import Use
 from fleet.core.wave_gate import Check
 
 
@@ -89,8 +90,8 @@ class Checker(Protocol):
 class Activity(Protocol):
     """Knows which notebooks of a scope are in use."""
 
-    async def idle(self, ids: Collection[str]) -> Mapping[str, bool | None]:
-        """Whether each has been idle for long enough; None, or nothing, where nobody can tell.
+    async def use(self, ids: Collection[str]) -> Mapping[str, Use]:
+        """Whether each has been idle for long enough, and what decided; nothing where nobody can tell.
 
         Raises CallError when it cannot find out.
         """

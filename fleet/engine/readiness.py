@@ -8,14 +8,14 @@ stands still or is idle, `readiness_notices` speaks with owners.
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, partial
 from typing import Protocol
 
 import anyio
 
-from fleet.core.events import Held, RunEnd
+from fleet.core.events import Held, RunEnd, Used
 from fleet.core.planning.plan import Change
 from fleet.core.rollout import Rollout
 from fleet.core.scheduling.readiness import (
@@ -36,6 +36,8 @@ from fleet.core.scheduling.readiness import (
     stops,
 )
 from fleet.core.scheduling.timing import Memory
+from fleet.core.scheduling.waiting_words import Waiting, held_words
+from fleet.core.usage import Use
 from fleet.engine.control import Control
 from fleet.engine.ports import Clock
 from fleet.engine.tape import Tape
@@ -98,6 +100,11 @@ class WaitingRoom:
         return len(self._waiting)
 
     @property
+    def opened(self) -> Collection[int]:
+        """The waves that have begun, be it in an earlier process."""
+        return self._memory.began
+
+    @property
     def takes_back(self) -> bool:
         """Whether a change under way may come back to wait, as its notebook must not be stopped."""
         return holds_back(self._rollout)
@@ -140,12 +147,30 @@ class WaitingRoom:
         self.news()
         return None
 
-    def still(self, change: Change) -> bool:
-        """Whether the change, which was told to start and has sent nothing, may still do so."""
+    def still(self, change: Change, paused: bool) -> bool:
+        """Whether the change, which was told to start and has sent nothing, may still do so.
+
+        Nobody asked meanwhile whether its notebook is idle; what was told before a pause is old.
+        """
         if change.item not in self.facts:
             return True
+        if paused:
+            self.facts[change.item].idle_at = None
         now = self._clock.wall()
         return isinstance(self._standing(change, now, partial(self._opening, now)), Go)
+
+    def learn(self, uses: Mapping[int, Use]) -> None:
+        """Takes in how notebooks of those who wait are used, by item, and tells what is new of each."""
+        now, news = self._clock.wall(), dict[int, str]()
+        for item, use in uses.items():
+            facts = self.facts[item]
+            if facts.use is None or facts.use.idle is not use.idle:
+                ends = f"; its lease ends at {moment(facts.lease_ends)}" if facts.lease_ends else ""
+                news[item] = f"{use.why}, as of {moment(now)}{ends}"
+            facts.use, facts.idle_at = use, now if use.idle else None
+        if news:
+            self._tape.note(Used(now, news))
+        self.news()
 
     def put_off(self, change: Change) -> None:
         """This change waits again, as its moment was over before it sent anything."""
@@ -153,7 +178,7 @@ class WaitingRoom:
 
     def close(self) -> None:
         """Nobody is waited for any more."""
-        self._tell(Counter(), {}, self._clock.wall())
+        self._tell({}, {}, self._clock.wall())
 
     def news(self) -> None:
         """Lets everybody who waits be judged again."""
@@ -180,7 +205,7 @@ class WaitingRoom:
         opening = cache(partial(self._opening, now))
         self._opened |= opening(0.0) == now
         ready: list[Change] = []
-        counts: Counter[Why] = Counter()
+        waiting: defaultdict[Why, list[tuple[Change, Facts]]] = defaultdict(list)
         untils: dict[Why, float] = {}
         for item in sorted(self._waiting):
             change = self._waiting[item]
@@ -193,14 +218,14 @@ class WaitingRoom:
                     self._forget(change)
                     drop(change, end)
                 case Wait(why, until):
-                    counts[why] += 1
+                    waiting[why].append((change, self.facts[item]))
                     if until is not None:
                         untils[why] = min(until, untils.get(why, until))
-        self._tell(counts, untils, now)
+        self._tell(waiting, untils, now)
         if ready:
             release(ready)
             self._control.stir()
-        if counts[Why.WINDOW] and self._opened and not self._rollout.carry_over:
+        if Why.WINDOW in waiting and self._opened and not self._rollout.carry_over:
             self._control.drain(RunEnd.HALTED, "the window is over, and rollout.carry_over is false")
         return min(untils.values(), default=now + LONGEST_NAP)
 
@@ -222,16 +247,13 @@ class WaitingRoom:
         for watcher in self.watchers:
             watcher.left(change)
 
-    def _tell(self, counts: Counter[Why], untils: dict[Why, float], now: float) -> None:
+    def _tell(self, waiting: Mapping[Why, Waiting], untils: Mapping[Why, float], now: float) -> None:
         """Says who waits for what, whenever that changes."""
         for why in Why:
-            text = _held(counts[why], why, untils.get(why)) if counts[why] else ""
+            text, examples = "", ""
+            if why in waiting:
+                text, examples = held_words(why, waiting[why], untils.get(why), now)
             if text != self._told.get(why, ""):
                 self._told[why] = text
-                self._tape.note(Held(now, why.name.lower(), text))
-
-
-def _held(count: int, why: Why, until: float | None) -> str:
-    if why is Why.WINDOW:
-        return f"{count} wait for it; opens at {moment(until or 0.0)}"
-    return f"{count} wait for {why}"
+                told = f"{text} ({examples}, as of {moment(now)})" if examples else text
+                self._tape.note(Held(now, why.name.lower(), told))

@@ -6,7 +6,7 @@ less than the list; such a look also tells when the countdown of a lease ends.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 
 import anyio
@@ -17,6 +17,8 @@ from fleet.core.events import RunEnd
 from fleet.core.notebook import Status
 from fleet.core.planning.plan import Change
 from fleet.core.scheduling.readiness import Lookout
+from fleet.core.text import clean
+from fleet.core.usage import Use
 from fleet.engine.control import Control
 from fleet.engine.ports import Activity, Clock, Cloud
 from fleet.engine.readiness import LONGEST_NAP, SHORTEST_NAP, WaitingRoom
@@ -62,6 +64,7 @@ class Looker:
             new = change.id not in self._met
             self._met.add(change.id)
             self._lookout.watch(change.id, change.lease, self._clock.wall(), at_once=new)
+            self._room.facts[change.item].lease_ends = self._lookout.end_of(change.id)
             self._came.set()
 
     def left(self, change: Change) -> None:
@@ -124,6 +127,8 @@ class Looker:
             self._polled(None)
             self._found(notebook, stopped=seen.status is Status.STOPPED)
             self._lookout.saw(notebook, self._clock.wall(), seen.status, seen.lease)
+            if (change := self._changes.get(notebook)) is not None:
+                self._room.facts[change.item].lease_ends = self._lookout.end_of(notebook)
 
     def _found(self, notebook: str, *, stopped: bool) -> None:
         change = self._changes.get(notebook)
@@ -133,12 +138,22 @@ class Looker:
     async def _ask(self, activity: Activity) -> None:
         """Asks now and then who is idle."""
         if self._changes:
-            answers = await activity.idle(tuple(self._changes))
-            now = self._clock.wall()
-            for notebook, change in self._changes.items():
-                self._room.facts[change.item].idle_at = now if answers.get(notebook) else None
-            self._room.news()
+            try:
+                answers = await activity.use(tuple(self._changes))
+            except CallError as error:
+                self._room.learn(dict.fromkeys(self._not_idle(), Use(None, clean(error.text))))
+                raise
+            unknown = Use(None, "nothing is measured of it")
+            self._room.learn(
+                {change.item: answers.get(key, unknown) for key, change in self._changes.items()}
+            )
         await anyio.sleep(ASK_ACTIVITY)
+
+    def _not_idle(self) -> Iterator[int]:
+        """Those who were not idle when somebody was last asked: a reading of idleness counts for a while."""
+        for change in self._changes.values():
+            if self._room.facts[change.item].idle_at is None:
+                yield change.item
 
     def _heard(self, error: CallError) -> None:
         self._polled(error)

@@ -101,6 +101,7 @@ async def run_plan(
                     control,
                     lambda reason: control.drain(RunEnd.HALTED, reason, broken=True),
                     brakes,
+                    plan.estimate.times,
                 )
             pauses = Pauses(plan, tape, clock, control, waves_ended or {})
             ends = None if plan.rollout.deadline is None else now + plan.rollout.deadline

@@ -7,18 +7,18 @@ look is the proof: a row may be missing or old, a look is neither. When to poll 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import anyio
 
 from fleet.core.errors import FATAL, CallError
 from fleet.core.notebook import Status
-from fleet.core.scheduling.waiting import Waits, lists
+from fleet.core.scheduling.waiting import Wait, Waits, pages, worth
 from fleet.engine.ports import Clock, Cloud
 
-_SHORTEST_SLEEP = 0.001  # s; a wait that rounding makes shorter than the clock's step would never end
+_STEP = 0.5  # s between two moments at which it is weighed whether to poll
 
 
 @dataclass(slots=True, eq=False)
@@ -28,14 +28,21 @@ class _Waiter:
     status: Status
     since: float
     asked: float
+    usual: float
     error: CallError | None = None
     woken: anyio.Event = field(default_factory=anyio.Event)
+    listed: float | None = None  # when a poll began that still showed him so
+
+    @property
+    def wait(self) -> Wait:
+        return Wait(self.since, self.asked if self.listed is None else self.listed, self.usual)
 
 
 class Watch:
-    """The shared poll of one scope, at most every `least` seconds while anybody waits.
+    """The shared poll of one scope: every `least` seconds while anybody waits, until the run knows better.
 
-    `polled` is told of every poll, with its error if it failed; `trouble` of errors of our own.
+    `under_way` is how many changes of the scope are; who performs them counts here. `polled` is told of every
+    poll, with its error if it failed; `trouble` of errors of our own.
     """
 
     def __init__(
@@ -55,15 +62,18 @@ class Watch:
         self._waiters: dict[str, _Waiter] = {}
         self._wanted = anyio.Event()
         self.failing = ""  # why the last poll failed
-        self._last = -least
+        self.under_way = 0
         self._times = 1.0  # as many requests as pages: a scope of many workspaces has a list for each
 
-    async def worth_a_look(self, notebook_id: str, status: Status, since: float) -> None:
+    async def worth_a_look(
+        self, notebook_id: str, status: Status, since: float, usual: float = 1.0
+    ) -> float | None:
         """Returns when a look at the notebook may show that it left `status`, in which it is since `since`.
 
-        Raises CallError when no call can succeed any more.
+        It is expected to take `usual` seconds. Tells when the last list was asked for that still showed it so
+        (monotonic s), None without one. Raises CallError when no call can succeed any more.
         """
-        waiter = _Waiter(status, since, self._clock.monotonic())
+        waiter = _Waiter(status, since, self._clock.monotonic(), usual)
         self._waiters[notebook_id] = waiter
         self._wanted.set()
         try:
@@ -72,10 +82,11 @@ class Watch:
             self._waiters.pop(notebook_id, None)
         if waiter.error is not None:
             raise waiter.error
+        return waiter.listed
 
-    def took(self, status: Status, seconds: float) -> None:
+    def took(self, status: Status, seconds: float, usual: float = 1.0) -> None:
         """Takes in how long it took until a look showed that a notebook had left `status`."""
-        self._waits.took(status, seconds)
+        self._waits.took(status, seconds, usual)
 
     async def run(self) -> None:
         """Polls until cancelled."""
@@ -85,42 +96,48 @@ class Watch:
                 await self._go_on()
             except Exception as error:  # an error of our own must not keep anybody waiting for ever
                 self._trouble(error)
-                self._wake(self._waiting())
+                self._wake(self._waiters.values())
                 await anyio.sleep(self._least)
 
     async def _go_on(self) -> None:
-        """Waits until a poll pays, or polls."""
-        wait = self._due() - self._clock.monotonic()
-        if wait > 0:
-            await anyio.sleep(max(wait, _SHORTEST_SLEEP))
-            return
-        now = self._last = self._clock.monotonic()
-        statuses = Counter(waiter.status for waiter in self._waiting())
-        if self._times * lists(statuses) < sum(statuses.values()):
-            await self._poll(statuses, now)
-        else:  # so few wait that each of them may as well look for himself
-            self._wake(one for one in self._waiting() if one.since + self._waits.soonest(one.status) <= now)
-        if not self._waiting():
-            self._wanted = anyio.Event()
-
-    def _waiting(self) -> list[_Waiter]:
-        return [waiter for waiter in self._waiters.values() if not waiter.woken.is_set()]
-
-    def _due(self) -> float:
-        """When the next poll is worth its requests; at once when nobody waits any more."""
+        """Polls for every status for which that pays, or waits a little."""
         waiting = self._waiting()
         if not waiting:
-            return self._last
-        statuses = Counter(waiter.status for waiter in waiting)
-        soonest = {status: self._waits.soonest(status) for status in statuses}
-        first = min(waiter.since + soonest[waiter.status] for waiter in waiting)
-        requests = min(self._times * lists(statuses), len(waiting))
-        return max(first, self._last + self._waits.pause(statuses, requests))
+            self._wanted = anyio.Event()
+            return
+        for status, waiters in waiting.items():
+            now = self._clock.monotonic()
+            if self._times * pages(len(waiters)) >= len(waiters):  # each of them may as well look for himself
+                self._wake(one for one in waiters if self._waits.look_pays(status, one.wait, now))
+            elif self._list_pays(status, waiters, now):
+                await self._poll(status, len(waiters), now)
+        await anyio.sleep(self._pause())
 
-    async def _poll(self, statuses: Counter[Status], began: float) -> None:
+    def _list_pays(self, status: Status, waiters: Sequence[_Waiter], now: float) -> bool:
+        """Owners are always worth it: only where a notebook is on its way back, spare slots can wait."""
+        matters = worth(len(self._waiters), self.under_way) if status is Status.STARTING else 1.0
+        waits = [one.wait for one in waiters]
+        return self._waits.list_pays(status, waits, self._times * pages(len(waits)), now, matters)
+
+    def _waiting(self) -> dict[Status, list[_Waiter]]:
+        waiting: defaultdict[Status, list[_Waiter]] = defaultdict(list)
+        for waiter in self._waiters.values():
+            if not waiter.woken.is_set():
+                waiting[waiter.status].append(waiter)
+        return waiting
+
+    def _pause(self) -> float:
+        """Until a poll or a look may tell anything new; not long, as others may begin to wait meanwhile."""
+        if self.failing:
+            return self._least
+        waiters = [one for some in self._waiting().values() for one in some]
+        soonest = min((self._waits.soonest(one.status, one.wait) for one in waiters), default=0.0)
+        return min(max(_STEP, soonest - self._clock.monotonic()), max(_STEP, self._least))
+
+    async def _poll(self, status: Status, number: int, began: float) -> None:
         sent = self._cloud.calls.get("list", 0)
         try:
-            passing = await self._cloud.poll(statuses.keys())
+            passing = await self._cloud.poll([status])
         except CallError as error:
             self._polled(error)
             self.failing = error.text
@@ -129,12 +146,18 @@ class Watch:
             return
         self._polled(None)
         self.failing = ""
-        self._times = max(1.0, (self._cloud.calls.get("list", 0) - sent) / lists(statuses))
+        self._times = max(1.0, (self._cloud.calls.get("list", 0) - sent) / pages(number))
+        for key in passing:
+            if (still := self._waiters.get(key)) is not None:
+                still.listed = began
         self._wake(
-            waiter for key, waiter in self._waiters.items() if key not in passing and waiter.asked <= began
+            one
+            for key, one in self._waiters.items()
+            if one.status is status and one.asked <= began and key not in passing
         )
 
     def _wake(self, waiters: Iterable[_Waiter], error: CallError | None = None) -> None:
         for waiter in waiters:
-            waiter.error = error
-            waiter.woken.set()
+            if not waiter.woken.is_set():
+                waiter.error = error
+                waiter.woken.set()

@@ -17,7 +17,8 @@ from zlib import crc32
 
 from fleet.core.events import ChangeEvent, Event, Outcome, RunResumed
 from fleet.core.fold import RunState, count
-from fleet.core.planning.plan import Plan, plan_excerpt
+from fleet.core.planning.plan import Plan
+from fleet.core.planning.plan_file import plan_excerpt
 from fleet.journal.rows import EVENT, event_of
 from fleet.journal.tally import Tally, is_final
 

@@ -19,7 +19,8 @@ from typing import Any, Self
 from fleet.core.errors import FleetError
 from fleet.core.events import Event
 from fleet.core.fold import RunState
-from fleet.core.planning.plan import Plan, load_plan
+from fleet.core.planning.plan import Plan
+from fleet.core.planning.plan_file import load_plan
 from fleet.journal.balance import Brief, read_brief
 from fleet.journal.errors import JournalDamage, JournalError
 from fleet.journal.lost import lost, unreadable

@@ -27,11 +27,8 @@ CREATE TABLE IF NOT EXISTS item (
 -- Append only. seq has no holes, so that a lost row is noticed.
 CREATE TABLE IF NOT EXISTS event (
     seq  INTEGER PRIMARY KEY,
-    item INTEGER,               -- null for events of the whole run
-    kind TEXT NOT NULL,
-    at   REAL NOT NULL,         -- wall time, seconds since the epoch
-    body TEXT NOT NULL,         -- the whole event as JSON
-    crc  INTEGER NOT NULL
+    body TEXT NOT NULL,         -- JSON: kind; item, unless it is of the whole run; at (wall s since the epoch)
+    crc  INTEGER NOT NULL       -- of the body's bytes, begun with seq
 );
 
 -- One row at most: what the events up to seq add up to, so that nobody need read them all to see how the run

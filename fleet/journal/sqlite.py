@@ -19,12 +19,13 @@ from typing import Self
 from fleet.core.errors import FleetError
 from fleet.core.events import Event, RunResumed
 from fleet.core.fold import RunState
-from fleet.core.planning.plan import Plan, dump_plan
+from fleet.core.planning.plan import Plan
+from fleet.core.planning.plan_file import dump_plan
 from fleet.journal.balance import EVERY, Gauge, balance_record, next_balance
 from fleet.journal.errors import JournalError, JournalWriteError
 from fleet.journal.lock import RunLock
 from fleet.journal.reader import JournalReader
-from fleet.journal.rows import FORMAT, event_record, item_records, meta_record
+from fleet.journal.rows import ADD_EVENT, FORMAT, event_record, item_records, meta_record
 from fleet.journal.tally import Tally
 
 BALLAST_BYTES = 1 << 20
@@ -149,7 +150,7 @@ class JournalFile:
             event_record(self.tally.seq + number, event) for number, event in enumerate(events, start=1)
         ]
         with _transaction(self._connection):
-            self._connection.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", records)
+            self._connection.executemany(ADD_EVENT, records)
         for event in events:
             try:
                 self.tally.take(event)

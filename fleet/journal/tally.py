@@ -9,6 +9,7 @@ from typing import Any
 from fleet.core.events import (
     Answered,
     Began,
+    Blind,
     ChangeEvent,
     Ended,
     Event,
@@ -21,12 +22,15 @@ from fleet.core.events import (
     RunEnded,
     RunResumed,
     RunStarted,
+    Saw,
     Step,
 )
 from fleet.core.planning.plan import Plan
 
 # Ends that a resumed run may better; nothing follows the others.
 _NOT_FINAL = frozenset({Outcome.STRANDED, Outcome.UNKNOWN, Outcome.NOT_STARTED})
+_LOOKS = (Saw, Blind)
+_TAKES_BACK = (Ended, Began, Reopened)  # the end that was counted before
 
 
 @dataclass(slots=True)
@@ -68,7 +72,8 @@ class Tally:
     def take(self, event: Event) -> None:
         """Takes in the next event."""
         self.seq += 1
-        self.at = max(self.at, event.at)
+        if event.at > self.at:
+            self.at = event.at
         if isinstance(event, ChangeEvent):
             self._follow(event)
             return
@@ -83,16 +88,22 @@ class Tally:
 
     def _follow(self, event: ChangeEvent) -> None:
         item = event.item
-        if is_final(self.final, item):
+        seqs = self.seqs.get(item)
+        if seqs is not None:
+            seqs.append(self.seq)
+        elif is_final(self.final, item):
             self.certain = False
             return
-        if item not in self.seqs:
-            self.seqs[item] = []
+        else:
+            self.seqs[item] = [self.seq]
             self.untouched -= 1
-        self.seqs[item].append(self.seq)
-        self._note_put(event)
         self._at_rest.discard(item)
-        if isinstance(event, Ended | Began | Reopened) and item in self.ended:
+        if isinstance(event, _LOOKS):  # as most are; a look decides nothing here
+            if item not in self.ended:
+                self.open.add(item)
+            return
+        self._note_put(event)
+        if item in self.ended and isinstance(event, _TAKES_BACK):
             self.counts[self.ended.pop(item)] -= 1
         if isinstance(event, Ended):
             self._end(event)
@@ -105,6 +116,8 @@ class Tally:
         self.counts[event.outcome] += 1
         if event.outcome not in _NOT_FINAL and not event.debt:
             self.final[item >> 3] |= 1 << (item & 7)
+            self.written |= item in self._unanswered
+            self._unanswered.discard(item)
             del self.seqs[item]
             return
         self.ended[item] = event.outcome
@@ -114,18 +127,18 @@ class Tally:
     def _note_put(self, event: ChangeEvent) -> None:
         """As `Track` does: a PUT of which nothing more will be heard may have been applied."""
         item = event.item
-        match event:
-            case Answered():
-                self.written |= event.step is Step.PUT and event.fate is not Fate.REFUSED
+        if isinstance(event, Answered):
+            self.written |= event.step is Step.PUT and event.fate is not Fate.REFUSED
+            self._unanswered.discard(item)
+            return
+        if item in self._unanswered:
+            if isinstance(event, Late) or (isinstance(event, Ended) and event.outcome is Outcome.NOT_STARTED):
                 self._unanswered.discard(item)
-            case Late() | Ended(outcome=Outcome.NOT_STARTED):
+            elif not isinstance(event, Ended):  # what ended may be told to have been late, as long as it may
+                self.written = True
                 self._unanswered.discard(item)
-            case Intended() | Began() | Reopened() | Ended():
-                if item in self._unanswered:
-                    self.written = True
-                    self._unanswered.discard(item)
-                if isinstance(event, Intended) and event.step is Step.PUT:
-                    self._unanswered.add(item)
+        if isinstance(event, Intended) and event.step is Step.PUT:
+            self._unanswered.add(item)
 
     def summary(self) -> dict[str, Any] | None:
         """The final numbers; None when a change was cut off, so that only the events can tell."""
@@ -152,7 +165,7 @@ class Tally:
         return {
             "seq": self.seq,
             "at": self.at,
-            "written": self.written,
+            "written": self.written or not self._unanswered.isdisjoint(self._at_rest),
             "course": self.course,
             "pending": list(pending.items()),
             "resting": [[item, self.ended[item], self.seqs[item]] for item in self._at_rest],

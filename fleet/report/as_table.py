@@ -6,6 +6,7 @@ Names come from strangers: they are cleaned, and never read as markup.
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -20,9 +21,14 @@ from fleet.report.as_text import LONGEST, summary_text
 from fleet.report.summary import Report
 
 UNBOUNDED = 10_000  # columns; lines are as long as they need to be when nobody says how wide the view is
-MOST_ROWS = 40  # of a brief table
+FEW = 40  # rows that even a brief table shows whole
+MOST_ROWS = 20  # of one outcome in a brief table
 
-_AS_PLANNED = frozenset({Outcome.CHANGED, Outcome.UNCHANGED})
+# What a person should look at, the most urgent first.
+_TROUBLE = (
+    *(Outcome.STRANDED, Outcome.UNKNOWN, Outcome.FAILED),
+    *(Outcome.DRIFTED, Outcome.GONE, Outcome.NOT_STARTED),
+)
 _STYLES = {
     Outcome.CHANGED: "green",
     Outcome.FAILED: "red",
@@ -36,18 +42,28 @@ _STYLES = {
 def table_text(report: Report, *, width: int | None = None, color: bool = False, brief: bool = False) -> str:
     """The table and the summary. `width` is that of the terminal, None for none.
 
-    `brief` leaves out, where there are many rows, those that went as planned, and says how many it left out.
+    `brief` shows of many rows only those that need a person, the first of each outcome, and says what it left
+    out and how to see it.
     """
     rows = _worth_telling(report.rows) if brief else report.rows
-    more = len(report.rows) - len(rows)
-    told = report.whole(f"and {more} more: fleet report {report.run}\n") if more else ""
+    told = report.whole(_left_out(report, rows))
     return f"{_table(report, rows, width, color)}\n{told}{summary_text(report)}"
 
 
 def _worth_telling(rows: Sequence[Row]) -> Sequence[Row]:
-    if len(rows) <= MOST_ROWS:
+    if len(rows) <= FEW:
         return rows
-    return [row for row in rows if row.outcome not in _AS_PLANNED][:MOST_ROWS]
+    return [
+        row for outcome in _TROUBLE for row in [one for one in rows if one.outcome is outcome][:MOST_ROWS]
+    ]
+
+
+def _left_out(report: Report, shown: Sequence[Row]) -> str:
+    """What is not in the table, by outcome, and the command that shows it; empty when all is there."""
+    left = Counter(row.outcome or "open" for row in report.rows)
+    left.subtract(row.outcome or "open" for row in shown)
+    named = ", ".join(f"{number} {word}" for word, number in left.items() if number)
+    return f"and {left.total()} more, {named}: fleet report {report.run} --all\n" if named else ""
 
 
 def _table(report: Report, rows: Sequence[Row], width: int | None, color: bool) -> str:

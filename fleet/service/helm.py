@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from fleet.core.errors import FleetError, UsageError
 from fleet.core.events import RunEnd, Steered
@@ -14,47 +13,7 @@ from fleet.core.pacing.pace import Limit, Rate, parse_rate
 from fleet.engine.control import Control
 from fleet.engine.ports import Clock
 from fleet.engine.tape import Tape
-
-MOST_UNDER_WAY = 1000
-
-
-class Verb(StrEnum):
-    """What can be asked of a run."""
-
-    STATUS = "status"
-    PAUSE = "pause"
-    RESUME = "resume"
-    CANCEL = "cancel"
-    SET = "set"
-    APPROVE = "approve"
-
-
-class Ask(BaseModel):
-    """What is asked; the fields after the verb belong to `set`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    do: Verb
-    rate: str = Field("", max_length=40)
-    concurrency: int | None = Field(None, ge=1, le=MOST_UNDER_WAY)
-    scopes: tuple[str, ...] = ()
-
-
-class Answer(BaseModel):
-    """What came of it, in words, and how the run stands. `limits` is by throttle key and class.
-
-    `misused` says that the words were wrong, so that asking again does not help.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    done: bool
-    text: str
-    misused: bool = False
-    paused: bool = False
-    ending: str = ""
-    concurrency: int = 0
-    limits: Mapping[str, tuple[str, ...]] = {}
+from fleet.service.asking import MOST_UNDER_WAY, Answer, Ask, Verb
 
 
 class Throttled(Protocol):
@@ -62,6 +21,9 @@ class Throttled(Protocol):
 
     @property
     def limits(self) -> Mapping[str, tuple[Limit, ...]]: ...
+
+    @property
+    def waits(self) -> Mapping[str, str]: ...
 
     def set_rate(self, rate: Rate) -> None: ...
 
@@ -87,6 +49,7 @@ class Helm:
             text = "not understood; both sides must be of one version"
         except FleetError as error:
             text, misused = str(error), isinstance(error, UsageError)
+        budgets = self._control.budgets
         limits = {key: value for cloud in self._clouds.values() for key, value in cloud.limits.items()}
         return (
             Answer(
@@ -97,6 +60,8 @@ class Helm:
                 ending=self._control.end[1] if self._control.end else "",
                 concurrency=self._control.concurrency or self._concurrency,
                 limits={key: tuple(map(str, value)) for key, value in limits.items()},
+                waits={key: what for cloud in self._clouds.values() for key, what in cloud.waits.items()},
+                binding=budgets.binding if budgets is not None else (),
             )
             .model_dump_json()
             .encode()
@@ -150,7 +115,15 @@ class Helm:
             for name in ask.scopes or self._clouds:
                 self._clouds[name].set_rate(rate)
             news.append(f"rate {rate}" + (f" of {', '.join(ask.scopes)}" if ask.scopes else ""))
-        return self._recorded(f"set to {', '.join(news)}")
+        return self._recorded(f"set to {', '.join(news)}") + self._bounded(ask.concurrency)
+
+    def _bounded(self, concurrency: int | None) -> str:
+        """What lets fewer changes be under way than were asked for."""
+        ceilings = self._control.budgets.ceilings if self._control.budgets is not None else {}
+        name, most = min(ceilings.items(), key=lambda one: one[1], default=("", MOST_UNDER_WAY))
+        if concurrency is None or concurrency <= most:
+            return ""
+        return f"; but {name} lets {most} be under way at once"
 
     def _recorded(self, what: str) -> str:
         self._tape.note(Steered(self._clock.wall(), what))

@@ -17,7 +17,8 @@ from fleet.core.changing.reopen import OPEN_ENDS, is_open
 from fleet.core.commands import elsewhere
 from fleet.core.events import Ended, Event, Intended, Outcome
 from fleet.core.fold import RunState
-from fleet.core.planning.plan import Change, Plan, PlanScope, Settled, seal
+from fleet.core.planning.plan import Change, Plan, PlanScope, Settled
+from fleet.core.planning.plan_file import seal
 from fleet.core.scope import ScopeSpec
 from fleet.journal.claims import Key, left_behind
 from fleet.journal.errors import JournalError

@@ -20,7 +20,8 @@ from fleet.core.jobfiles.jobfile import JobFile
 from fleet.core.notebook import Notebook
 from fleet.core.planning.estimate import estimate
 from fleet.core.planning.guards import Guards, exceeded, lifted
-from fleet.core.planning.plan import FORMAT, Change, Plan, PlanScope, Settled, heads, seal
+from fleet.core.planning.plan import FORMAT, Change, Plan, PlanScope, Settled, heads
+from fleet.core.planning.plan_file import seal
 from fleet.core.planning.planner import Target, plan_changes, wave_remarks
 from fleet.core.planning.prices import Prices, price_remarks, read_prices, with_costs
 from fleet.core.planning.quota import over_quota, quota_remarks, restarts
@@ -174,7 +175,9 @@ async def make_plan(
         for found in selections
         for row in found.matched
     ]
-    changes, settled = plan_changes(targets, order.job, order.rollout)
+    flavors = {id: row for context in contexts.values() for id, row in context.catalog.flavors.items()}
+    learn = partial(learned, timed, endpoints={spec.endpoint for spec in specs}, flavors=flavors)
+    changes, settled = plan_changes(targets, order.job, order.rollout, learn)
     if prices is not None:
         changes = with_costs(changes, prices, dict(running_shares(contexts.values())))
     overrides = await _lifted(order, chosen, selections, len({(one.scope, one.id) for one in changes}))
@@ -183,8 +186,7 @@ async def make_plan(
     overrides |= lifted(over_quota(quotas.told, restarting), order.overrides)
     left_out = [*_restless(selections), *_vanished(selections, order.expected)]
     settled += tuple(replace(row, item=len(changes) + len(settled) + at) for at, row in enumerate(left_out))
-    flavors = {id: row for context in contexts.values() for id, row in context.catalog.flavors.items()}
-    times = learned(timed, changes, {spec.endpoint for spec in specs}, flavors)
+    times = learn(changes)
     scopes = tuple(_plan_scope(spec, found) for spec, found in zip(specs, selections, strict=True))
     words = next((order.job.stages(context) for context in contexts.values()), ())
     stages = stages_of(changes, order.job.pause(), words, order.rollout, order.earliest)

@@ -14,7 +14,7 @@ from pathlib import Path
 from fleet.core.errors import FleetError
 from fleet.core.events import Outcome
 from fleet.core.job import Resize
-from fleet.core.planning.plan import load_plan
+from fleet.core.planning.plan_file import load_plan
 from fleet.core.rows import Row
 from fleet.journal.errors import JournalError
 from fleet.journal.lost import has_plan

@@ -19,7 +19,8 @@ from fleet.core.changing.reopen import is_open
 from fleet.core.errors import UsageError
 from fleet.core.events import RunEnd, Steered
 from fleet.core.fold import RunState
-from fleet.core.planning.plan import Plan, plan_digest, plan_pieces
+from fleet.core.planning.plan import Plan
+from fleet.core.planning.plan_file import plan_digest, plan_pieces
 from fleet.core.scheduling.timing import Memory
 from fleet.core.scope import ScopeSpec
 from fleet.engine.control import Control
@@ -40,7 +41,7 @@ from fleet.service.owing import Debts, Owing, claim_key
 from fleet.service.signals import heed_signals, signals_restored
 from fleet.service.steering import serve
 from fleet.settings import secret_values
-from fleet.telemetry import Progress
+from fleet.telemetry.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

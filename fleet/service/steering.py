@@ -1,25 +1,23 @@
-"""The private socket by which another terminal steers a run, and how to ask there.
+"""The private socket by which another terminal steers a run: the run's end of it.
 
 A socket and not a table in the journal or a file to be polled, for three reasons. The answer comes from the
 run itself and within milliseconds, so that who pauses knows that nothing starts any more. Nobody but the run
 writes its journal. And the socket dies with the process: nothing that was asked of one can steer a later one.
 
-One connection, one line of JSON, one answer; `helm` says what they mean. Only the user's own processes can
-connect. Still, whoever connects may send rubbish, or nothing, or never read: he gets a short time, few bytes
-and one of few seats, and the run goes on. Where the socket lies is written into the run's folder.
+One connection, one line of JSON, one answer; `asking` is the other end, `helm` says what they mean. Only the
+user's own processes can connect. Still, whoever connects may send rubbish, or nothing, or never read: he gets
+a short time, few bytes and one of few seats, and the run goes on. Where the socket lies is written into the
+run's folder.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import socket
 import stat
 import tempfile
-import time
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -27,21 +25,12 @@ import platformdirs
 import structlog
 from anyio.abc import SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
-from pydantic import ValidationError
 
-from fleet.core.errors import FleetError, UsageError
-from fleet.journal.lock import is_locked, watched
-from fleet.service.helm import Answer, Ask
+from fleet.service.asking import ADDRESS, CLIENT_TIME, PREFIX, SHORT_PLACE, is_answered
 
-ADDRESS = "steering"  # the file in the run's folder that says where the socket is
 LONGEST_PATH = 100  # bytes; systems take a little over that for a socket
 LONGEST_ASK = 4096  # bytes
-LONGEST_ANSWER = 1 << 20
-PREFIX = "fleet-"  # of a folder of our own, for want of a runtime folder
-SHORT_PLACE = "/tmp"  # noqa: S108 - its path is short, and mkdtemp makes a folder for us alone
 SEATS = 16  # clients at once
-CLIENT_TIME = 2.0  # s for one client
-REACH_TIME = 3.0  # s to wait for a run that is just beginning, and for its answer
 
 
 async def serve(folder: Path, answer: Callable[[bytes], bytes]) -> None:
@@ -85,7 +74,7 @@ def _address(folder: Path) -> Iterator[Path]:
     """A path for the socket of the run in `folder`, told there; both are gone afterwards."""
     with _private_folder(folder.name) as place:
         path = place / f"{folder.name}.sock"
-        if _is_answered(path):  # a run of the same name in another place
+        if is_answered(path):  # a run of the same name in another place
             path = place / f"{folder.name}-{os.getpid()}.sock"
         note = folder / ADDRESS
         try:
@@ -125,81 +114,3 @@ def _runtime_folder() -> Path | None:
         return None
     private = stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid() and not facts.st_mode & 0o077
     return folder if private else None
-
-
-def clear_away(folder: Path) -> None:
-    """Removes the socket that a killed process left of the run in `folder`; nothing while one works on it."""
-    with watched(folder) as locked, suppress(OSError, ValueError):
-        if not locked:
-            note = folder / ADDRESS
-            _remove_socket(Path(os.fsdecode(note.read_bytes())), folder.name)
-            note.unlink()
-
-
-def _remove_socket(path: Path, run: str) -> None:
-    """Removes the socket unless somebody answers there, and never anything else: the note may be forged."""
-    named = re.fullmatch(rf"{re.escape(run)}(-\d+)?\.sock", path.name)
-    with suppress(FileNotFoundError):
-        if named and stat.S_ISSOCK(path.lstat().st_mode) and not _is_answered(path):
-            path.unlink()
-    if named and path.parent.parent == Path(SHORT_PLACE) and path.parent.name.startswith(PREFIX):
-        with suppress(OSError):
-            path.parent.rmdir()
-
-
-def _is_answered(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(CLIENT_TIME)
-        try:
-            probe.connect(os.fspath(path))
-        except OSError:
-            return False
-    return True
-
-
-def ask(folder: Path, question: Ask) -> Answer:
-    """What the run in `folder` answers.
-
-    Raises FleetError when no process works on it, when it cannot be reached, or when it refuses, and
-    UsageError when it is asked with wrong words. What a dead process left behind is removed.
-    """
-    try:
-        answer = Answer.model_validate_json(_reached(folder, question.model_dump_json().encode()))
-    except OSError as error:
-        raise _unreachable(folder, (error.strerror or "no answer in time").lower()) from None
-    except ValidationError:
-        raise _unreachable(folder, "its answer is not understood, it may be of another version") from None
-    if not answer.done:
-        raise (UsageError if answer.misused else FleetError)(f"{folder.name}: {answer.text}")
-    return answer
-
-
-def _reached(folder: Path, line: bytes) -> bytes:
-    """The answer to a line, also of a run that is just beginning."""
-    deadline = time.monotonic() + REACH_TIME
-    while True:
-        if not is_locked(folder):
-            clear_away(folder)
-            raise FleetError(f"{folder.name}: is not going on; see: fleet report {folder.name}")
-        try:
-            return _exchange(folder, line)
-        except (FileNotFoundError, ConnectionRefusedError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-
-
-def _exchange(folder: Path, line: bytes) -> bytes:
-    path = (folder / ADDRESS).read_bytes()
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(REACH_TIME)
-        connection.connect(path)
-        connection.sendall(line + b"\n")
-        with connection.makefile("rb") as answer:
-            return answer.readline(LONGEST_ANSWER)
-
-
-def _unreachable(folder: Path, problem: str) -> FleetError:
-    return FleetError(
-        f"{folder.name}: goes on, but cannot be steered: {problem}; to end it, press Ctrl-C where it runs"
-    )

@@ -32,14 +32,15 @@ _FLAVOR_KEYS: Mapping[str, Callable[[Flavor], object]] = {
 
 
 def list_images(world: World, call: Call) -> Answer:
-    """GET /images: built-in ones unless ``type=DEDICATED`` asks for the saved ones."""
+    """GET /images: built-in ones unless ``type=DEDICATED`` asks for the saved ones, by their workspace."""
     query = call.query
     kind = choice(query, "type", ("BUILD_IN", "DEDICATED"), "BUILD_IN")
     name = query.get("name", "")
     fuzzy = flag(query, "name_fuzzy_match", default=True)
     service = choice(query, "service_type", SERVICE_TYPES, "")
     namespace = query.get("namespace", "")
-    workspace = query.get("workspace_id", "")
+    zero = kind == "DEDICATED" and world.rules.workspace_default == "zero"
+    workspace = query.get("workspace_id", "0" if zero else "")
     images = [
         image
         for image in world.images.values()

@@ -118,7 +118,7 @@ def save_image(world: World, call: Call) -> Answer:
         origin="IMAGE_SAVE",
         size=base.size,
         visibility="PRIVATE",
-        workspace_id=notebook.workspace_id,
+        workspace_id=validation.workspace(body.get("workspace_id", "0"), world.workspaces),
         flavor_type=base.flavor_type,
         project=call.project,
     )

@@ -241,6 +241,14 @@ def namespace(value: object) -> str:
     return chosen
 
 
+def workspace(value: object, known: Collection[Mapping[str, Any]]) -> str:
+    """One of the workspaces that there are."""
+    chosen = text(value, "workspace_id")
+    if not any(row["id"] == chosen for row in known):
+        raise Refusal("ModelArts.0102", f"The workspace {chosen} does not exist.")
+    return chosen
+
+
 def secret_name(value: object) -> str:
     chosen = text(value, "dew_secret_name")
     if not _SECRET_NAME.match(chosen):

@@ -43,6 +43,11 @@ _STEPS = frozenset(Step)  # requests that are events of their own
 _TROUBLE = frozenset({Outcome.FAILED, Outcome.STRANDED, Outcome.UNKNOWN, Outcome.DRIFTED})
 
 
+def _for(seconds: float) -> str:
+    """How long something has been so, once that is news."""
+    return f", for {duration(seconds)}" if seconds >= WINDOW else ""
+
+
 class WaveState(StrEnum):
     """Where a wave stands."""
 
@@ -135,7 +140,7 @@ class Progress:
         self._debts: set[int] = set()
         self._calls: deque[tuple[float, int]] = deque()
         self._soak_from: float | None = None
-        self._held: dict[str, str] = {}
+        self._held: dict[str, Held] = {}
         self._out_of_reach: dict[str, OutOfReach] = {}
         self._troubles: deque[Trouble] = deque(maxlen=TROUBLES)
         self._run = self._slowed = self._steered = self._reason = ""
@@ -172,7 +177,7 @@ class Progress:
             case Held():
                 self._held.pop(event.where, None)
                 if event.text:
-                    self._held[event.where] = event.text
+                    self._held[event.where] = event
             case OutOfReach():
                 self._out_of_reach.pop(event.host, None)
                 if event.text:
@@ -183,6 +188,7 @@ class Progress:
                 self._steered = event.what
             case RunEnded():
                 self._end, self._end_at, self._reason = event.end, event.at, event.reason
+                self._held.clear()
 
     def dump(self, items: Collection[int]) -> dict[str, Any]:
         """What was counted, as JSON; of single changes only what concerns `items`.
@@ -202,7 +208,7 @@ class Progress:
             "calls": list(self._calls),
             "waves": [[number, one.size, one.ended, one.state] for number, one in self._waves.items()],
             "soak_from": self._soak_from,
-            "held": self._held,
+            "held": [[event.at, event.where, event.text] for event in self._held.values()],
             "out_of_reach": [
                 [event.at, event.host, event.text, event.since] for event in self._out_of_reach.values()
             ],
@@ -227,7 +233,8 @@ class Progress:
         made._waves = {
             number: _Wave(size, ended, WaveState(word)) for number, size, ended, word in dumped["waves"]
         }
-        made._soak_from, made._held = dumped["soak_from"], dict(dumped["held"])
+        made._soak_from = dumped["soak_from"]
+        made._held = {where: Held(at, where, text) for at, where, text in dumped["held"]}
         made._out_of_reach = {
             host: OutOfReach(at, host, text, since) for at, host, text, since in dumped["out_of_reach"]
         }
@@ -265,7 +272,10 @@ class Progress:
             steered=self._steered,
             end=self._end,
             reason=self._reason,
-            held=tuple(f"{where}: {text}" for where, text in self._held.items()),
+            held=tuple(
+                f"{where}: {event.text}{_for(max(0.0, until - event.at))}"
+                for where, event in self._held.items()
+            ),
             out_of_reach=tuple(
                 f"{event.text}, for {duration(max(0.0, until - event.since))}"
                 for event in self._out_of_reach.values()
@@ -277,6 +287,7 @@ class Progress:
         self._end = self._end_at = None
         self._reason = ""
         self._out_of_reach.clear()
+        self._held.clear()
         self._remaining.go_on(at)
         for wave in self._waves.values():
             wave.state = WaveState.RUNNING if wave.state is WaveState.HALTED else wave.state

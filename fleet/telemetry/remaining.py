@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 from fleet.core.events import Began, Ended, Reopened
@@ -17,13 +18,15 @@ class Remaining:
         self._changes = {change.item: change for change in plan.changes}
         self._bounds = Bounds.of(plan.changes, plan.scopes, plan.rollout)
         self._loads = {wave: Load(self._bounds) for wave in sorted({change.wave for change in plan.changes})}
-        self._times = plan.estimate.times
+        spared, times = plan.rollout.stops_nobody, plan.estimate.times
+        self._expected = partial(expected, times=times, spared=spared)
+        self._length_of = partial(length_of, times=times, spared=spared)
         for change in plan.changes:
             self._count(change)
         self._waiting = set(self._changes)
         self._under_way: dict[int, float] = {}
         self._broken_off: set[int] = set()
-        self._longest = max((length_of(change, self._times) for change in plan.changes), default=0.0)
+        self._longest = max((self._length_of(change) for change in plan.changes), default=0.0)
         self._took = 0.0
         self._assumed = 0.0
 
@@ -66,7 +69,7 @@ class Remaining:
         began = self._under_way.pop(event.item, None)
         if began is not None and event.item not in self._broken_off:
             self._took += max(0.0, event.at - began)
-            self._assumed += length_of(change, self._times)
+            self._assumed += self._length_of(change)
 
     def go_on(self, at: float) -> None:
         """Another process takes the run up; how long the first one was gone says nothing."""
@@ -86,7 +89,7 @@ class Remaining:
         """
         pace = measured_pace(self._took, self._assumed, self._longest)
         needs = [
-            (change, still_needs(pace * length_of(change, self._times), max(0.0, now - began)))
+            (change, still_needs(pace * self._length_of(change), max(0.0, now - began)))
             for change, began in ((self._changes[item], began) for item, began in self._under_way.items())
         ]
         if halted:
@@ -102,4 +105,4 @@ class Remaining:
             self._count(change, -1)
 
     def _count(self, change: Change, by: int = 1) -> None:
-        self._loads[change.wave].count(change, by, expected(change, self._times))
+        self._loads[change.wave].count(change, by, self._expected(change))

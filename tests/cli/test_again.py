@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from fleet.core.planning.plan import load_plan
+from fleet.core.planning.plan_file import load_plan
 from fleet.simulator.messages import Reply, Request
 
 Lab = Any

@@ -21,7 +21,9 @@ def test_a_large_run_lists_what_did_not_go_as_planned(make_lab: Callable[..., La
     rows, _, summary = result.out.partition("\n\n")
     assert [line.split()[2] for line in rows.splitlines()[1:]] == ids[:2]
     first = summary.splitlines()[0]
-    assert first.startswith(f"and {len(ids) - 2} more: fleet report {result.run} --config /")
+    assert first.startswith(
+        f"and {len(ids) - 2} more, {len(ids) - 2} changed: fleet report {result.run} --all --config /"
+    )
     assert first.endswith(f" --run-dir {lab.runs}")
     whole = shell("report", result.run, "--run-dir", lab.runs)
     assert len(whole.out.partition("\n\n")[0].splitlines()) == 1 + len(ids)

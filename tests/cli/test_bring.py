@@ -40,6 +40,23 @@ def test_a_notebook_is_started_with_its_lease_and_stopped_again(lab: Lab, shell:
     assert lab.writes == ["StartNotebook", "StopNotebook"]
 
 
+@pytest.mark.parametrize(
+    ("words", "sent"),
+    [
+        ("1h30m", "5400000"),
+        ("3d", "259200000"),
+        (3_600_001, "3600001"),
+    ],
+)
+def test_a_lease_is_given_as_a_person_writes_it_or_in_milliseconds(
+    lab: Lab, shell: Shell, words: object, sent: str
+) -> None:
+    row = lab.old()[0]
+    assert shell("start", row.id, *scope_of(lab, row), "--duration", words).code == 0
+    (start,) = (record for record in lab.cloud.log if record.operation == "StartNotebook")
+    assert start.query["duration"] == sent
+
+
 def test_automatic_stop_can_be_switched_off(lab: Lab, shell: Shell) -> None:
     row = lab.old()[0]
     assert shell("start", row.id, *scope_of(lab, row), "--duration", -1).code == 0
@@ -74,11 +91,13 @@ def test_an_id_that_is_none_is_refused_and_nothing_is_sent(lab: Lab, shell: Shel
     assert lab.cloud.log == []
 
 
-@pytest.mark.parametrize("duration", [0, -2, 3_599_999, 259_200_001])
-def test_a_lease_that_the_cloud_would_refuse_is_not_sent(lab: Lab, shell: Shell, duration: int) -> None:
+@pytest.mark.parametrize("duration", [0, -2, 3_599_999, 259_200_001, "59m", "3d1s"])
+def test_a_lease_that_the_cloud_would_refuse_is_not_sent(lab: Lab, shell: Shell, duration: object) -> None:
     row = lab.old()[0]
     said = shell.refused("start", row.id, *scope_of(lab, row), "--duration", duration)
-    assert said == f"fleet: --duration: {duration} is neither -1 nor from 3600000 to 259200000 ms\n"
+    assert (
+        said == f"fleet: --duration: {duration} is neither -1 nor from 1h to 3d (3600000 to 259200000 ms)\n"
+    )
     assert lab.cloud.log == []
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fleet.core.planning.plan import load_plan
+from fleet.core.planning.plan_file import load_plan
 
 Lab = Any
 Shell = Any

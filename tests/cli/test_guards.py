@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import pytest
 
-from fleet.core.planning.plan import load_plan
+from fleet.core.planning.plan_file import load_plan
 
 Lab = Any
 MakeLab = Any

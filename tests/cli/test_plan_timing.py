@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fleet.cli.planview import plan_lines
 from fleet.core.events import Held, RunStarted
+from fleet.core.notebook import Status
+from fleet.core.planning.estimate import estimate
+from fleet.core.planning.plan import Plan
 from fleet.core.rollout import Rollout
 from fleet.core.scheduling.calendar import Calendar, Window
-from fleet.core.scheduling.timing import Moment, Notice
+from fleet.core.scheduling.timing import Moment, Notice, Otherwise
 from fleet.telemetry.progress import Progress
 from tests.plans import make_change, make_plan
 
+DAY = 86_400.0
 PLAN = make_plan(
     make_change(),
-    rollout=Rollout(when=Moment.NEXT_STOP, patience=86_400.0, notice=Notice(("mail",), lead=3600.0)),
+    rollout=Rollout(
+        when=Moment.NEXT_STOP,
+        patience=DAY,
+        otherwise=Otherwise.FORCE,
+        notice=Notice(("mail",), lead=3600.0),
+    ),
 )
+
+
+def told(plan: Plan, begins: str) -> str:
+    """The rest of the one line that begins so."""
+    (line,) = (line for line in plan_lines(plan) if line.startswith(begins))
+    return line.removeprefix(begins)
+
+
+def waiting(**fields: Any) -> Plan:
+    """Two notebooks that run and one that does not, by a rollout that waits a day for people."""
+    changes = [make_change(0), make_change(1), make_change(2, run_state=Status.STOPPED)]
+    rollout = Rollout(patience=DAY, **fields)
+    return make_plan(*changes, rollout=rollout, estimate=estimate(changes, (), rollout), created_at=0.0)
 
 
 def test_the_plan_says_when_a_running_notebook_is_changed_and_who_is_told() -> None:
@@ -45,8 +69,13 @@ def test_lead_and_patience_are_part_of_the_times() -> None:
     rollout = Rollout(when=Moment.IDLE, patience=86_400.0, notice=Notice(("mail",), lead=3600.0))
     plan = make_plan(make_change(0), rollout=rollout, created_at=0.0)
     (line,) = (line for line in plan_lines(plan) if line.startswith("times, if applied at once: "))
-    assert "first stop Thu 1970-01-01 01:00 UTC, over about Thu 1970-01-01 01:03 UTC" in line
-    assert line.endswith("; up to 1d more for each wave that waits for its notebooks")
+    assert "first stop by us Thu 1970-01-01 01:00 UTC, over at the soonest Thu 1970-01-01 01:03 UTC" in line
+    assert line.endswith(", at the latest Fri 1970-01-02 00:06 UTC")
+    assert told(plan, "all in all: ") == (
+        "1h3m to 24h6m; waits up to 1d a wave for notebooks to be idle or stop, "
+        "meanwhile 1h a wave for the notice to be out; "
+        "to see who stopped, up to 2 requests a minute in each scope"
+    )
 
 
 def test_a_hundred_windows_make_no_hundred_lines() -> None:
@@ -55,3 +84,59 @@ def test_a_hundred_windows_make_no_hundred_lines() -> None:
     lines = list(plan_lines(plan))
     assert sum(line.startswith("expected: ") for line in lines) == 10
     assert "... and 20 more windows" in lines
+
+
+# --- what happens to whom is waited for ------------------------------------------------------------------
+
+
+def test_where_nobody_is_stopped_no_restart_is_shown_or_counted() -> None:
+    plan = waiting(when=Moment.NEXT_STOP, notice=Notice(("mail",), lead=3600.0))
+    lines = list(plan_lines(plan))
+    assert "3 selected: 3 to change (2 RUNNING, at the next stop), 0 left as they are" in lines
+    assert sum("RUNNING, at the next stop" in line for line in lines) == 3  # the count, and a row each
+    assert told(plan, "estimate: ") == "up to 3 writes, 6 reads in about 1.5s of work"
+    assert not any(line.startswith(("away", "if all stop")) for line in lines)
+    assert told(plan, "notice: ") == "nobody is told, as nobody is stopped"
+    assert not any("restart" in line or "first stop" in line for line in lines)
+    assert told(plan, "all in all: ").startswith("1.5s to 24h; waits up to 1d a wave for notebooks to stop; ")
+
+
+def test_the_time_left_at_the_start_counts_no_stop_of_ours_either() -> None:
+    plan = waiting(when=Moment.NEXT_STOP)
+    progress = Progress(plan)
+    progress.apply(RunStarted(1000.0, "run", plan.digest))
+    assert progress.snapshot(1000.0).left == plan.estimate.seconds == 1.5
+
+
+def test_what_is_forced_in_the_end_is_told_beside_what_stops_by_itself() -> None:
+    plan = waiting(when=Moment.NEXT_STOP, otherwise=Otherwise.FORCE)
+    lines = list(plan_lines(plan))
+    assert "(2 RUNNING, at the next stop, else restart after 1d)" in lines[2]
+    assert told(plan, "estimate: ").startswith(
+        "up to 7 writes, 10 reads, about 4 pages of lists in about 3m4s"
+    )
+    assert told(plan, "if all stop by themselves: ").startswith("3 writes, 6 reads in about 1.5s of work")
+    assert told(plan, "away, in all: ") == "up to 2 of ann for 6m7s"
+    assert "first stop by us Fri 1970-01-02 00:00 UTC, " in told(plan, "times, ")
+    assert ", at the latest Fri 1970-01-02 00:06 UTC" in told(plan, "times, ")
+
+
+def test_who_is_stopped_once_idle_may_as_well_stop_by_himself() -> None:
+    plan = waiting(when=Moment.IDLE)
+    assert any("(2 RUNNING, restart once idle)" in line for line in plan_lines(plan))
+    assert told(plan, "estimate: ").startswith("up to 7 writes")
+    assert told(plan, "if all stop by themselves: ").startswith("3 writes")
+    forced = waiting(when=Moment.IDLE, otherwise=Otherwise.FORCE)
+    assert any("(2 RUNNING, restart once idle, else after 1d)" in line for line in plan_lines(forced))
+
+
+def test_the_deadline_ends_what_people_would_keep_longer() -> None:
+    plan = waiting(when=Moment.NEXT_STOP, deadline=3600.0)
+    assert told(plan, "times, ").endswith(", ended by the deadline Thu 1970-01-01 01:00 UTC")
+
+
+def test_a_plan_that_waits_for_nobody_says_nothing_of_it() -> None:
+    plan = waiting()
+    assert told(plan, "estimate: ").startswith("7 writes, 10 reads, ")
+    assert told(plan, "away, in all: ") == "2 of ann for 6m7s"
+    assert not any(line.startswith(("all in all", "times", "if all stop")) for line in plan_lines(plan))

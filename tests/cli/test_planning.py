@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from fleet.cli.planview import plan_lines
-from fleet.core.planning.plan import load_plan
+from fleet.core.planning.plan_file import load_plan
 
 Lab = Any
 Shell = Any

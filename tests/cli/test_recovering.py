@@ -18,9 +18,9 @@ from typing import Any, cast
 import pytest
 
 from fleet.core.events import Ended, Event, Intended, Outcome, Step
-from fleet.core.planning.plan import load_plan
+from fleet.core.planning.plan_file import load_plan
 from fleet.journal.lock import RunLock
-from fleet.journal.rows import event_record
+from fleet.journal.rows import ADD_EVENT, event_record
 from fleet.journal.runs import JOURNAL, PLAN
 from fleet.service.running import claim, open_run
 from fleet.settings import claims_file, load_settings
@@ -113,10 +113,10 @@ class Broken:
         first, last = (self.item(self.notebooks[number].id) for number in (0, 3))
         now = time.time()
         with closing(sqlite3.connect(self.folder / JOURNAL, isolation_level=None)) as connection:
-            connection.execute("INSERT INTO event VALUES (1, 0, 'began', 0, '{}', 0)")
+            connection.execute("INSERT INTO event VALUES (1, '{}', 0)")
             events: tuple[Event, ...] = Intended(first, now, Step.STOP, 1), Ended(last, now, Outcome.CHANGED)
             rows = [event_record(seq, event) for seq, event in enumerate(events, 2)]
-            connection.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", rows)
+            connection.executemany(ADD_EVENT, rows)
 
     def item(self, id: str) -> int:
         """Its number in the plan."""
@@ -335,7 +335,7 @@ def test_what_is_gone_or_holds_another_value_is_told_with_its_own_exit_code(lost
         "old value",
         "new value",
     ]
-    assert rows[lost.notebooks[1].id]["reason"].startswith("image_id is '")
+    assert rows[lost.notebooks[1].id]["reason"].startswith("image_id is ")
 
 
 def test_where_the_cloud_does_not_answer_every_row_says_so(lost: Broken) -> None:

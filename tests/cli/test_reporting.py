@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fleet.core.planning.plan import load_plan
+from fleet.core.planning.plan_file import load_plan
 from fleet.service.running import open_run
 
 Lab = Any

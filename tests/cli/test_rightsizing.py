@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from fleet.core.planning.plan import Plan, load_plan
+from fleet.core.planning.plan import Plan
+from fleet.core.planning.plan_file import load_plan
 from fleet.simulator.audit import is_write
 from fleet.simulator.states import Status
 
@@ -59,11 +60,14 @@ def test_the_weekly_example_tells_why_and_what_it_costs_and_does_it(lab: Lab) ->
         assert (change.cost.saved < 0) is up
         assert change.run_state == "STOPPED"  # nobody is disturbed
     saved = sum((change.cost.saved for change in plan.changes if change.cost is not None), Decimal(0))
-    (told,) = [check for check in plan.checks if check.startswith("cost of a month: ")]
+    (told,) = [
+        check for check in plan.checks if check.startswith("cost of a month, as much of it as they ran: ")
+    ]
     assert told.endswith(f"saves {saved}")
     shown = lab.shell("show", "plan.json").out
     assert "why" in shown
-    assert "cost of a month" in shown
+    assert "cost of a month, running 24x7 (730 hours): " in shown
+    assert "(24x7: " in shown
     assert plan.changes[0].why in shown
     assert lab.shell("apply", "plan.json", "--yes", "--run-dir", lab.runs).code == 0
     now = flavors(lab)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from fleet.core.planning.plan import Plan, load_plan
+from fleet.core.planning.plan import Plan
+from fleet.core.planning.plan_file import load_plan
 from fleet.simulator.world import Notebook
 
 EXAMPLES = Path(__file__).parents[2] / "jobs" / "examples"

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from fleet.core.errors import FleetError, UsageError
-from fleet.core.planning.plan import Plan, dump_plan, load_plan
+from fleet.core.planning.plan import Plan
+from fleet.core.planning.plan_file import dump_plan, load_plan
 from fleet.journal.errors import JournalError
 from fleet.journal.rows import meta_record
 from fleet.journal.runs import JOURNAL, PLAN
@@ -213,18 +214,18 @@ def alter(journal: Path, key: str, value: str) -> None:
 @pytest.mark.row(55)
 def test_a_journal_of_another_format_is_not_taken_up(lab: Lab, shell: Shell, broken_off: Path) -> None:
     journal = broken_off / JOURNAL
-    alter(journal, "format", "2")
+    alter(journal, "format", "3")
     before = journal.read_bytes()
     lab.cloud.log.clear()
     line = shell.refused("resume", RUN, "--run-dir", lab.runs, code=1)
     assert line == (
-        f"fleet: {journal}: is of format 2, this version reads journals of format 1; "
+        f"fleet: {journal}: is of format 3, this version reads journals of format 2; "
         "use the version that began the run\n"
     )
     assert (lab.cloud.log, journal.read_bytes()) == ([], before)
-    with pytest.raises(JournalError, match="is of format 2"):
+    with pytest.raises(JournalError, match="is of format 3"):
         reopen_run(broken_off)
-    alter(journal, "format", "1")
+    alter(journal, "format", "2")
     assert shell("resume", RUN, "--run-dir", lab.runs).code == 0
 
 

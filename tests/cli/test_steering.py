@@ -13,11 +13,25 @@ from typing import Any
 
 import pytest
 
-from fleet.core.events import Began, Ended, Intended, Late, Outcome, OutOfReach, RunStarted, Step, WaveStarted
-from fleet.core.planning.plan import Plan, dump_plan, load_plan
+from fleet.cli.standing import screen
+from fleet.core.events import (
+    Began,
+    Ended,
+    Held,
+    Intended,
+    Late,
+    Outcome,
+    OutOfReach,
+    RunStarted,
+    Step,
+    WaveStarted,
+)
+from fleet.core.planning.plan import Plan
+from fleet.core.planning.plan_file import dump_plan, load_plan
 from fleet.journal.lock import RunLock
 from fleet.journal.sqlite import JournalFile
-from fleet.service.steering import ADDRESS
+from fleet.service.asking import ADDRESS, Answer
+from fleet.service.following import look_at
 
 Lab = Any
 Shell = Any
@@ -51,6 +65,7 @@ def killed(lab: Lab, plan: Plan) -> Path:
             Intended(second, BEGAN + 3.0, Step.STOP, 1),
             Late(second, BEGAN + 25.0),
             OutOfReach(BEGAN + 25.0, "h", "cannot connect to h", BEGAN + 20.0),
+            Held(BEGAN + 29.0, "lab-a", "8 of 50 calls failed"),
             Intended(first, BEGAN + 30.0, Step.STOP, 1),
         ]
     )
@@ -196,3 +211,16 @@ def test_the_status_of_a_run_that_is_over_has_nothing_under_way(lab: Lab, shell:
     told = json.loads(shell("status", run, "--run-dir", lab.runs, "-o", "json").out)
     assert (told["changes"], told["owed"], told["state"]) == ([], [], "finished")
     assert "under way" not in shell("status", run, "--run-dir", lab.runs).out
+
+
+@pytest.mark.usefixtures("alive")
+def test_the_screen_names_the_limit_that_binds_and_what_requests_wait_for(killed: Path) -> None:
+    words = {"binding": ("concurrency 3",), "waits": {"host, reads": "8 without an answer"}}
+    lines = [*screen(look_at(killed, BEGAN + 89.0), Answer(done=True, text="", **words), BEGAN + 89.0)]
+    assert "the next change waits for: concurrency 3" in lines
+    assert "requests of host, reads wait: 8 without an answer" in lines
+    assert "held: lab-a: 8 of 50 calls failed, for 1m" in lines
+
+
+def test_nobody_is_held_by_a_run_that_was_killed(killed: Path) -> None:
+    assert not any(line.startswith("held: ") for line in screen(look_at(killed, BEGAN), None, BEGAN))

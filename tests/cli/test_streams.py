@@ -11,7 +11,9 @@ import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, TextIO
 
 import pytest
@@ -90,11 +92,21 @@ def test_a_stream_that_knows_ascii_only_gets_escapes(lab: Lab, shell: Shell) -> 
 def on_terminal(shell: Shell, *words: object) -> bytes:
     """What a command writes to stdout when that is a terminal."""
     leader, follower = pty.openpty()
+    pieces: list[bytes] = []
+    reader = threading.Thread(target=lambda: pieces.extend(until_closed(leader)))
+    reader.start()
     with os.fdopen(follower, "w") as terminal:
         run_to(terminal, shell, *words)
-        written = os.read(leader, 65536)
+    reader.join()
     os.close(leader)
-    return written
+    return b"".join(pieces)
+
+
+def until_closed(leader: int) -> Iterator[bytes]:
+    """What comes until the other end is closed, which a terminal tells by an error."""
+    with suppress(OSError):
+        while piece := os.read(leader, 65536):
+            yield piece
 
 
 @pytest.mark.parametrize(
@@ -114,6 +126,22 @@ def test_a_terminal_gets_colour_unless_it_is_refused(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert (b"\x1b[" in on_terminal(shell, "report", number, "--run-dir", lab.runs)) is colored
+
+
+@pytest.mark.parametrize("command", ["report", "watch"])
+def test_a_terminal_gets_the_rows_that_need_a_person_and_all_if_asked(
+    make_lab: Callable[..., Lab], shell: Shell, command: str
+) -> None:
+    lab = make_lab(notebooks=800)
+    plan = lab.plan()
+    changes = json.loads(plan.read_bytes())["changes"]
+    number = lab.apply(plan, "--confirm", len(changes)).run
+    words = (command, number, "--run-dir", lab.runs)
+    rows, more, _ = on_terminal(shell, *words).decode().partition(f"and {len(changes)} more, ")
+    assert more
+    assert not any(change["id"] in rows for change in changes)
+    for whole in (on_terminal(shell, *words, "--all").decode(), shell(*words).out):
+        assert all(change["id"] in whole for change in changes)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

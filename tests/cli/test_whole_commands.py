@@ -45,7 +45,7 @@ class Away:
         self.options = ("--config", self.config, "--run-dir", self.runs)
 
     def __call__(self, *words: object, **more: Any) -> Any:
-        about = {option.opts[0] for option in TREE.commands[words[0]].params}  # type: ignore[attr-defined]  # a group
+        about = {option.opts[0] for option in TREE.commands[str(words[0])].params}
         options = self.options if "--run-dir" in about else self.options[:2]
         return self.shell(*words, *options, **more)
 
@@ -91,7 +91,7 @@ def strings(value: Any) -> Iterator[str]:
 
 
 def test_the_options_that_each_command_takes_are_known() -> None:
-    for name, command in TREE.commands.items():  # type: ignore[attr-defined]  # a group
+    for name, command in TREE.commands.items():
         options = {option for one in command.params for option in one.opts}
         assert ("--run-dir" in options) is (name in ABOUT_RUNS), name
         if "--config" not in options:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from fleet import __version__
 from fleet.cli.app import TREE
+from fleet.cli.commands import COMMANDS as COMMON
+from fleet.cli.commands import SCHEDULE
 
 Shell = Any
+
+ROOT = Path(__file__).parents[2]
 
 
 def commands(group: Any, *path: str) -> Iterator[str]:
@@ -75,6 +83,36 @@ def test_the_help_names_every_command_in_a_line_that_is_not_cut(shell: Shell) ->
         assert not line.endswith("...")
 
 
+LISTED = {**COMMON, **{f"schedule {name}": lazy for name, lazy in SCHEDULE.items()}}
+
+
+@pytest.mark.parametrize("command", LISTED)
+def test_what_the_help_lists_of_a_command_is_how_its_own_help_begins(command: str) -> None:
+    found = cast(Any, TREE)
+    for word in command.split():
+        found = found.commands[word]
+    assert found.help.splitlines()[0] == LISTED[command].summary
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "schedule --help", "status --help", "runs"])
+def test_who_only_looks_does_not_wait_for_http_and_the_simulator(words: str, tmp_path: Path) -> None:
+    script = (
+        "import sys; from fleet.cli.app import run; run(sys.argv[1:]);"
+        "print([name for name in ('aiohttp', 'fleet.client.api', 'fleet.simulator', 'structlog')"
+        " if name in sys.modules], file=sys.stderr)"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words.split()],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.stderr == "[]\n"
+
+
 def test_the_help_names_every_exit_code(shell: Shell) -> None:
     told = " ".join(shell("--help").out.split()).partition("Exit codes: ")[2]
     assert re.findall(r"(\d+) [a-z]", told) == ["0", "1", "2", "3", "4", "5", "6", "7", "64"]
@@ -112,7 +150,14 @@ def test_the_version_is_told(shell: Shell) -> None:
         ("ls -c", "option '-c' requires an argument"),
         ("ls --columns=", "--columns: there is no field ''; see: fleet ls --fields"),
         ("runs -o xml", "--output: 'xml' is neither table nor json"),
-        ("start x --scope a --duration 5", "--duration: 5 is neither -1 nor from 3600000 to 259200000 ms"),
+        (
+            "start x --scope a --duration soon",
+            "--duration: 'soon' is not a duration such as 90s",
+        ),
+        (
+            "start x --scope a --duration 5",
+            "--duration: 5 is neither -1 nor from 1h to 3d",
+        ),
     ],
 )
 def test_a_wrong_word_is_one_line_with_advice(shell: Shell, words: str, complaint: str) -> None:

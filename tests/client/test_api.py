@@ -10,7 +10,8 @@ from typing import Any
 import anyio
 import pytest
 
-from fleet.client import ModelArts, connect
+from fleet.client.api import ModelArts
+from fleet.client.connect import connect
 from fleet.client.operations import PAGE_SIZE
 from fleet.core.calls import SavedImage
 from fleet.core.errors import CallError, Meaning
@@ -205,6 +206,30 @@ async def test_the_catalogue_is_whole(cloud: Cloud, spec_of: SpecOf) -> None:
     assert switchable
     assert "0" in {workspace.id for workspace in workspaces}
     assert cloud.identity.projects[0].id in {project.id for project in projects}
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_private_images_of_every_workspace_of_the_scope_are_seen(
+    cloud: Cloud, spec_of: SpecOf, named: bool
+) -> None:
+    research = cloud.world.workspaces[1]["id"]
+    theirs = next(image for image in cloud.world.images.values() if image.project is not None)
+    theirs.workspace_id = research
+    for workspaces, seen in ((("0", research) if named else (), True), (("0",), False)):
+        async with opened(cloud, spec_of, workspaces=workspaces) as api:
+            assert (theirs.id in {image.id for image in await api.images()}) is seen
+
+
+async def test_an_environment_is_saved_where_its_notebook_is(cloud: Cloud, spec_of: SpecOf) -> None:
+    research = cloud.world.workspaces[1]["id"]
+    notebook_id = min(expected(cloud, status=Status.RUNNING, feature="NOTEBOOK", workspace_id=research))
+    body = {"name": "before-nb", "namespace": "lab", "workspace_id": research}
+    async with opened(cloud, spec_of) as api:
+        await api.save(notebook_id, body, await api.turn())
+        assert (await api.saved(body)).status == "CREATING"
+        assert (await api.saved({**body, "workspace_id": "0"})).status == ""
+    image = next(image for image in cloud.world.images.values() if image.name == "before-nb")
+    assert image.workspace_id == research
 
 
 async def test_a_password_serves_as_well_and_is_sent_once(cloud: Cloud, spec_of: SpecOf) -> None:

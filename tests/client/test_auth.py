@@ -81,11 +81,14 @@ async def test_two_hundred_waiters_log_in_once(password: Password, iam: Iam) -> 
 async def test_a_token_is_kept_for_four_fifths_of_its_life(
     password: Password, iam: Iam, hand: HandClock
 ) -> None:
+    assert not password.is_ready
     await password.ready()
     hand.at = 0.79 * 86400
+    assert password.is_ready
     await password.ready()
     assert len(iam.logins) == 1
     hand.at = 0.81 * 86400
+    assert not password.is_ready
     await crowd(password)
     assert len(iam.logins) == 2
     assert token_of(password) == "canary-token-2"

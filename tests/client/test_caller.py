@@ -547,3 +547,34 @@ async def test_lost_answers_among_others_are_no_news(make: Make, between: Ending
         await desk.caller.call(READ)
     assert desk.now() > PATIENT
     assert desk.reached == []
+
+
+async def test_nothing_leaves_before_the_credential_is_ready(make: Make) -> None:
+    class Late(Tokens):
+        @property
+        def is_ready(self) -> bool:
+            return self.number > 0
+
+        async def ready(self) -> None:
+            await anyio.sleep(5.0)
+            self.number = 7
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.number = 0
+
+    desk = make(OK, auth=Late())
+    await desk.caller.call(READ)
+    assert desk.script.headers == [{"x-auth-token": "t7"}]
+
+
+async def test_until_a_credential_is_proven_one_call_is_under_way(make: Make) -> None:
+    desk = make(OK)
+    desk.script.takes = 10.0
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(desk.caller.call, READ)
+        await anyio.sleep(5.0)
+        assert desk.sends == 1
+        await anyio.sleep(6.0)
+        assert desk.sends == 5

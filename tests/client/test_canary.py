@@ -101,3 +101,12 @@ async def test_a_proven_credential_can_still_be_refused_later() -> None:
     canary.judge(REFUSED)
     with pytest.raises(CallError):
         await canary.admit()
+
+
+def test_it_is_open_to_all_from_the_first_proof_to_the_first_refusal() -> None:
+    canary = Canary()
+    assert not canary.open
+    canary.judge(None)
+    assert canary.open
+    canary.judge(REFUSED)
+    assert not canary.open

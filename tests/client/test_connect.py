@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from fleet.client import connect
-from fleet.client.connect import lowest_rates
+from fleet.client.connect import connect, lowest_rates
 from fleet.client.memory import LimitFile
 from fleet.core.calls import Rank
 from fleet.core.errors import CallError, UsageError
@@ -27,7 +26,7 @@ from fleet.simulator.seed import make_cloud
 from fleet.simulator.throttle import Limit
 
 if TYPE_CHECKING:
-    from fleet.client import ModelArts
+    from fleet.client.api import ModelArts
     from fleet.engine.ports import Cloud as Port
     from tests.client.conftest import Behavior, RawServe
 

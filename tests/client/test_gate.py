@@ -276,3 +276,50 @@ async def test_a_refusal_by_the_gateway_takes_no_seat_away(make: Make) -> None:
         for number in range(30):
             group.start_soon(watched.read, number, 100.0)
     assert watched.most_aboard == 10
+
+
+async def test_who_asks_is_told_what_requests_wait_for(make: Make, loop_clock: Clock) -> None:
+    watched = make(Rate(60, 60.0), in_flight=1)
+    gate = watched.gate
+    assert gate.waits == ""
+    async with anyio.create_task_group() as group:
+        group.start_soon(watched.read, 0, 40.0)
+        await anyio.sleep(1.0)
+        assert gate.waits == ""
+        group.start_soon(watched.read, 1)
+        await anyio.sleep(2.0)
+        assert gate.waits == "1 in flight at most"
+        await anyio.sleep(17.0)
+        assert gate.waits == "1 without an answer, the last was sent 20s ago"
+    async with anyio.create_task_group() as group:
+        for number in range(6):
+            group.start_soon(watched.write, number)
+        await anyio.sleep(0.5)
+        assert gate.waits == "the rate"
+    assert gate.waits == ""
+
+
+async def test_whoever_need_not_wait_passes_at_once_and_has_a_seat(make: Make) -> None:
+    watched = make(Rate(10, 1.0), in_flight=1)
+    gate = watched.gate
+    assert gate.passes()
+    assert not gate.passes()  # no slot, no seat
+    gate.heard(await watched.go(), None)
+    assert not gate.passes()  # no slot yet
+    await asyncio.sleep(1.0)
+    assert not gate.passes(Turn(watched.now() + 0.1))
+    assert gate.passes(Turn(watched.now()))
+    assert not gate.passes(Turn(watched.now()))  # no seat
+    gate.leave()
+    assert gate.passes(Turn(watched.now()))
+
+
+async def test_nobody_passes_before_those_who_wait(make: Make) -> None:
+    watched = make(Rate(1000, 1.0), in_flight=1)
+    assert watched.gate.passes()
+    async with anyio.create_task_group() as group:
+        group.start_soon(watched.read, 1)
+        await anyio.sleep(1.0)
+        watched.gate.leave()
+        assert not watched.gate.passes()
+    assert [number for number, _ in watched.left] == [1]

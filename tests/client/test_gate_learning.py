@@ -13,8 +13,8 @@ from fleet.client.clock import Clock
 from fleet.client.gate import Gate
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Slowed
+from fleet.core.pacing.pace import MOST_HEADROOM, Pace, Rate, parse_limit
 from fleet.core.pacing.pace import Limit as Told
-from fleet.core.pacing.pace import Pace, Rate, parse_limit
 from fleet.core.pacing.probing import GROWS_BACK
 from fleet.core.pacing.send_log import largest_count
 from fleet.simulator.refusals import Refusal
@@ -143,13 +143,10 @@ async def test_an_unknown_limit_costs_one_refusal_a_policy_and_is_used_to_the_fu
 
 async def test_jitter_costs_few_refusals_and_is_learned_too(make: Make) -> None:
     gateway = make((Limit(policy="ip", limit=30, seconds=1),), way=(0.02, 0.08))
-    await gateway.hurry(4000)
+    await gateway.hurry(5000)
     assert 1 <= gateway.refused["ip"] <= 8
     assert "keeping further below" in gateway.told[-1].text
-    before = gateway.refused["ip"]
-    await gateway.hurry(1000)
-    assert gateway.refused["ip"] == before
-    assert gateway.rate(1000) >= 0.9 * 30.0
+    assert gateway.rate(1000) >= 0.98 * 30.0 / (1 + MOST_HEADROOM)
 
 
 async def test_an_unknown_rate_begins_low_and_grows_only_while_somebody_waits(make: Make) -> None:

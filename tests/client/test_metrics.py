@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from fleet.client import ModelArts, connect
+from fleet.client.api import ModelArts
+from fleet.client.connect import connect
 from fleet.client.metrics import Idleness, SampleFile, Source, usages
 from fleet.core.errors import CallError, Meaning, UsageError
 from fleet.core.metrics import AomMetrics, FileMetrics, Metrics, PrometheusMetrics, Queries
@@ -130,14 +132,33 @@ async def test_idle_is_told_from_busy_and_from_unknown(cloud: Cloud, spec_of: Sp
     async with opened(cloud, spec_of) as api:
         assert api.metrics is not None
         activity = Idleness(api.metrics, needs, lambda: NOW, minutes=30)
-        assert await activity.idle(list(needs)) == {busy.id: False, idle.id: True, unknown.id: None}
-        assert await Idleness(api.metrics, {}, lambda: NOW, minutes=30).idle([idle.id]) == {idle.id: None}
+        uses = await activity.use(list(needs))
+        assert [uses[row.id].idle for row in (busy, idle, unknown)] == [False, True, None]
+        assert re.fullmatch(r"CPU [\d.]+ % > 5 % in the last 55m", uses[busy.id].why)
+        since = r"since \d{4}-\d\d-\d\d \d\d:\d\d UTC or longer"
+        assert re.fullmatch(
+            f"no data of CPU, network from AOM at 127.0.0.1:\\d+ {since}", uses[unknown.id].why
+        )
+        nothing = await Idleness(api.metrics, {}, lambda: NOW, minutes=30).use([idle.id])
+        assert nothing[idle.id].idle is None
+
+
+async def test_since_when_there_is_no_data_is_remembered(cloud: Cloud, spec_of: SpecOf) -> None:
+    (row,) = running(cloud, 1)
+    row.status, row.update_at = Status.STOPPED, ms(NOW - DAY)
+    now = [NOW]
+    async with opened(cloud, spec_of) as api:
+        assert api.metrics is not None
+        activity = Idleness(api.metrics, {row.id: proves_idle("CPU")}, lambda: now[0], minutes=30)
+        first = await activity.use([row.id])
+        now[0] += 300.0
+        assert await activity.use([row.id]) == first
 
 
 async def test_a_file_that_vanishes_under_a_run_is_a_call_that_failed(tmp_path: Path) -> None:
     activity = Idleness(SampleFile(FileMetrics(str(tmp_path / "gone"))), {}, lambda: NOW, minutes=30)
     with pytest.raises(CallError, match="no such file"):
-        await activity.idle([NB])
+        await activity.use([NB])
 
 
 # --- a Prometheus server ---

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.client import operations
-from fleet.client.operations import FILTERS, Operations, require_project_id
+from fleet.client.operations import FILTERS, Operations, require_project_id, to_json
 from fleet.client.wire import ITEM_CAP, PAGE_CAP, Kind, Request
 from fleet.core.errors import UsageError
 from fleet.core.patch import InvalidField
@@ -44,17 +46,17 @@ CALLS = Operations(PROJECT)
         (CALLS.show_feature(), f"GET {ROOT}/authoring/features/NOTEBOOK", "quota", Kind.READ, ITEM_CAP),
         (CALLS.switchable_flavors(ID), f"GET {ROOT}/notebooks/{ID}/flavors", "flavors", Kind.READ, PAGE_CAP),
         (
-            CALLS.list_images("DEDICATED", 200),
-            f"GET {ROOT}/images?limit=200&offset=200&type=DEDICATED",
+            CALLS.list_images({"type": "DEDICATED", "workspace_id": "0"}, 200),
+            f"GET {ROOT}/images?limit=200&offset=200&type=DEDICATED&workspace_id=0",
             "images",
             Kind.READ,
             PAGE_CAP,
         ),
         (
-            CALLS.find_image("before-nb", "lab"),
+            CALLS.find_image({"name": "before-nb", "namespace": "lab", "workspace_id": "0"}),
             (
                 f"GET {ROOT}/images?limit=200&name=before-nb&name_fuzzy_match=false&namespace=lab&offset=0"
-                "&type=DEDICATED"
+                "&type=DEDICATED&workspace_id=0"
             ),
             "images",
             Kind.READ,
@@ -157,3 +159,20 @@ def test_no_id_leads_anywhere_else(text: str) -> None:
             call(text)
     with pytest.raises(UsageError, match="32 hexadecimal digits"):
         require_project_id(text)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(st.characters(codec="utf-8")),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner),
+)
+
+
+@given(st.dictionaries(st.text(st.characters(codec="utf-8")), JSON))
+def test_a_body_says_what_it_was_made_of(body: dict[str, Any]) -> None:
+    assert json.loads(to_json(body)) == body
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_number_that_json_does_not_know_is_not_sent_as_null(number: float) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        to_json({"a": [number]})

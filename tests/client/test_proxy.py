@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fleet.client import connect
+from fleet.client.connect import connect
 from fleet.client.transport import Site
 from fleet.client.transport.opening import proxy_of
 from fleet.core.errors import CallError, UsageError

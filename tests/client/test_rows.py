@@ -55,7 +55,9 @@ def test_the_login_token_of_a_notebook_goes_nowhere(sample: Callable[[str], byte
 
 def test_recorded_flavors_stand_in_two_lists_and_state_kib(sample: Callable[[str], bytes]) -> None:
     payload = json.loads(sample("switchable-flavors.200"))
-    expected = Flavor("modelarts.vm.cpu.2u", "CPU: 2 vCPUs 8 GB", "x86_64", "CPU", 2, 8192)
+    expected = Flavor(
+        "modelarts.vm.cpu.2u", "CPU: 2 vCPUs 8 GB", "x86_64", "CPU", 2, 8192, storages=("EVS", "EFS")
+    )
     for kept in (("data", "flavors"), ("data",), ("flavors",)):
         page = rows.page({name: payload[name] for name in kept}, "flavors", "data")
         assert [rows.flavor(row) for row in page.rows] == [expected]
@@ -215,7 +217,7 @@ def test_pages_count_in_two_ways() -> None:
 
 def test_a_row_seen_twice_counts_once() -> None:
     found = [{"id": "a", "name": "first"}, {"id": "b"}, {"id": "a", "name": "later"}]
-    assert [w.name for w in rows.unique(found, rows.workspace, lambda w: w.id)] == ["first", ""]
+    assert [w.name for w in rows.unique(map(rows.workspace, found), lambda w: w.id)] == ["first", ""]
 
 
 JSON = st.recursive(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+import hmac
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from fleet.client.signing import Signer, canonical_path, canonical_request, sdk_date, sign
+from fleet.client.signing import Mac, Signer, canonical_path, canonical_request, sdk_date, sign
 from fleet.client.wire import Kind, Request, canonical_query
 from fleet.core.scope import AkSkKeys
 
@@ -52,7 +53,7 @@ def test_the_published_vector() -> None:
     assert hashlib.sha256(canonical.encode()).hexdigest() == digest
     secret = b"MFyfvK41ba2giqM7Uio6PznpdUKGpownRZlmVmHc"
     expected = "7be6668032f70418fcc22abc52071e57aff61b84a1d2381bb430d6870f4f6ebe"
-    assert sign(secret, "20191115T033655Z", canonical) == expected
+    assert sign(Mac(secret), "20191115T033655Z", canonical) == expected
 
 
 def test_a_put_is_signed_as_the_vendors_sdk_signs_it() -> None:
@@ -90,6 +91,15 @@ def test_a_signature_holds_for_its_second_only() -> None:
     first, same, next_one = (signer.headers(PUT, NEW_YEAR + late) for late in (0.0, 0.9, 1.0))
     assert first == same
     assert signature(first) != signature(next_one)
+
+
+@given(st.binary(max_size=130), st.lists(st.binary(max_size=200), min_size=2, max_size=2))
+@example(b"k" * 64, [b"a", b"b"])
+@example(b"k" * 65, [b"a", b"b"])
+def test_a_code_is_that_of_the_standard_library_text_after_text(key: bytes, texts: list[bytes]) -> None:
+    mac = Mac(key)
+    for text in texts:
+        assert mac.hexdigest(text) == hmac.digest(key, text, "sha256").hex()
 
 
 @given(st.integers(0, 4_000_000_000))

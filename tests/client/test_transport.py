@@ -6,10 +6,10 @@ import asyncio
 import gzip
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from fleet.client.transport import Site
 from fleet.client.wire import Kind, Request

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fleet.client.wire import Kind, Request, Response, canonical_query, decipher, parse_object
+from fleet.client.wire import Kind, Request, Response, canonical_query, decipher, nothing_read, parse_object
 from fleet.core.errors import NOT_APPLIED, CallError, Meaning
 from fleet.core.pacing.pace import Limit
 
@@ -219,7 +220,7 @@ def test_any_bytes_end_in_an_answer_or_a_call_error(status: int, body: bytes, re
         assert meaning not in NOT_APPLIED
 
 
-JSON = st.recursive(
+JSON: st.SearchStrategy[object] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda deeper: st.dictionaries(st.text(), deeper) | st.lists(deeper),
     max_leaves=5,
@@ -243,3 +244,33 @@ def test_neither_body_nor_headers_are_shown() -> None:
         "canary"
         not in f"{login!r}{answer!r}{decipher(login, response(201, b'{}', x_subject_token='canary'), NOW)!r}"
     )
+
+
+SHORT = msgspec.structs.replace(WRITE, read=nothing_read)
+
+
+def judged(request: Request, body: bytes) -> object:
+    """How a 200 with that body is judged, its payload apart."""
+    try:
+        answer = decipher(request, response(200, body, x_request_id="r"), NOW)
+        return answer.status, answer.request_id
+    except CallError as error:
+        return error.meaning, error.text
+
+
+@given(
+    st.binary(max_size=20)
+    | JSON.map(lambda value: json.dumps(value).encode())
+    | st.dictionaries(st.sampled_from(["error_code", "id"]), JSON).map(lambda it: json.dumps(it).encode())
+)
+@example(b'{"error_code":"ModelArts.6309"}')
+@example(b'{"error_code":""}')
+@example(b'{"id":"\xff"}')
+@example(b"{} {}")
+def test_an_answer_of_which_nothing_is_wanted_is_judged_like_one_that_is_read(body: bytes) -> None:
+    assert judged(SHORT, body) == judged(WRITE, body)
+
+
+def test_of_an_answer_of_which_nothing_is_wanted_nothing_is_read() -> None:
+    assert decipher(SHORT, response(200, b'{"a":1}'), NOW).payload == {}
+    assert decipher(SHORT, response(204), NOW).payload == {}

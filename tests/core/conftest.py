@@ -38,6 +38,7 @@ ANSWERS: Mapping[str, tuple[Fate, Meaning | None, str]] = {
     "unreachable": (Fate.REFUSED, Meaning.UNREACHABLE, ""),
     "gone": (Fate.REFUSED, Meaning.GONE, "ModelArts.6309"),
 }
+GRANTED = {"default": 1, "shortened": 2, "extended": 10}  # hours
 
 
 def _planned(
@@ -72,8 +73,9 @@ class Walk:
     A write is "stop ok", "put lost", "start busy" and so on (see ANSWERS), or "stop unanswered" for an intent
     alone. A look is a status and how the planned fields look: "STOPPED", "STOPPED new", "RUNNING third",
     "RUNNING mixed"; they stay as they were until told otherwise. "restarted" after it shows a lease granted
-    anew, "touched" a newer update time, "off" shows auto stop off; "image:X" shows that status of the image
-    that was saved. "late" and "blind" say themselves.
+    anew, "touched" a newer update time; "off" shows auto stop off, "default" the hour that a start without
+    a duration gets, "shortened" and "extended" two and ten hours that somebody has just granted; "image:X"
+    shows that status of the image that was saved. "late" and "blind" say themselves.
     Ten seconds pass with every word.
     """
 
@@ -153,6 +155,8 @@ class Walk:
                     self.update_at += 1
                 case "off":
                     self.lease = Lease(enable=False)
+                case "default" | "shortened" | "extended":
+                    self.grant({"duration": GRANTED[word] * HOUR_MS})
                 case image if image.startswith("image:"):
                     saved = image.removeprefix("image:")
                 case other:

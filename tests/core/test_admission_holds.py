@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.core.rollout import Admission, Rollout, Share
+from fleet.core.admission import Admission
+from fleet.core.rollout import Rollout, Share
 
 
 @dataclass(frozen=True)

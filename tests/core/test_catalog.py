@@ -18,8 +18,9 @@ from fleet.core.catalog import (
     out_of_stock,
     sight_remark,
     start_problem,
+    switch_remark,
 )
-from fleet.core.notebook import Endpoint, Flavor, Image, Notebook, Status
+from fleet.core.notebook import Endpoint, Flavor, Image, Notebook, Status, Volume
 
 CPU = Flavor("modelarts.vm.cpu.2u", arch="x86_64", category="CPU")
 NPU = Flavor("modelarts.vm.ascend.snt9b.1", arch="aarch64", category="ASCEND", accelerator_type="snt9b")
@@ -227,6 +228,55 @@ def test_a_flavor_must_be_offered_in_stock_and_fit_the_image(
     wanted: str, switchable: tuple[Flavor, ...] | None, reasons: tuple[str, ...]
 ) -> None:
     assert flavor_misfits(NOTEBOOK, WHOLE.flavors.get(wanted), wanted, IMAGE, switchable) == reasons
+
+
+ON_NPU = replace(
+    NOTEBOOK,
+    feature="NOTEBOOK",
+    flavor=NPU.id,
+    image=replace(ASCEND, id="old"),
+    volume=Volume("EVS"),
+)
+EVERY_DISK = replace(LARGE, storages=("EVS", "EFS"))
+
+
+@pytest.mark.parametrize(
+    ("notebook", "listed", "image", "reason"),
+    [
+        (ON_NPU, EVERY_DISK, IMAGE, ""),
+        (ON_NPU, replace(EVERY_DISK, storages=("evs",)), IMAGE, ""),
+        (ON_NPU, None, IMAGE, "large is not offered to this notebook, and the scope does not list it"),
+        (ON_NPU, EVERY_DISK, ASCEND, "large is not offered to this notebook"),
+        (ON_NPU, replace(EVERY_DISK, storages=("OBS",)), IMAGE, "large is not offered to this notebook"),
+        (ON_NPU, replace(EVERY_DISK, storages=()), IMAGE, "large is not offered to this notebook"),
+        (replace(ON_NPU, volume=None), EVERY_DISK, IMAGE, "large is not offered to this notebook"),
+        (replace(ON_NPU, feature="DEFAULT"), EVERY_DISK, IMAGE, "large is not offered to this notebook"),
+        (ON_NPU, replace(EVERY_DISK, free=True), IMAGE, "large is not offered to this notebook"),
+        (ON_NPU, replace(EVERY_DISK, sold_out=True), IMAGE, "large is sold out"),
+        # The present image does not explain why it is not offered, so something unknown does.
+        (replace(ON_NPU, image=replace(IMAGE, id="old")), EVERY_DISK, IMAGE, "large is not offered"),
+        (replace(ON_NPU, image=Image("old", arch="aarch64")), EVERY_DISK, IMAGE, "large is not offered"),
+        (replace(ON_NPU, image=replace(ASCEND, arch="")), EVERY_DISK, IMAGE, "large is not offered"),
+    ],
+)
+def test_what_the_present_image_hides_is_judged_by_the_catalogue(
+    notebook: Notebook, listed: Flavor | None, image: Image, reason: str
+) -> None:
+    reasons = flavor_misfits(notebook, listed, "large", image, (NPU,))
+    assert len(reasons) == bool(reason)
+    assert all(one.startswith(reason) for one in reasons)
+
+
+def test_whoever_is_judged_by_the_catalogue_is_remarked() -> None:
+    catalog = replace(WHOLE, flavors={"large": EVERY_DISK, NPU.id: NPU})
+    remark = (
+        f"large is not offered on the present image, and by the catalogue it goes with {IMAGE.name}: the "
+        "cloud tells what a notebook can be switched to on its present image only"
+    )
+    assert switch_remark(catalog, ON_NPU, "new", "large", (NPU,)) == remark
+    assert switch_remark(catalog, ON_NPU, "new", "large", (NPU, LARGE)) == ""
+    assert switch_remark(catalog, ON_NPU, "new", None, (NPU,)) == ""
+    assert switch_remark(catalog, ON_NPU, "new", NPU.id, ()) == ""
 
 
 def test_an_image_and_a_flavor_of_unknown_architecture_do_not_go_together() -> None:

@@ -142,7 +142,7 @@ def test_a_stop_that_nobody_answered_is_a_debt() -> None:
     assert row.debt
     assert row.fix.startswith("fleet start ")
     assert RUNNING.id in row.fix
-    assert row.fix.endswith(f"--duration {LEASE.left(1_010_000)} --type TIMING")
+    assert row.fix.endswith("--duration 1h59m50s --type TIMING")
     assert row.calls.stop == 1
 
 

@@ -16,7 +16,6 @@ from fleet.core.notebook import Endpoint, Image, Notebook, Status, Volume
 from fleet.core.patch import (
     DESCRIPTION_FORBIDDEN,
     FIELD_TABLE,
-    Breadth,
     Hook,
     Hooks,
     HookType,
@@ -24,7 +23,6 @@ from fleet.core.patch import (
     NotebookPatch,
     When,
     check_whitelist,
-    documentation_address,
     endpoints_json,
     from_body,
     opens_to_world,
@@ -34,6 +32,7 @@ from fleet.core.patch import (
     to_body,
     with_patch,
 )
+from fleet.core.whitelist import Breadth, documentation_address
 
 UUID = "f9937afa-4451-42db-a76b-72d624749f66"
 LETTERS = string.ascii_letters + string.digits + "-_"

@@ -12,20 +12,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from fleet.core.admission import Admission
 from fleet.core.events import Outcome
 from fleet.core.rollout import (
     EVERYTHING,
     FAILURES,
     GROUPS,
     NOT_BACK,
-    Admission,
     Rollout,
     Share,
     empty_waves,
-    verdict,
     wave_sizes,
     without_empty_waves,
 )
+from fleet.core.wave_gate import trial_size, verdict
 
 
 @dataclass(frozen=True)
@@ -352,9 +352,66 @@ def test_without_its_empty_waves_a_rollout_releases_the_same(waves: list[Share],
     ],
 )
 def test_a_wave_gets_its_verdict(outcomes: list[Outcome], exhausted: str | None, no_go: str | None) -> None:
-    assert verdict(outcomes, exhausted) == no_go
+    assert verdict(Counter(outcomes), exhausted) == no_go
+
+
+@pytest.mark.parametrize(
+    ("waves", "size"),
+    [
+        ([], None),
+        ([(1, [Outcome.CHANGED])], None),
+        ([(1, [Outcome.UNCHANGED])], None),
+        ([(3, [Outcome.DRIFTED, Outcome.SKIPPED, Outcome.GONE])], 3),
+        ([(3, [Outcome.DRIFTED, Outcome.CHANGED, Outcome.FAILED])], None),
+        ([(1, [])], 1),  # another run holds it
+        ([(1, [Outcome.DRIFTED]), (9, [Outcome.SKIPPED])], 1),
+        ([(9, [Outcome.DRIFTED]), (2, [Outcome.SKIPPED])], 2),
+        ([(1, [Outcome.CHANGED]), (9, [Outcome.SKIPPED])], 9),
+        ([(1, [Outcome.DRIFTED]), (9, [Outcome.CHANGED])], None),
+    ],
+)
+def test_no_larger_wave_may_follow_one_that_proved_nothing(
+    waves: list[tuple[int, list[Outcome]]], size: int | None
+) -> None:
+    assert trial_size((planned, Counter(outcomes)) for planned, outcomes in waves) == size
 
 
 def test_whoever_is_not_back_counts_as_failed() -> None:
     assert NOT_BACK < FAILURES
     assert not FAILURES & {Outcome.CHANGED, Outcome.UNCHANGED, Outcome.SKIPPED, Outcome.DRIFTED, Outcome.GONE}
+
+
+@pytest.mark.parametrize(
+    ("rollout", "binding"),
+    [
+        (Rollout(concurrency=2), ("concurrency 2",)),
+        (
+            Rollout(concurrency=9, max_failures=Share(2)),
+            ("max_failures 2 (0 failed, each under way may fail)",),
+        ),
+        (
+            Rollout(concurrency=9, max_unavailable={"fleet": Share(2)}),
+            ("max_unavailable of fleet 2",),
+        ),
+        (Rollout(concurrency=9, max_unavailable={"owner": Share(2)}), ("max_unavailable of owner ada 2",)),
+        (Rollout(concurrency=9), ()),
+    ],
+)
+def test_the_budget_that_keeps_the_next_change_from_starting_is_named(
+    rollout: Rollout, binding: tuple[str, ...]
+) -> None:
+    seats = [Seat(item) for item in range(4)]
+    admission = Admission(rollout, seats, away=lambda seat: seat.away)
+    admission.release(seats)
+    while admission.next() is not None:
+        pass
+    assert admission.binding == binding
+
+
+def test_the_budgets_below_concurrency_tell_how_much_they_let_be_under_way() -> None:
+    seats = [Seat(item) for item in range(40)]
+    rollout = Rollout(max_failures=Share(3), max_unavailable={"fleet": Share(10), "owner": Share(2)})
+    admission = Admission(rollout, seats, away=lambda seat: seat.away)
+    assert [*admission.ceilings.values()] == [3, 10]
+    admission.count_past(seats[0], failed=True, back=True)
+    assert admission.ceilings["max_failures 3 (1 failed, each under way may fail)"] == 2

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.core.usage import IDLE_BELOW, Book, Level, Resource, Usage, is_idle, proves_idle
+from fleet.core.usage import IDLE_BELOW, Book, Level, Resource, Usage, proves_idle, use_of
 
 NOW = 1_764_000_000.0
 STEP = 600.0
@@ -166,7 +166,7 @@ QUIET = {"cpu": 5.0, "network_receive": 200.0}
 def test_idle_is_what_is_measured_under_every_threshold_of_its_category(
     usage: Usage, category: str, verdict: bool | None
 ) -> None:
-    assert is_idle(usage, proves_idle(category), 1800.0, NOW - 1500) is verdict
+    assert use_of(usage, proves_idle(category), 1800.0, NOW - 1500).idle is verdict
 
 
 @pytest.mark.parametrize(
@@ -187,15 +187,38 @@ def test_only_samples_of_all_the_time_prove_that_it_was_idle(ages: list[float], 
     for age in ages:
         for resource in (CPU, Resource.NETWORK_RECEIVE):
             mine.take(NB, resource, NOW - age, 0.0)
-    assert is_idle(usage_of(mine, 100.0), proves_idle("CPU"), 1800.0, NOW - 960) is verdict
+    assert use_of(usage_of(mine, 100.0), proves_idle("CPU"), 1800.0, NOW - 960).idle is verdict
 
 
 def test_with_nothing_needed_nothing_is_proven() -> None:
-    assert is_idle(levels(**QUIET), (), 1800.0, NOW) is None
+    assert use_of(levels(**QUIET), (), 1800.0, NOW).idle is None
 
 
 def test_thresholds_of_ones_own_ask_for_no_other_data() -> None:
     below = {CPU: 20.0}
     assert proves_idle("GPU", below) == {CPU}
-    assert is_idle(levels(cpu=15.0, gpu=90.0), proves_idle("GPU", below), 1800.0, NOW, below) is True
+    assert use_of(levels(cpu=15.0, gpu=90.0), proves_idle("GPU", below), 1800.0, NOW, below).idle is True
     assert IDLE_BELOW[CPU] == 5.0
+
+
+@pytest.mark.parametrize(
+    ("usage", "category", "why"),
+    [
+        (levels(**QUIET), "CPU", "idle for 30m"),
+        (levels(**QUIET, gpu=43.21), "GPU", "GPU 43.2 % > 1 % in the last "),
+        (levels(cpu=6.0, network_receive=200.0, gpu=43.0), "GPU", "GPU 43 % > 1 % in the last "),
+        (levels(cpu=0.0, network_receive=1500.0), "CPU", "network 12 > 1.6 kbit/s in the last "),
+        (levels(**QUIET), "GPU", "no data of GPU"),
+        (levels(), "GPU", "no data of CPU, GPU, network"),
+    ],
+)
+def test_it_is_told_by_which_number_a_notebook_is_busy_and_of_what_there_is_no_data(
+    usage: Usage, category: str, why: str
+) -> None:
+    assert use_of(usage, proves_idle(category), 1800.0, NOW - 1500).why.startswith(why)
+
+
+def test_old_data_say_since_when_there_is_none() -> None:
+    quiet = levels(last=NOW - 1600, **QUIET)
+    assert use_of(quiet, proves_idle("CPU"), 1800.0, NOW - 1500).since == NOW - 1600
+    assert use_of(quiet, proves_idle("GPU"), 1800.0, NOW - 1500).since is None

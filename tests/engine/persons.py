@@ -13,6 +13,7 @@ from fleet.core.notebook import Status
 from fleet.core.patch import When
 from fleet.core.planning.plan import Change, Phase
 from fleet.core.scheduling.timing import Memory, Moment, Notice, Otherwise
+from fleet.core.usage import Use
 from fleet.engine.readiness_attendants import People
 from fleet.engine.run import run_plan
 from tests.virtual import run_while
@@ -28,15 +29,16 @@ class Somebody:
 
     def __init__(self) -> None:
         self.idles: dict[str, bool | None] = {}
+        self.whys: dict[str, str] = {}
         self.told: list[tuple[float, Mapping[str, Any]]] = []
         self.deaf: dict[str, str] = {}
         self.wishes: dict[str, float] = {}
         self.asked = 0
         self.readable = True
 
-    async def idle(self, ids: Collection[str]) -> Mapping[str, bool | None]:
+    async def use(self, ids: Collection[str]) -> Mapping[str, Use]:
         self.asked += 1
-        return {key: self.idles.get(key) for key in ids}
+        return {key: Use(self.idles.get(key), self.whys.get(key, "")) for key in ids}
 
     async def tell(self, notice: Notice, message: Mapping[str, Any]) -> str:
         await anyio.sleep(1.0)

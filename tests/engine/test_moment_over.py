@@ -12,8 +12,9 @@ from fleet.core.events import Event, Intended, Noticed, Outcome, RunEnd, Step
 from fleet.core.fold import fold
 from fleet.core.notebook import Image, Status
 from fleet.core.patch import When
-from fleet.core.planning.plan import Phase, Stage, Took, seal
-from fleet.core.scheduling.calendar import Calendar, Window
+from fleet.core.planning.plan import Phase, Stage, Took
+from fleet.core.planning.plan_file import seal
+from fleet.core.scheduling.calendar import Blackout, Calendar, Window
 from fleet.core.scheduling.timing import Moment, Notice
 from fleet.engine.readiness_attendants import People
 from fleet.engine.run import run_plan
@@ -201,6 +202,52 @@ async def test_an_owner_s_wish_that_arrives_while_it_queues_is_heard(bench: Maki
     wish = (400.0, lambda: some.wishes.update({"owner-0": EPOCH + DAY}))
     assert await go(made, some, wish) is RunEnd.FINISHED
     assert made.at("send stop")[0] >= DAY
+
+
+# --- when a pause is over that came while it queued -------------------------------------------------------
+
+
+def paused(made: Any, begins: float, ends: float) -> tuple[Any, Any]:
+    return (begins, made.control.pause), (ends, made.control.release)
+
+
+async def test_one_whose_window_closed_during_a_pause_waits_for_the_next(bench: Making) -> None:
+    made = bench(1, calendar=NIGHT, change_deadline=DAY)
+    at_a_slow_gate(made, 600.0)
+    opens = 22 * HOUR - (15 * HOUR + 6 * 60 + 40)
+    assert await go(made, None, *paused(made, opens + 300.0, opens + 3 * HOUR)) is RunEnd.FINISHED
+    assert made.outcomes == [Outcome.CHANGED]
+    (sent,) = made.at("send stop")
+    assert NIGHT.open_until(EPOCH + sent) is not None
+    assert sent > opens + DAY
+
+
+async def test_one_whose_blackout_began_during_a_pause_waits_for_its_end(bench: Making) -> None:
+    freeze = Blackout("2025-06-15 15:30", "2025-06-16 15:30")  # from 1400 s on
+    made = bench(1, calendar=Calendar(blackouts=(freeze,)), change_deadline=DAY)
+    at_a_slow_gate(made, 100.0)
+    assert await go(made, None, *paused(made, 50.0, 2000.0)) is RunEnd.FINISHED
+    assert made.outcomes == [Outcome.CHANGED]
+    assert made.at("send stop")[0] >= DAY
+
+
+@pytest.mark.parametrize("lasts", [120.0, 1000.0, 5000.0])
+async def test_one_who_became_busy_during_a_pause_is_spared(bench: Making, lasts: float) -> None:
+    made, some = bench(1, **IDLE), Somebody()
+    some.idles = {"nb-0": True}
+    at_a_slow_gate(made, 100.0)
+    busy = (60.0, lambda: some.idles.update({"nb-0": False}))
+    assert await go(made, some, busy, *paused(made, 50.0, 50.0 + lasts)) is RunEnd.FINISHED
+    assert (stops(made), made.outcomes) == ([], [Outcome.SKIPPED])
+
+
+async def test_one_who_stayed_idle_during_a_pause_is_changed_after_it(bench: Making) -> None:
+    made, some = bench(1, **IDLE), Somebody()
+    some.idles = {"nb-0": True}
+    at_a_slow_gate(made, 100.0)
+    assert await go(made, some, *paused(made, 50.0, 5000.0)) is RunEnd.FINISHED
+    assert (stops(made), made.outcomes) == (["nb-0"], [Outcome.CHANGED])
+    assert made.at("send stop")[0] > 5000.0
 
 
 # --- one that is slow ------------------------------------------------------------------------------------

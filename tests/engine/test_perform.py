@@ -14,7 +14,8 @@ from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Answered, Intended, Late, Outcome, Saw, Step
 from fleet.core.notebook import Image, Status
 from fleet.core.patch import When
-from fleet.core.planning.plan import Phase, seal
+from fleet.core.planning.plan import Phase
+from fleet.core.planning.plan_file import seal
 
 pytestmark = pytest.mark.looptime
 

@@ -10,12 +10,14 @@ import anyio
 import pytest
 
 from fleet.core.errors import CallError, Meaning
-from fleet.core.events import Began, Ended, Outcome, RunEnd, WaveStarted
+from fleet.core.events import Began, Ended, Outcome, RunEnd, RunEnded, Used, WaveStarted
 from fleet.core.fold import fold
 from fleet.core.notebook import Lease, Status
-from fleet.core.planning.plan import seal
+from fleet.core.planning.plan_file import seal
 from fleet.core.rollout import Share
+from fleet.core.scheduling.readiness import moment
 from fleet.core.scheduling.timing import Moment
+from fleet.core.usage import Use
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan
 from tests.engine.persons import (
@@ -54,7 +56,8 @@ async def test_a_notebook_that_its_person_stops_is_changed_and_stays_stopped(ben
     assert {row.status for row in made.cloud.notebooks.values()} == {Status.STOPPED}
     begun = [event.at - EPOCH for event in made.recorder.events if isinstance(event, Began)]
     assert begun[0] < 1200 < 50_000 < begun[1] < 50_200
-    assert "2 wait for their notebook to stop" in held(made)
+    lease = "; the next lease ends at 2025-06-15 20:06 UTC"
+    assert f"2 wait for their notebook to stop{lease}" in held(made)
     assert "1 wait for their notebook to stop" in held(made)
 
 
@@ -263,11 +266,13 @@ IDLE = {"when": Moment.IDLE, "patience": DAY}
 async def test_only_who_is_idle_is_stopped(bench: Making) -> None:
     made, some = bench(3, **IDLE), Somebody()
     some.idles = {"nb-0": True, "nb-1": False, "nb-2": None}
+    some.whys = {"nb-1": "GPU 43 % > 1 % in the last 55m", "nb-2": "no data of GPU from AOM"}
     assert await go(made, some) is RunEnd.FINISHED
     assert stops(made) == ["nb-0"]
     assert made.outcomes == [Outcome.CHANGED, Outcome.SKIPPED, Outcome.SKIPPED]
     assert made.ended[0].reason == "it was idle when it was stopped"
-    assert made.ended[1].reason == "did not become idle or stop within 1d"
+    assert made.ended[1].reason == "did not become idle or stop within 1d: GPU 43 % > 1 % in the last 55m"
+    assert made.ended[2].reason == "did not become idle or stop within 1d: no data of GPU from AOM"
     assert some.asked <= DAY / 300 + 2
 
 
@@ -291,14 +296,71 @@ async def test_an_old_reading_of_idleness_counts_for_nothing(bench: Making) -> N
     made, some = bench(1, **IDLE), Somebody()
     some.idles = {"nb-0": True}
     made.control.pause()
-    fails = some.idle
+    fails = some.use
 
-    async def fail_later(ids: Collection[str]) -> Mapping[str, bool | None]:
+    async def fail_later(ids: Collection[str]) -> Mapping[str, Use]:
         if anyio.current_time() > 10:
             raise CallError(Meaning.SERVER, "no metrics")
         return await fails(ids)
 
-    some.idle = fail_later  # type: ignore[method-assign]
+    some.use = fail_later  # type: ignore[method-assign]
     await go(made, some, (5000.0, made.control.release))
     assert stops(made) == []
     assert made.outcomes == [Outcome.SKIPPED]
+
+
+async def test_busy_and_unknown_are_told_apart_while_they_wait_and_when_the_run_is_over(
+    bench: Making,
+) -> None:
+    made, some = bench(3, **IDLE), Somebody()
+    ends = EPOCH + 7200.0
+    lease = Lease(enable=True, create_at=int(EPOCH * 1000), duration=7_200_000)
+    changes = [replace(change, lease=lease if change.item == 1 else None) for change in made.plan.changes]
+    made.plan = seal(replace(made.plan, changes=tuple(changes)))
+    some.idles = {"nb-1": False, "nb-2": None}
+    some.whys = {"nb-1": "GPU 43 % > 1 % in the last 55m", "nb-0": "no data of CPU", "nb-2": "no data of CPU"}
+    await go(made, some, (900.0, draining(made)))
+    told = next(text for text in held(made) if "busy" in text)
+    assert told.startswith("3 wait for their notebook to be idle: 1 busy, 2 without data; the next lease")
+    assert f"lease ends at {moment(ends)} (" in told
+    assert "busy: GPU 43 % > 1 % in the last 55m; " in told
+    assert "without data: no data of CPU, as of " in told
+    waiting = fold(made.plan, [event for event in made.recorder.events if not isinstance(event, RunEnded)])
+    rows = {row.id: row for row in waiting.rows()}
+    assert rows["nb-1"].outcome is None
+    assert rows["nb-1"].reason.startswith(
+        "waits for its notebook to be idle: GPU 43 % > 1 % in the last 55m, as"
+    )
+    assert rows["nb-1"].reason.endswith(f"; its lease ends at {moment(ends)}")
+    assert "lease" not in rows["nb-2"].reason
+    over = {row.id: row for row in fold(made.plan, made.recorder.events).rows()}
+    assert over["nb-2"].outcome is Outcome.NOT_STARTED
+    assert "asked to; waits for its notebook to be idle: no data of CPU, as of " in over["nb-2"].reason
+
+
+async def test_a_number_that_changes_is_no_news(bench: Making) -> None:
+    made, some = bench(2, **IDLE), Somebody()
+    some.idles = {"nb-0": False, "nb-1": False}
+    answer = some.use
+
+    async def other_numbers(ids: Collection[str]) -> Mapping[str, Use]:
+        some.whys = dict.fromkeys(ids, f"CPU {some.asked} % > 5 %")
+        return await answer(ids)
+
+    some.use = other_numbers  # type: ignore[method-assign]
+    await go(made, some, (20_000.0, draining(made)))
+    assert some.asked > 50
+    used = [event for event in made.recorder.events if isinstance(event, Used)]
+    assert [len(event.found) for event in used] == [2]
+    assert sum("idle" in text for text in held(made)) <= 3
+
+
+async def test_metrics_that_do_not_answer_are_told_of_those_who_wait(bench: Making) -> None:
+    made, some = bench(1, **IDLE), Somebody()
+
+    async def fail(ids: Collection[str]) -> Mapping[str, Use]:
+        raise CallError(Meaning.SERVER, "usage cannot be read: HTTP 500")
+
+    some.use = fail  # type: ignore[method-assign]
+    assert await go(made, some) is RunEnd.FINISHED
+    assert made.ended[0].reason == "did not become idle or stop within 1d: usage cannot be read: HTTP 500"

@@ -25,7 +25,8 @@ from fleet.core.events import (
 )
 from fleet.core.notebook import Status
 from fleet.core.patch import When
-from fleet.core.planning.plan import Phase, seal
+from fleet.core.planning.plan import Phase
+from fleet.core.planning.plan_file import seal
 from fleet.core.rollout import Share
 
 pytestmark = pytest.mark.looptime

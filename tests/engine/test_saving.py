@@ -15,7 +15,8 @@ from fleet.core.events import Event, Outcome
 from fleet.core.fold import fold
 from fleet.core.notebook import Status
 from fleet.core.patch import When
-from fleet.core.planning.plan import Phase, seal
+from fleet.core.planning.plan import Phase
+from fleet.core.planning.plan_file import seal
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan
 

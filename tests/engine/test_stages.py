@@ -15,7 +15,8 @@ from fleet.core.events import Began, Ended, Event, Held, Intended, Outcome, RunE
 from fleet.core.fold import fold
 from fleet.core.notebook import Image, Status
 from fleet.core.patch import When
-from fleet.core.planning.plan import Phase, Stage, seal
+from fleet.core.planning.plan import Phase, Stage
+from fleet.core.planning.plan_file import seal
 from fleet.core.rollout import Share
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan
@@ -91,6 +92,14 @@ async def test_no_notebook_gets_the_second_stage_before_the_pause_after_the_firs
     assert min(starts[item] for item in range(4, 8)) - ended[2] == pytest.approx(DAY, abs=1)
     assert starts[1] - ended[1] == pytest.approx(600.0, abs=1)
     assert starts[5] - ended[3] == pytest.approx(600.0, abs=1)
+
+
+async def test_no_second_stage_stands_in_for_a_wave_of_the_first_that_proved_nothing(bench: Making) -> None:
+    made = staged(bench(3, waves=(1, 1, 2)))
+    made.cloud.notebooks["nb-2"] = replace(made.cloud.notebooks["nb-2"], image=Image("theirs"))
+    assert await made.run() is RunEnd.FINISHED
+    assert images(made) == ["newer", "newer", "theirs"]
+    assert began(made)[3] - waves_ended(made)[2] == pytest.approx(DAY, abs=1)
 
 
 async def test_the_run_says_until_when_it_pauses(bench: Making) -> None:
@@ -253,7 +262,7 @@ async def test_what_somebody_wrote_between_the_stages_is_not_overwritten(bench: 
     assert images(made) == ["theirs"]
     (row,) = fold(made.plan, made.recorder.events).rows()
     assert row.outcome is Outcome.DRIFTED
-    assert row.reason.startswith("stage 2: image_id is 'theirs'")
+    assert row.reason.startswith("stage 2: image_id is theirs")
 
 
 async def test_budgets_count_notebooks_not_stages(bench: Making, call_error: Failing) -> None:

@@ -27,9 +27,11 @@ class Waiting:
         self.made, self.watch = made, watch
         self.began = made.clock.monotonic()
         self.told: dict[str, float] = {}
+        self.listed: dict[str, float | None] = {}
 
     async def wait(self, key: str) -> None:
-        await self.watch.worth_a_look(key, Status.STOPPING, self.made.clock.monotonic())
+        listed = await self.watch.worth_a_look(key, Status.STOPPING, self.made.clock.monotonic())
+        self.listed[key] = None if listed is None else listed - self.began
         self.told[key] = self.made.clock.monotonic() - self.began
 
     async def all(self) -> None:
@@ -64,6 +66,18 @@ async def test_one_poll_answers_everyone_who_waits(bench: Making) -> None:
     assert made.log.count("look") == 0
 
 
+async def test_the_last_list_that_showed_somebody_on_his_way_is_told(bench: Making) -> None:
+    made = bench(30)
+    stopping(made, 50.0)
+    made.cloud.move("nb-7", Status.STOPPING, 5.0, Status.STOPPED)
+    async with watching(made) as waiting:
+        await waiting.all()
+    assert waiting.listed.pop("nb-7") is None
+    for key, listed in waiting.listed.items():
+        assert listed is not None
+        assert listed < 50.0 < waiting.told[key] < listed + 1.5 * LEAST
+
+
 async def test_so_few_that_a_list_costs_as_much_look_for_themselves(bench: Making) -> None:
     made = bench()
     stopping(made, 50.0)
@@ -90,8 +104,37 @@ async def test_after_learned_times_nobody_is_polled_for_too_soon(bench: Making) 
         for _ in range(5):
             waiting.watch.took(Status.STOPPING, 200.0)
         await waiting.all()
-    assert made.at("poll")[0] == pytest.approx(160.0, abs=1.0)
+    assert made.at("poll")[0] == pytest.approx(190.0, abs=1.0)
     assert made.log.count("poll") <= 3
+
+
+async def test_a_list_for_one_status_says_nothing_of_another(bench: Making) -> None:
+    made = bench(4)
+    stopping(made, 1e6)
+    async with watching(made) as waiting, anyio.create_task_group() as others:
+        for key in ("nb-2", "nb-3"):
+            made.cloud.move(key, Status.STARTING, 1e6, Status.RUNNING)
+            others.start_soon(waiting.watch.worth_a_look, key, Status.STARTING, made.clock.monotonic())
+        for key in ("nb-0", "nb-1"):
+            others.start_soon(waiting.wait, key)
+        await anyio.sleep(100.0)
+        assert not waiting.told
+        assert len(waiting.watch._waiters) == 4
+        others.cancel_scope.cancel()
+
+
+async def test_news_of_quick_waits_is_not_overslept_while_others_wait_for_long(bench: Making) -> None:
+    made = bench(3)
+    made.cloud.move("nb-1", Status.STARTING, 1e6, Status.RUNNING)
+    made.cloud.move("nb-0", Status.STOPPING, 10.0, Status.STOPPED)
+    async with watching(made) as waiting, anyio.create_task_group() as others:
+        for _ in range(5):
+            waiting.watch.took(Status.STARTING, 1e4)
+        others.start_soon(waiting.watch.worth_a_look, "nb-1", Status.STARTING, made.clock.monotonic())
+        await anyio.sleep(1.0)
+        await waiting.wait("nb-0")
+        others.cancel_scope.cancel()
+    assert waiting.told["nb-0"] < 2.5 * LEAST
 
 
 async def test_a_list_for_each_of_many_workspaces_is_asked_for_less_often(bench: Making) -> None:

@@ -12,7 +12,8 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 from fleet.core.events import Event, Slowed
-from fleet.core.planning.plan import Plan, dump_plan
+from fleet.core.planning.plan import Plan
+from fleet.core.planning.plan_file import dump_plan
 from fleet.journal.lock import is_locked
 from fleet.journal.reader import read_journal
 from fleet.journal.writer import Journal
@@ -23,7 +24,7 @@ PRELUDE = """
 import asyncio, resource, sys
 from pathlib import Path
 from fleet.core.events import Slowed
-from fleet.core.planning.plan import load_plan
+from fleet.core.planning.plan_file import load_plan
 from fleet.journal.errors import JournalWriteError
 from fleet.journal.writer import Journal
 

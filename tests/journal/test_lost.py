@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fleet.core.planning.plan import Plan, dump_plan
+from fleet.core.planning.plan import Plan
+from fleet.core.planning.plan_file import dump_plan
 from fleet.journal.errors import JournalError
 from fleet.journal.lock import RunLock
 from fleet.journal.lost import PLAN, JournalLost, unreadable

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 from fleet.core.events import Event, Outcome, RunEnd, Slowed
 from fleet.core.fold import fold
-from fleet.core.planning.plan import Plan, dump_plan, load_plan
+from fleet.core.pacing.pace import Limit
+from fleet.core.planning.plan import Plan
+from fleet.core.planning.plan_file import dump_plan, load_plan
 from fleet.journal.errors import JournalDamage, JournalError
 from fleet.journal.reader import JournalReader, read_journal
-from fleet.journal.rows import checksum, intact, meta_record, sealed
+from fleet.journal.rows import checksum, event_of, event_record, intact, meta_record, sealed
 from fleet.journal.sqlite import JournalFile
 
 RUN = "20261130-081500-k3f9"
@@ -251,14 +253,15 @@ def test_another_plan_with_a_seal_of_its_own_is_refused(
 
 
 @pytest.mark.row(55)
-def test_a_journal_of_another_format_is_refused(path: Path, plan: Plan) -> None:
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_journal_of_another_format_is_refused(path: Path, plan: Plan, number: int) -> None:
     fill(path, plan, []).close()
-    _, *record = meta_record("format", b"2")
+    _, *record = meta_record("format", b"%d" % number)
     connection = sqlite3.connect(path)
     connection.execute("UPDATE meta SET value = ?, crc = ? WHERE key = 'format'", record)
     connection.commit()
     connection.close()
-    with pytest.raises(JournalError, match="is of format 2, this version reads journals of format 1"):
+    with pytest.raises(JournalError, match=f"is of format {number}, this version reads journals of format 2"):
         read_journal(path)
 
 
@@ -281,6 +284,25 @@ def test_a_row_is_intact_only_as_it_was_sealed(row: list[int], place: int, other
     assert intact(changed) == (checksum(changed[:-1]) == record[-1])
     if repr(other) != repr(row[place]):
         assert not intact(changed)
+
+
+@given(st.integers(1, 2**31), st.text(max_size=8), st.data())
+def test_an_event_is_told_only_from_its_own_row_as_it_was_written(
+    seq: int, text: str, data: st.DataObject
+) -> None:
+    event = Slowed(1.5, "key", text.encode("utf-8", "ignore").decode())
+    number, body, crc = record = event_record(seq, event)
+    assert event_of(record) == event
+    assert event_of((data.draw(st.integers(1, 2**31).filter(lambda other: other != seq)), body, crc)) is None
+    place = data.draw(st.integers(0, len(str(body)) - 1))
+    other = data.draw(st.characters(codec="utf-8").filter(lambda one: one != str(body)[place]))
+    assert event_of((number, f"{str(body)[:place]}{other}{str(body)[place + 1 :]}", crc)) is None
+    assert event_of((number, str(body).encode(), crc)) is None
+
+
+def test_a_name_without_a_utf_8_form_is_recorded_all_the_same() -> None:
+    told = event_of(event_record(7, Slowed(1.5, "key", "a\ud800b", Limit("user", 3, 1.0))))
+    assert told == Slowed(1.5, "key", "a?b", Limit("user", 3, 1.0))
 
 
 @given(st.lists(cells, min_size=3, max_size=3))

@@ -123,7 +123,7 @@ def test_each_line_of_jsonl_has_the_documented_keys(report: Report) -> None:
     assert [list(row) for row in rows] == [WHO + WHAT] * 6
     assert (rows[3]["debt"], rows[3]["fix"]) == (
         True,
-        "fleet start --scope lab-a id-3 --duration 7160000 --type TIMING",
+        "fleet start --scope lab-a id-3 --duration 1h59m20s --type TIMING",
     )
     assert (rows[5]["wave"], rows[5]["started_at"], rows[5]["lease"]) == (
         None,
@@ -132,22 +132,24 @@ def test_each_line_of_jsonl_has_the_documented_keys(report: Report) -> None:
     )
 
 
-def test_a_brief_table_leaves_out_what_went_as_planned(report: Report) -> None:
+def test_a_brief_table_shows_what_needs_a_person_the_most_urgent_first(report: Report) -> None:
     long = replace(report, rows=report.rows * 9, run_dir=" --run-dir here")
     text = render(long, Format.TABLE, brief=True)
     rows, _, summary = text.partition("\n\n")
-    assert len(rows.splitlines()) == 1 + 36
-    assert {line.split()[2] for line in rows.splitlines()[1:]} == {"id-2", "id-3", "id-4", "id-last"}
-    assert summary.splitlines()[0] == f"and 18 more: fleet report {RUN} --run-dir here"
+    told = [line.split()[4] for line in rows.splitlines()[1:]]
+    assert told == ["stranded"] * 9 + ["failed"] * 9 + ["not-started"] * 9
+    left = "and 27 more, 18 changed, 9 skipped"
+    assert summary.splitlines()[0] == f"{left}: fleet report {RUN} --all --run-dir here"
     assert len(render(long, Format.TABLE).partition("\n\n")[0].splitlines()) == 1 + 54
     assert render(long, Format.JSONL, brief=True) == render(long, Format.JSONL)
 
 
-def test_a_brief_table_has_at_most_forty_rows(report: Report) -> None:
+def test_a_brief_table_has_twenty_rows_of_an_outcome_and_counts_the_others(report: Report) -> None:
     text = render(replace(report, rows=report.rows * 100), Format.TABLE, brief=True)
     rows, _, summary = text.partition("\n\n")
-    assert len(rows.splitlines()) == 1 + 40
-    assert summary.startswith("and 560 more: ")
+    assert len(rows.splitlines()) == 1 + 60
+    left = "and 540 more, 200 changed, 80 failed, 80 stranded, 80 not-started, 100 skipped: "
+    assert summary.startswith(left)
 
 
 def test_a_short_table_is_whole_even_if_brief(report: Report) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fleet.core.errors import Exit
+from fleet.core.jobfiles.job_values import parse_duration
 from fleet.service.bringing import bring_running
 from fleet.simulator.faults import FailingStart, SoldOut
 from fleet.simulator.states import Status
@@ -28,6 +29,7 @@ async def pay(lab: Lab, fix: str) -> None:
     assert words[0] == "--scope"
     scope, notebook = words[1], words[2]
     lease = dict(zip((word.removeprefix("--") for word in words[3::2]), words[4::2], strict=True))
+    lease["duration"] = str(int(parse_duration(lease["duration"]) * 1000))
     (spec,) = [spec for spec in lab.specs if spec.name == scope]
     await bring_running(spec, notebook, lease, lab.clock, lab.base / "claims.db", print)
 

@@ -80,6 +80,20 @@ async def test_a_lease_that_comes_out_wrong_is_set_right_once(world: MakeLab) ->
     assert (run.outcomes, run.findings()) == (["changed"], [])
 
 
+@pytest.mark.row(38)
+@pytest.mark.parametrize("hours", [10.0, None])
+async def test_a_longer_lease_that_somebody_sets_after_our_start_stays(
+    world: MakeLab, hours: float | None
+) -> None:
+    lab = await world(running=1)
+    (notebook,) = lab.notebooks
+    lab.when("StartNotebook", lambda: lab.lend(notebook, hours))
+    run = await lab.go()
+    assert (run.outcomes, run.calls()) == (["changed"], ["stop", "put", "start"])
+    assert run.only.reason.startswith("lease left as somebody set it")
+    assert notebook.lease.enable is (hours is not None)
+
+
 async def test_a_lease_that_ends_between_the_fence_and_our_stop_is_drift(world: MakeLab) -> None:
     lab = await world(running=1)
     (notebook,) = lab.notebooks

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from fleet.core.errors import Exit, GuardError
+from fleet.core.planning.quota import SOURCE
 from fleet.service.planning import plan_job
 from fleet.simulator.faults.calls import Refused
 from fleet.simulator.faults.occasions import Match
@@ -47,7 +48,7 @@ def quota_lines(plan: Plan) -> list[str]:
 async def test_the_plan_says_quota_and_use(world: MakeLab) -> None:
     lab = await world(running=2, stopped=1, rules=Rules(quota=9))
     plan = await lab.plan()
-    assert quota_lines(plan) == ["quota of instances: lab-a uses 3 of 9"]
+    assert quota_lines(plan) == [f"quota of instances: lab-a uses 3 of 9 {SOURCE}"]
     assert [record.operation for record in lab.cloud.log].count("ListFeatures") == 1
 
 

@@ -158,7 +158,8 @@ async def test_a_notebook_brought_back_for_want_of_room_is_changed_once_there_is
     assert (broken.end, broken.calls()) == (RunEnd.HALTED, ["stop", "stop", "start", "start"])
     assert (broken.outcomes, broken.report.debts) == (["not-started"] * 3, ())
     assert "database or disk is full; no further change is made: free some space" in broken.report.reason
-    assert broken.report.rows[0].reason == "brought back as it was: the journal cannot be written"
+    reason = "stopped and started again without a change: the journal cannot be written"
+    assert broken.report.rows[0].reason == reason
     assert broken.report.rows[2].reason.endswith(": the journal cannot be written: database or disk is full")
     run = await lab.resume(broken)
     assert (run.end, run.outcomes, run.findings()) == (RunEnd.FINISHED, ["changed"] * 3, [])

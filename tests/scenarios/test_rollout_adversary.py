@@ -17,7 +17,7 @@ import pytest
 
 from fleet.core.events import RunEnd
 from fleet.core.fold import fold
-from fleet.core.planning.plan import seal
+from fleet.core.planning.plan_file import seal
 from fleet.core.rollout import Share
 from fleet.journal.runs import JOURNAL
 from fleet.journal.writer import InlineJournal

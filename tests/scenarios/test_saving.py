@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -62,6 +63,17 @@ async def test_what_runs_is_saved_first_and_the_rest_is_as_without(world: MakeLa
     }
     stops = {record.notebook: record.at for record in run.log if record.operation == "StopNotebook"}
     assert min(stops.values()) >= min(image.update_at for image in saved(lab)) / 1000
+
+
+async def test_an_environment_is_saved_in_the_workspace_of_its_notebook(world: MakeLab) -> None:
+    lab = await world(running=2)
+    lab.specs = [replace(spec, workspaces=()) for spec in lab.specs]
+    here, there = lab.notebooks
+    there.workspace_id, there.rendered = lab.cloud.world.workspaces[1]["id"], None
+    run = await lab.go(SAVING)
+    assert (run.outcomes, run.findings()) == (["changed"] * 2, [])
+    assert {image.workspace_id for image in saved(lab)} == {here.workspace_id, there.workspace_id}
+    assert len(saved(lab)) == 2
 
 
 async def test_nothing_is_saved_unless_asked_for(world: MakeLab) -> None:

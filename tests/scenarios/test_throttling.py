@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fleet.core.errors import Exit
+from fleet.core.events import Slowed
 from fleet.core.pacing.pace import Rate
 from fleet.core.pacing.send_log import largest_count
 from fleet.simulator.audit import is_write
@@ -27,7 +28,7 @@ async def test_a_storm_of_429_teaches_the_limit_and_fails_nothing(world: MakeLab
     assert (run.outcomes, run.report.exit) == (["changed"] * 4, Exit.DONE)
     assert sum(record.status == 429 for record in run.log) == 12
     assert [key.rpartition(", ")[2] for key in run.report.limits] == ["writes"]
-    assert any("30/min by policy user" in event.text for event in run.events if event.kind == "slowed")
+    assert any("30/min by policy user" in event.text for event in run.events if isinstance(event, Slowed))
     assert run.findings() == []
 
 

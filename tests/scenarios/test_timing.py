@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fleet.core.errors import UsageError
+from fleet.core.errors import Exit, UsageError
 from fleet.core.events import RunEnd
 from fleet.core.metrics import AomMetrics
 from fleet.core.pacing.pace import Rate
@@ -208,11 +209,65 @@ async def test_a_notice_that_fails_keeps_its_owner_s_notebooks_running(world: Ma
     lab = await world(running=6)
     lab.people = People(Post(fails="bob"))
     run = await lab.go(migration("notice: {command: [sh], lead: 1h}"))
-    assert sorted(run.outcomes) == ["changed"] * 3 + ["failed"] * 3
+    assert sorted(run.outcomes) == ["changed"] * 3 + ["skipped"] * 3
+    assert run.report.exit is Exit.DONE
     assert {row.reason for row in run.report.rows if row.owner == "bob"} == {
         "its owner could not be told: exit code 1"
     }
     assert {lab.cloud.world.notebooks[key].user.name for _, key in stops(run)} == {"ann"}
+
+
+@pytest.mark.parametrize(("lead", "first"), [("1h", 6 * HOUR), ("9h", 9 * HOUR)])
+async def test_a_stop_that_is_forced_after_the_patience_was_announced_long_enough_before(
+    world: MakeLab, lead: str, first: float
+) -> None:
+    lab, post = await world(running=6), Post()
+    lab.people = People(post)
+    for notebook in lab.notebooks:
+        lab.lend(notebook, None)
+    lab.at(HOUR, lambda: lab.stop(lab.notebooks[0]))
+    run = await lab.go(
+        migration(f"when: next-stop, patience: 6h, otherwise: force, notice: {{command: [sh], lead: {lead}}}")
+    )
+    assert run.outcomes == ["changed"] * 6
+    assert [message["owner"] for message in post.told] == ["ann", "bob"]
+    announced = {datetime.fromisoformat(message["earliest"]).timestamp() for message in post.told}
+    forced = {key for _, key in stops(run)}
+    assert forced == {notebook.id for notebook in lab.notebooks[1:]}
+    assert forced <= {one["id"] for message in post.told for one in message["notebooks"]}
+    assert first <= min(at for at, _ in stops(run)) < first + 120
+    assert min(at for at, _ in stops(run)) + run.before.at >= max(announced) - 1
+    noticed = [event.at for event in run.events if event.kind == "noticed"]
+    assert max(noticed) - run.before.at < 60
+    by_himself, *others = lab.notebooks
+    assert by_himself.status is Status.STOPPED
+    assert {notebook.status for notebook in others} == {Status.RUNNING}
+
+
+async def test_where_nothing_of_ours_stops_anybody_no_notice_goes_out(world: MakeLab) -> None:
+    lab, post = await world(running=2), Post(fails="ann")
+    lab.people = People(post)
+    for notebook in lab.notebooks:
+        lab.lend(notebook, None)
+    lab.at(HOUR, lambda: lab.stop(lab.notebooks[0]))
+    careful = "when: next-stop, patience: 6h, otherwise: skip, notice: {command: [sh], lead: 1h}"
+    run = await lab.go(migration(careful))
+    assert (post.told, stops(run)) == ([], [])
+    assert sorted(run.outcomes) == ["changed", "skipped"]
+
+
+async def test_who_cannot_be_told_is_not_forced_but_changed_at_his_own_stop(world: MakeLab) -> None:
+    lab, post = await world(running=6), Post(fails="ann")
+    lab.people = People(post)
+    for notebook in lab.notebooks:
+        lab.lend(notebook, None)
+    by_himself = next(notebook for notebook in lab.notebooks if notebook.user.name == "ann")
+    lab.at(HOUR, lambda: lab.stop(by_himself))
+    careful = "when: next-stop, patience: 6h, otherwise: force, notice: {command: [sh], lead: 1h}"
+    run = await lab.go(migration(careful))
+    assert {lab.cloud.world.notebooks[key].user.name for _, key in stops(run)} == {"bob"}
+    assert by_himself.status is Status.STOPPED
+    assert {row.outcome for row in run.report.rows if row.id == by_himself.id} == {"changed"}
 
 
 async def test_nothing_starts_outside_of_a_window_and_what_is_under_way_comes_home(world: MakeLab) -> None:

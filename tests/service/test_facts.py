@@ -28,7 +28,8 @@ from fleet.core.events import (
 )
 from fleet.core.job import Context, JobSpec, Resize, Skip, Wants
 from fleet.core.notebook import Flavor, Notebook, Status
-from fleet.core.planning.plan import Change, dump_plan
+from fleet.core.planning.plan import Change
+from fleet.core.planning.plan_file import dump_plan
 from fleet.core.usage import Book, Resource, UsageWanted
 from fleet.journal.runs import JOURNAL, PLAN, create_run_dir, new_run_id
 from fleet.journal.sqlite import JournalFile
@@ -258,7 +259,7 @@ def test_a_journal_with_gaps_may_have_lost_a_change(tmp_path: Path) -> None:
         tmp_path, NOW - DAY, "aaaa", [change(0), make_change(1)], *ends(1, Outcome.SKIPPED, "", NOW)
     )
     with closing(sqlite3.connect(folder / JOURNAL)) as journal, journal:
-        journal.execute("UPDATE event SET kind = 'rubbish' WHERE rowid = 2")
+        journal.execute("UPDATE event SET body = 'rubbish' WHERE rowid = 2")
     found = read_resizes(tmp_path, NOW - 7 * DAY)
     assert (found.untold_of(A), found.untold_of(B)) == (folder.name, "")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,6 +41,35 @@ def test_images_are_built_in_ones_unless_asked_for(cloud: Cloud, ask: Ask) -> No
 )
 def test_image_filters(ask: Ask, query: str, count: int) -> None:
     assert len(ask("GET", "images", query=query)[1]["data"]) == count
+
+
+def test_saved_images_are_listed_by_workspace_and_without_one_of_the_default_workspace_only(
+    cloud: Cloud, ask: Ask
+) -> None:
+    project, research = cloud.identity.projects[0].id, cloud.world.workspaces[1]["id"]
+    own = [image for image in cloud.world.images.values() if image.project == project]
+    own[0].workspace_id = research
+
+    def listed(query: str) -> set[str]:
+        return {row["id"] for row in ask("GET", "images", query=f"type=DEDICATED{query}")[1]["data"]}
+
+    assert listed("") == listed("&workspace_id=0") == {image.id for image in own[1:]}
+    assert listed(f"&workspace_id={research}") == {own[0].id}
+    cloud.world.rules = replace(cloud.world.rules, workspace_default="all")
+    assert listed("") == {image.id for image in own}
+
+
+def test_a_saved_image_is_in_the_workspace_that_the_call_names(cloud: Cloud, ask: Ask, plain: Plain) -> None:
+    research = cloud.world.workspaces[1]["id"]
+    notebook = plain(cloud, Status.RUNNING)
+    notebook.workspace_id = research
+    path, body = f"notebooks/{notebook.id}/create-image", {"name": "saved", "namespace": "lab"}
+    nowhere = ask("POST", path, {**body, "workspace_id": "f" * 32})
+    assert (nowhere[0], nowhere[1]["error_code"], notebook.status) == (400, "ModelArts.0102", Status.RUNNING)
+    assert ask("POST", path, {**body, "workspace_id": research})[1]["workspace_id"] == research
+    other = plain(cloud, Status.RUNNING)
+    other.workspace_id = research
+    assert ask("POST", f"notebooks/{other.id}/create-image", body)[1]["workspace_id"] == "0"
 
 
 def test_image_pages_join_up(ask: Ask) -> None:

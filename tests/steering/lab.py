@@ -14,8 +14,7 @@ from typing import Any
 
 from fleet.core.events import Intended, Steered
 from fleet.journal.reader import read_journal
-from fleet.service.helm import Answer, Ask, Verb
-from fleet.service.steering import ask
+from fleet.service.asking import Answer, Ask, Verb, ask
 
 WRITES = frozenset({"StopNotebook", "UpdateNotebook", "StartNotebook", "RenewLease"})
 PATIENCE = 120.0  # s; the machine may be busy

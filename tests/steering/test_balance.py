@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,7 +53,7 @@ from fleet.journal.reader import JournalReader
 from fleet.journal.runs import JOURNAL, RunSummary, list_runs
 from fleet.journal.sqlite import JournalFile
 from fleet.service.following import look_at
-from fleet.telemetry import Progress
+from fleet.telemetry.progress import Progress
 from tests.plans import NEW, OLD, make_change, make_plan
 
 RUN = "20261130-081500-k3f9"
@@ -134,7 +135,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
         if isinstance(event, Ended) and not event.debt:
             open_end = event.outcome in (Outcome.STRANDED, Outcome.UNKNOWN, Outcome.NOT_STARTED)
             final |= set() if open_end else {event.item}
-        events.append(replace(event, at=now))
+        events.append(msgspec.structs.replace(event, at=now))
     return events
 
 

@@ -16,7 +16,8 @@ from fleet.core.changing.life import Life
 from fleet.core.events import Event, Outcome, RunEnd
 from fleet.core.fold import RunState, fold
 from fleet.core.notebook import Image, Notebook, Status
-from fleet.core.planning.plan import Change, seal
+from fleet.core.planning.plan import Change
+from fleet.core.planning.plan_file import seal
 from fleet.core.rollout import Rollout
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan
@@ -229,6 +230,17 @@ async def test_a_resumed_run_does_what_another_one_held_before() -> None:
     assert [key for key, _ in made.cloud.sent] == ["nb-0", "nb-2", "nb-1"]
 
 
+async def test_what_had_sent_nothing_and_is_now_held_by_another_run_says_by_which() -> None:
+    made = Bench(2, concurrency=1)
+    with anyio.move_on_after(2.0):
+        await made.run()
+    assert made.cloud.sent == []
+    made.control = Control()
+    await made.run(past=made.state.lives(), claimed={0: "claimed by run X"})
+    assert made.outcomes == [Outcome.NOT_STARTED, Outcome.CHANGED]
+    assert made.state.rows()[0].reason == "claimed by run X"
+
+
 async def test_what_was_begun_and_is_now_held_by_another_run_stays_open() -> None:
     made = Bench(2, concurrency=2)
     with anyio.move_on_after(30.0):
@@ -240,3 +252,14 @@ async def test_what_was_begun_and_is_now_held_by_another_run_stays_open() -> Non
     made.control = Control()
     await made.run(past=made.state.lives())
     assert made.outcomes == [Outcome.CHANGED] * 2
+
+
+async def test_whoever_steers_finds_the_budgets_that_bind_the_crew_at_work() -> None:
+    made, seen = Bench(4, concurrency=2), list[tuple[str, ...]]()
+
+    def look() -> None:
+        assert made.control.budgets is not None
+        seen.append(made.control.budgets.binding)
+
+    await made.run_while((1.0, look))
+    assert seen == [("concurrency 2",)]

@@ -35,7 +35,7 @@ from fleet.core.notebook import Status
 from fleet.core.rollout import Rollout
 from fleet.journal.sqlite import JournalFile
 from fleet.service.following import follow, look_at
-from fleet.telemetry import progress_view
+from fleet.telemetry.view import progress_view
 from tests.plans import OLD, make_change, make_plan
 
 RUN = "20261130-081500-k3f9"

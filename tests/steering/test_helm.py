@@ -38,6 +38,10 @@ class Scope:
     def limits(self) -> dict[str, tuple[Limit, ...]]:
         return {self.key: (Limit("configured", self.rate.count, self.rate.window), Limit("user", 30, 60.0))}
 
+    @property
+    def waits(self) -> dict[str, str]:
+        return {self.key: "the rate"} if self.rate.count == 1 else {}
+
     def set_rate(self, rate: Rate) -> None:
         self.rate = rate
 
@@ -87,6 +91,8 @@ def test_the_status_is_told_and_nothing_is_recorded(run: Run) -> None:
             "key a": ["60/min", "30/min by policy user"],
             "key b": ["60/min", "30/min by policy user"],
         },
+        "waits": {},
+        "binding": [],
     }
     assert run.recorded == []
 
@@ -173,3 +179,34 @@ def test_rubbish_gets_an_answer_and_changes_nothing(line: bytes) -> None:
 def test_what_is_nearly_a_question_is_none(run: Run, line: bytes) -> None:
     assert json.loads(run.helm.answer(line))["done"] is False
     assert not run.control.paused
+
+
+class Budgets:
+    """Those of a crew at work."""
+
+    def __init__(self) -> None:
+        self.binding = ("concurrency 20",)
+        self.ceilings = {"max_failures 3": 3, "max_unavailable of fleet": 10}
+
+
+def test_the_status_tells_what_the_next_change_and_the_requests_wait_for(run: Run) -> None:
+    run.control.budgets = Budgets()
+    run.scopes["lab-b"].set_rate(Rate(1, 60.0))
+    told = run.ask("status")
+    assert (told["binding"], told["waits"]) == (["concurrency 20"], {"key b": "the rate"})
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "words"),
+    [
+        (3, ""),
+        (4, "; but max_failures 3 lets 3 be under way at once"),
+        (11, "; but max_failures 3 lets 3 be under way at once"),
+    ],
+)
+def test_a_concurrency_that_other_budgets_forbid_is_set_and_they_are_named(
+    run: Run, concurrency: int, words: str
+) -> None:
+    run.control.budgets = Budgets()
+    assert run.ask("set", concurrency=concurrency)["text"] == f"set to concurrency {concurrency}{words}"
+    assert run.control.concurrency == concurrency

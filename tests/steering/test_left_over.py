@@ -12,8 +12,7 @@ import pytest
 
 from fleet.core.errors import FleetError
 from fleet.journal.lock import RunLock
-from fleet.service.helm import Ask, Verb
-from fleet.service.steering import ADDRESS, PREFIX, SHORT_PLACE, ask, clear_away
+from fleet.service.asking import ADDRESS, PREFIX, SHORT_PLACE, Ask, Verb, ask, clear_away
 
 RUN = "20261130-081500-k3f9"
 

@@ -11,7 +11,7 @@ import pytest
 
 from fleet.core.errors import FleetError
 from fleet.journal.lock import is_locked
-from fleet.service.helm import Verb
+from fleet.service.asking import Verb
 from tests.steering.lab import PATIENCE, Lab, Process, until
 
 MakeLab = Callable[..., Lab]

@@ -17,8 +17,8 @@ import pytest
 
 from fleet.core.errors import FleetError, UsageError
 from fleet.journal.lock import RunLock
-from fleet.service.helm import Answer, Ask, Verb
-from fleet.service.steering import ADDRESS, LONGEST_ASK, LONGEST_PATH, SEATS, ask, serve
+from fleet.service.asking import ADDRESS, Answer, Ask, Verb, ask
+from fleet.service.steering import LONGEST_ASK, LONGEST_PATH, SEATS, serve
 
 pytestmark = pytest.mark.long
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-from fleet.core.planning.plan import Plan, dump_plan, load_plan, seal
+from fleet.core.planning.plan import Plan
+from fleet.core.planning.plan_file import dump_plan, load_plan, seal
 from fleet.journal.runs import new_run_id
 from fleet.journal.writer import InlineJournal
 from fleet.service.running import open_run

@@ -12,7 +12,8 @@ from fleet.core.errors import Exit
 from fleet.core.events import Ended, Outcome, RunEnd, dump_event
 from fleet.core.fold import exit_code
 from fleet.core.notebook import Status as SeenStatus
-from fleet.core.planning.plan import Change, dump_plan
+from fleet.core.planning.plan import Change
+from fleet.core.planning.plan_file import dump_plan
 from fleet.core.rows import Row
 from fleet.core.scheduling.timing import Moment
 from fleet.simulator.audit import audit, is_read, is_write, worst_window

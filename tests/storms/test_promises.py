@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from fleet.core.events import Ended, Outcome
@@ -133,7 +134,7 @@ def test_more_failures_than_allowed_are_told(storm: Storm) -> None:
     release(storm, lambda rollout: replace(rollout, max_failures=Share(2)))
     assert not told(storm, "failures of")
     storm.events = [
-        replace(event, outcome=Outcome.FAILED) if isinstance(event, Ended) else event
+        msgspec.structs.replace(event, outcome=Outcome.FAILED) if isinstance(event, Ended) else event
         for event in storm.events
     ]
     assert told(storm, "3 failures of")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 
-from fleet.core.events import Held
+from fleet.core.events import Held, RunEnd, RunEnded, RunResumed
 from fleet.core.planning.plan import Plan
 from fleet.telemetry.live import picture
 from fleet.telemetry.plain import PlainView
@@ -37,3 +37,18 @@ def test_the_live_view_shows_what_is_held(plan: Callable[..., Plan]) -> None:
     progress.apply(Held(1.0, "wave 1", "waits for approval"))
     lines = [str(line) for line in picture(progress.snapshot(1.0)).renderables]
     assert "held: wave 1: waits for approval" in lines
+
+
+def test_a_hold_that_lasts_tells_how_long_it_has_been(plan: Callable[..., Plan]) -> None:
+    progress = Progress(plan(2))
+    progress.apply(Held(1.0, "lab-a", "8 of 50 calls failed"))
+    assert progress.snapshot(10.9).held == ("lab-a: 8 of 50 calls failed",)
+    assert progress.snapshot(241.0).held == ("lab-a: 8 of 50 calls failed, for 4m",)
+
+
+def test_a_hold_ends_with_the_process_that_held(plan: Callable[..., Plan]) -> None:
+    for end in (RunResumed(2.0), RunEnded(2.0, RunEnd.INTERRUPTED)):
+        progress = Progress(plan(2))
+        progress.apply(Held(1.0, "lab-a", "8 of 50 calls failed"))
+        progress.apply(end)
+        assert progress.snapshot(3.0).held == ()

@@ -14,7 +14,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.telemetry import Redactor, configure_logging
+from fleet.telemetry.log import Redactor, configure_logging
 from fleet.telemetry.quiet import QuietStream
 
 CANARY = "cAnArY-7f3Xq9"

@@ -32,7 +32,8 @@ from fleet.core.events import (
 )
 from fleet.core.notebook import Status
 from fleet.core.planning.plan import Plan
-from fleet.telemetry import LogObserver, configure_logging
+from fleet.telemetry.log import configure_logging
+from fleet.telemetry.observer import LogObserver
 
 if TYPE_CHECKING:
     from fleet.engine.ports import Observer

@@ -36,8 +36,7 @@ from fleet.core.notebook import Status
 from fleet.core.planning.estimate import estimate
 from fleet.core.planning.plan import Plan, Took
 from fleet.core.rollout import Rollout, Share
-from fleet.telemetry import Progress, Snapshot
-from fleet.telemetry.progress import WaveProgress, WaveState
+from fleet.telemetry.progress import Progress, Snapshot, WaveProgress, WaveState
 
 Plans = Callable[..., Plan]
 

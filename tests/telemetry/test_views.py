@@ -29,9 +29,10 @@ from fleet.core.events import (
 )
 from fleet.core.notebook import Status
 from fleet.core.planning.plan import Plan
-from fleet.telemetry import Progress, progress_view
 from fleet.telemetry.live import LiveView, picture
 from fleet.telemetry.plain import PlainView, line
+from fleet.telemetry.progress import Progress
+from fleet.telemetry.view import progress_view
 
 if TYPE_CHECKING:
     from fleet.engine.ports import Observer

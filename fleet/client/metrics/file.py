@@ -36,6 +36,7 @@ class SampleFile:
     at_once = None
 
     def __init__(self, metrics: FileMetrics) -> None:
+        self.name = metrics.path
         self.step = metrics.step
         self._path = Path(metrics.path)
 

@@ -22,7 +22,8 @@ UNDER_WAY = 4  # answers are large: no more than this many in memory at once
 class PromQL:
     """Asks at `path` (up to and with query_range), one query a resource for many notebooks."""
 
-    def __init__(self, caller: Caller, path: str, queries: Queries) -> None:
+    def __init__(self, caller: Caller, path: str, queries: Queries, name: str) -> None:
+        self.name = name
         self.step = queries.step
         self.at_once = AT_ONCE
         self._caller = caller

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import Protocol
 
 from fleet.core.errors import CallError, Meaning, UsageError
+from fleet.core.scheduling.readiness import moment
 from fleet.core.text import clean
-from fleet.core.usage import IDLE_BELOW, Book, Resource, Usage, UsageWanted, is_idle
+from fleet.core.usage import IDLE_BELOW, Book, Resource, Usage, UsageWanted, Use, use_of
 
 LATE = 900.0  # s; AOM's data appears up to ten minutes late
 
 
 class Source(Protocol):
-    """Usage of notebooks that is kept somewhere.
+    """Usage of notebooks that is kept somewhere, at `name` for people.
 
     `step` is the interval between two samples in seconds, `at_once` how many notebooks to ask for in one
     reading; None is for a source that is read from end to end each time.
     """
+
+    @property
+    def name(self) -> str: ...
 
     @property
     def step(self) -> float: ...
@@ -68,9 +73,10 @@ class Idleness:
         self._wall = wall
         self._seconds = minutes * 60.0
         self._below = below
+        self._dark_since: dict[str, float] = {}
 
-    async def idle(self, ids: Collection[str]) -> dict[str, bool | None]:
-        """True for idle, False for busy, None where the data cannot tell.
+    async def use(self, ids: Collection[str]) -> dict[str, Use]:
+        """Who is idle, who is busy and by what, and of whom the data cannot tell.
 
         Raises CallError when the source does not answer, or is a file that cannot be read any more.
         """
@@ -82,6 +88,16 @@ class Idleness:
         except UsageError as error:  # it was right when the run began
             raise CallError(Meaning.ODD, clean(str(error))) from None
         return {
-            id: is_idle(usage, self._needs.get(id, ()), self._seconds, now - late, self._below)
+            id: self._told(id, use_of(usage, self._needs.get(id, ()), self._seconds, now - late, self._below))
             for id, usage in found.items()
         }
+
+    def _told(self, notebook: str, use: Use) -> Use:
+        """The same, with the source and since when of what the data cannot tell."""
+        if use.idle is not None:
+            self._dark_since.pop(notebook, None)
+            return use
+        known = use.since is not None
+        since = self._dark_since.setdefault(notebook, use.since or self._wall() - self._seconds)
+        when = f"since {moment(since)}{'' if known else ' or longer'}"
+        return replace(use, why=f"{use.why} from {self._source.name} {when}", since=since)

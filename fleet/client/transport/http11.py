@@ -7,6 +7,7 @@ caps, informational answers, which codings are understood, and what ends when th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from itertools import chain
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -31,6 +32,7 @@ class RequestHead:
         self._fixed_lines = b" HTTP/1.1\r\n" + _lines(self._fixed)
         self._own: Mapping[str, str] = {}
         self._own_lines = b""
+        self._known: dict[str, tuple[str, bytes]] = {}  # of every header the latest value and its line
 
     def encode(self, request: Request, headers: Mapping[str, str]) -> bytes:
         """The whole request, to be written at once. Raises ValueError for what no transport may send."""
@@ -46,17 +48,36 @@ class RequestHead:
         return b"".join((line, self._fixed_lines, self._own_lines, b"\r\n"))
 
     def _set_own(self, headers: Mapping[str, str]) -> None:
-        """Takes in the headers of a request; those of a token are the same for many."""
-        check_headers(headers)
-        own = {name: value for name, value in headers.items() if self._fixed.get(name) != value}
-        if not self._fixed.keys().isdisjoint(own):
-            raise ValueError("a header of the request contradicts one of its site")
-        self._own_lines = _lines(own)
+        """Takes in the headers of a request; those of a token are the same for many, those of a signature
+        for a second but for one."""
+        known, lines = self._known, []
+        for name, value in headers.items():
+            latest = known.get(name)
+            if latest is None or latest[0] != value:
+                known[name] = latest = value, self._line(name, value)
+            lines.append(latest[1])
+        self._own_lines = b"".join(lines)
         self._own = dict(headers)
+
+    def _line(self, name: str, value: str) -> bytes:
+        """The line of a header, nothing for one that the site has anyway."""
+        header = {name: value}
+        check_headers(header)
+        if name not in self._fixed:
+            return _lines(header)
+        if self._fixed[name] != value:
+            raise ValueError("a header of the request contradicts one of its site")
+        return b""
 
 
 def _lines(headers: Mapping[str, str]) -> bytes:
     return "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode()
+
+
+@lru_cache(maxsize=256)
+def _name(sent: bytes) -> str:
+    """The name of a header in lower case; servers send the same few all the time."""
+    return sent.decode("latin-1").lower()
 
 
 class NoHttp(Exception):
@@ -128,7 +149,7 @@ class AnswerReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.status:
-            self.headers[name.decode("latin-1").lower()] = value.strip().decode("latin-1")
+            self.headers[_name(name)] = value.strip().decode("latin-1")
 
     def on_headers_complete(self) -> None:
         if self.status:

@@ -15,7 +15,13 @@ Three rules hold everywhere and nothing else may bend them:
 2. What somebody else did is never overwritten. A third value or an unexpected restart ends as `drifted`;
    what shows every planned value, back where it came from, is as planned, whoever brought it there.
 3. A notebook that we stopped is a debt until a look shows it RUNNING. Every way out of the middle leads home
-   first (`_homeward`); only when home cannot be reached does the change end `stranded`.
+   first (`homeward`); only when home cannot be reached does the change end `stranded`.
+
+A start has not lasted if, after RUNNING, the notebook shows STARTING, START_FAILED or worse: that is a debt
+again, and so is one that nobody saw RUNNING. One that was seen RUNNING after our start and then STOPPED has
+been stopped by somebody or by its lease, and stays so: the change ends as it would have, with a note. The
+exception is a lease of our start that was shorter than the one owed: when its hour is over, the stop may be
+our doing. Of the lease itself only less than is owed is put right, and only if nobody granted it anew.
 
 The same tables serve a run, its continuation and a second worker: they know only events.
 """
@@ -26,7 +32,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fleet.core.changing import look_rules, looks, saving
+from fleet.core.changing import home_rules, looks, saving
 from fleet.core.changing.life import (
     Life,
     Saving,
@@ -41,7 +47,6 @@ from fleet.core.changing.life import (
     with_note,
 )
 from fleet.core.changing.reopen import OPEN_ENDS, reopened
-from fleet.core.changing.saved_image import body_of
 from fleet.core.errors import TRANSIENT, Meaning
 from fleet.core.events import (
     Answered,
@@ -131,7 +136,7 @@ def _next_write(life: Life) -> Write:
     if life.home and not life.phases:
         return Write(Step.LEASE, start_query(life))
     if life.current is Status.RUNNING:
-        return Write(Step.SAVE, body_of(life.change.save)) if saving.is_due(life) else Write(Step.STOP)
+        return Write(Step.SAVE, life.change.save_body) if saving.is_due(life) else Write(Step.STOP)
     return Write(Step.START, start_query(life))
 
 
@@ -195,13 +200,13 @@ def _intended(life: Life, event: Intended) -> Life:
         proven=False,
         refused_state=False,
         sold_out=False,
-        lease_due=False,
+        lease_due=life.lease_due and event.step is Step.LEASE,
     )
     if event.step is Step.STOP and life.change.run_state is Status.RUNNING:
         frozen = freeze(life, event.at) if life.frozen is None else life.frozen
         return life._replace(owed=life.debt, debt=True, frozen=frozen)
     if event.step is Step.START:
-        return life._replace(started_at=event.at, ours=life.restarted, restarted=True)
+        return life._replace(started_at=event.at, ours=life.restarted, restarted=True, lease_theirs=False)
     if event.step is Step.SAVE:
         return life._replace(saving=Saving.SENT, saved_at=event.at)
     return life
@@ -291,11 +296,11 @@ def _start_refused(life: Life, event: Answered) -> Life:
     if event.code in _LEASE_REFUSED and start_query(life)["duration"] == -1:
         life = with_note(life, "auto stop was off and could not be switched off again: it is set to 72 hours")
         return onward(life._replace(no_lease_off=True))
-    if event.meaning is Meaning.SOLD_OUT and not look_rules.flavor_changed(life):
+    if event.meaning is Meaning.SOLD_OUT and not home_rules.flavor_changed(life):
         return life._replace(stage=Stage.START_SETTLE, sold_out=True)
     if event.meaning in (Meaning.SOLD_OUT, Meaning.QUOTA, Meaning.INVALID):
-        return look_rules.cannot_start(life, f"start refused: {life.trouble}")
-    return look_rules.stays_stopped(life, f"start refused: {life.trouble}")
+        return home_rules.cannot_start(life, f"start refused: {life.trouble}")
+    return home_rules.stays_stopped(life, f"start refused: {life.trouble}")
 
 
 # A bad value, and auto stop time or duration missing or out of range (vendor's error codes).
@@ -340,8 +345,16 @@ def _late(life: Life, event: Late) -> Life:
     return onward(life) if life.stage is Stage.READY else life
 
 
+def _disturbed(life: Life) -> str:
+    """What a change without a PUT has done to its notebook all the same."""
+    if life.home and not life.restarted:
+        return "left as it was"
+    was_running = life.change.run_state is Status.RUNNING
+    return f"{'stopped and started' if was_running else 'started and stopped'} again without a change"
+
+
 def _given_up(life: Life, event: Late) -> tuple[Outcome, str]:
     """A change that got to no PUT for want of a journal was not begun: it can be, once there is room."""
     if event.unrecorded and not life.has_put:
-        return Outcome.NOT_STARTED, f"brought back as it was: {event.reason}"
+        return Outcome.NOT_STARTED, f"{_disturbed(life)}: {event.reason}"
     return Outcome.FAILED, f"{event.reason} in stage: {life.stage}"

@@ -1,63 +1,38 @@
-"""What one look means for a change: a rule for each thing that can be seen. The table is in `looks`."""
+"""What one look means on the way out: at the fence, after a stop, after a PUT.
+
+The way home has its rules in `home_rules`; the table of all is in `looks`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from fleet.core.changing.home_rules import fulfilled, look_again
 from fleet.core.changing.life import (
+    BUSY_TRIES,
+    LOOKS,
     Life,
     Stage,
     Values,
     compare,
     difference,
+    differs,
+    holds,
     homeward,
-    lease_off_by,
     onward,
     over,
     regroup,
     so_far,
     with_note,
 )
-from fleet.core.changing.sight import Sight
+from fleet.core.changing.sight import Sight, mark
 from fleet.core.events import Leave, Outcome, Saw, Step
 from fleet.core.notebook import Status
-from fleet.core.patch import When, readable
-from fleet.core.planning.plan import Phase
+from fleet.core.patch import When
 
-LOOKS = 3  # how often a write whose fate is open is looked at before the next try
 GROW_LOOKS = 60  # a disk takes its time
-TRIES = 3  # intents of one kind when an answer stayed out
-BUSY_TRIES = 6  # intents of one kind when the cloud said "busy"
 STOPS_IN_DOUBT = 2
-
-Rule = Callable[[Life, Saw], Life]
-
-
-def mark(sight: Sight, before: tuple[int, int]) -> tuple[int, int]:
-    lease = sight.lease
-    granted = max(lease.create_at, lease.update_at) if lease is not None else 0
-    return (max(granted, before[0]), max(sight.update_at, before[1]))
-
-
-def differs(expected: Mapping[str, object], sight: Sight) -> bool:
-    """Whether a field that the cloud shows is not as expected."""
-    return any(sight.values.get(name) != value for name, value in expected.items() if readable(name))
-
-
-def holds(life: Life, sight: Sight) -> bool:
-    """Whether every planned value can be seen, and is."""
-    return all(readable(name) for name in life.change.after) and not differs(life.change.after, sight)
-
-
-def fulfilled(life: Life, saw: Saw) -> Life:
-    """Every planned value is there, perhaps by another hand: what is left is the way home.
-
-    A run that died may find so what a later run or a person finished in its place.
-    """
-    life = life._replace(phases=(), expected=life.change.after, ending=None, reverting=False, doubt=False)
-    return verified(life._replace(debt=False), saw) if life.home else onward(life)
-
 
 # --- before the first write ----------------------------------------------------------------------------
 
@@ -118,7 +93,7 @@ def _no_restart(fields: Iterable[str]) -> str:
 def not_now(life: Life, saw: Saw) -> Life:
     word = saw.sight.word or saw.sight.status.value
     life = life._replace(current=saw.sight.status)
-    return over(life, Outcome.SKIPPED, f"status {word}{_why(saw.sight)}")
+    return over(life, Outcome.SKIPPED, f"status {word}{saw.sight.because}")
 
 
 def arriving(life: Life, saw: Saw) -> Life:
@@ -135,10 +110,12 @@ def arrived(life: Life, saw: Saw) -> Life:
 
 
 def unsettled(life: Life, sight: Sight) -> Stage | None:
-    """Where the life goes if the stop or the PUT that is due no longer fits what is seen; None if it does.
+    """Where the life goes if the write that is due no longer fits what is seen; None if it does.
 
     The write had to wait for its turn, and the look before it had grown old.
     """
+    if life.home and not life.phases:
+        return Stage.VERIFY  # it is the lease that is due, if nobody has set it meanwhile
     down = sight.status is Status.START_FAILED and (life.debt or life.reverting)
     same = (Status.STOPPED if down else sight.status) is life.current
     if life.phases and life.phases[0].when.allows(life.current):
@@ -166,34 +143,6 @@ def spared(life: Life) -> Life:
 
 def must_wait(fields: Iterable[str]) -> str:
     return f"{', '.join(fields)}: needs a stop, which must wait"
-
-
-# --- anywhere ------------------------------------------------------------------------------------------
-
-
-def wait(life: Life, saw: Saw) -> Life:
-    return life
-
-
-def look_again(life: Life, saw: Saw) -> Life:
-    return life._replace(settle=life.settle + 1)
-
-
-def gone(life: Life, saw: Saw) -> Life:
-    reason = "is being deleted" if saw.sight.status is Status.DELETING else "deleted by somebody"
-    return over(life, Outcome.GONE, reason)
-
-
-def lost(life: Life, saw: Saw) -> Life:
-    """FROZEN, ERROR and the like in the middle of our work: nothing that we could send would help."""
-    reason = f"{so_far(life)}status {saw.sight.status}{_why(saw.sight)}"
-    if life.debt or life.restarted:
-        return over(life, Outcome.STRANDED, reason)
-    return over(life._replace(current=saw.sight.status), Outcome.FAILED, reason)
-
-
-def _why(sight: Sight) -> str:
-    return f": {sight.fail_reason}" if sight.fail_reason else ""
 
 
 # --- after a stop --------------------------------------------------------------------------------------
@@ -262,12 +211,12 @@ def values(life: Life, saw: Saw) -> Life:
             return fulfilled(life, saw)
         case Values.OTHER:
             wanted = {**life.expected, **life.phases[0].body}
-            return homeward(life, Outcome.DRIFTED, difference(wanted, saw.sight.values))
+            return homeward(life, Outcome.DRIFTED, difference(wanted, saw.sight.values, "not"))
     if life.refused_state and not life.reverting:
         return _other_state(life, saw.sight.status)
     if life.settle + 1 < _looks(life) and not give_up:
         return look_again(life, saw)
-    if life.stage is Stage.PUT_SETTLE and life.tried(Step.PUT) < _tries(life) and not give_up:
+    if life.stage is Stage.PUT_SETTLE and life.tried(Step.PUT) < life.most_tries and not give_up:
         return life._replace(stage=Stage.READY, settle=0)
     reason = f"update not applied: {life.trouble or 'accepted, but the old value is still shown'}"
     if life.reverting and not life.home:
@@ -297,10 +246,6 @@ def _looks(life: Life) -> int:
     return GROW_LOOKS if "storage_new_size" in life.phases[0].body else LOOKS
 
 
-def _tries(life: Life) -> int:
-    return TRIES if life.doubt else BUSY_TRIES
-
-
 def _phase_done(life: Life) -> Life:
     expected = {**life.expected, **life.phases[0].body}
     life = life._replace(expected=expected, phases=life.phases[1:], settle=0, doubt=False)
@@ -326,126 +271,3 @@ def _other_state(life: Life, status: Status) -> Life:
             return life._replace(stage=Stage.SPARED, tries={})
         return homeward(life, Outcome.FAILED, must_wait(body))
     return onward(life._replace(tries={**life.tries, Step.PUT: 0}, phases=regroup(life.phases, life.moved)))
-
-
-# --- after a start -------------------------------------------------------------------------------------
-
-
-def runs(life: Life, saw: Saw) -> Life:
-    if not life.restarted and life.change.run_state is Status.STOPPED:
-        return over(life, Outcome.DRIFTED, "started by somebody just before us")
-    if not (life.restarted or life.doubt):
-        life = with_note(life, "started by somebody else, with a lease of their own")
-    life = life._replace(current=Status.RUNNING, settle=0, proven=False)
-    if not life.phases and life.ending is None and life.home:
-        return verified(life, saw)  # where it was to come back to: this is the last look already
-    if life.phases and holds(life, saw.sight):
-        return fulfilled(life, saw)
-    if life.phases and differs(life.expected, saw.sight):
-        return homeward(life, Outcome.DRIFTED, difference(life.expected, saw.sight.values))
-    return onward(life)
-
-
-def starts(life: Life, saw: Saw) -> Life:
-    return life._replace(stage=Stage.STARTING, settle=0)
-
-
-def still_stopped(life: Life, saw: Saw) -> Life:
-    if life.settle + 1 < LOOKS:
-        return look_again(life, saw)
-    if life.change.run_state is Status.STOPPED and holds(life, saw.sight):
-        return fulfilled(life._replace(current=Status.STOPPED), saw)
-    life = _drifted(life, saw.sight)
-    if life.tried(Step.START) < _tries(life) or (life.sold_out and not life.late):
-        return onward(life._replace(current=Status.STOPPED))
-    give_up = stays_stopped if life.sold_out else cannot_start
-    return give_up(life, f"would not start: {life.trouble or 'still STOPPED'}")
-
-
-def start_failed(life: Life, saw: Saw) -> Life:
-    life = _drifted(life, saw.sight)
-    reason = f"{saw.sight.status}{_why(saw.sight)}"
-    if _old_values(life) and not life.reverting:
-        return cannot_start(life, reason)
-    return over(life, Outcome.STRANDED, so_far(life) + reason)
-
-
-def _drifted(life: Life, sight: Sight) -> Life:
-    """Takes in that somebody changed the notebook on its way home; it is still brought there."""
-    if not differs(life.expected, sight) or _has_drifted(life):
-        return life
-    return life._replace(ending=(Outcome.DRIFTED, so_far(life) + difference(life.expected, sight.values)))
-
-
-def _has_drifted(life: Life) -> bool:
-    return life.ending is not None and life.ending[0] is Outcome.DRIFTED
-
-
-def stays_stopped(life: Life, reason: str) -> Life:
-    """No start will help: stranded, unless the notebook was stopped when we came."""
-    if life.change.run_state is Status.STOPPED:
-        return homeward(life, Outcome.FAILED, reason)
-    return over(life, Outcome.STRANDED, so_far(life) + reason)
-
-
-def cannot_start(life: Life, reason: str) -> Life:
-    """Puts the old values back once and starts again; after that the notebook stays as it is."""
-    old = _old_values(life)
-    if life.reverting or not old:
-        return stays_stopped(life, reason)
-    return onward(
-        life._replace(
-            current=Status.STOPPED,
-            phases=(Phase(When.STOPPED, old),),
-            reverting=True,
-            restarted=False,
-            tries={**life.tries, Step.PUT: 0, Step.START: 0},
-            ending=(Outcome.FAILED, so_far(life) + reason),
-        )
-    )
-
-
-def _old_values(life: Life) -> dict[str, object]:
-    """What the fields that we changed for a stopped notebook held before; growth cannot be undone.
-
-    Nothing, once somebody else has changed them: that is not ours to replace.
-    """
-    if _has_drifted(life) or not life.has_put:
-        return {}
-    return {
-        name: life.change.before[name]
-        for name, value in life.expected.items()
-        if name in ("image_id", "flavor") and value != life.change.before.get(name)
-    }
-
-
-def flavor_changed(life: Life) -> bool:
-    """Whether the notebook now asks for another flavor than it had."""
-    return "flavor" in _old_values(life)
-
-
-# --- the last look -------------------------------------------------------------------------------------
-
-
-def verified(life: Life, saw: Saw) -> Life:
-    life = life._replace(current=saw.sight.status)
-    if not life.home:
-        by = "stopped" if saw.sight.status is Status.STOPPED else "started"
-        return over(life, Outcome.DRIFTED, f"{so_far(life)}{by} by somebody meanwhile")
-    if differs(life.expected, saw.sight):
-        if holds(life, saw.sight):
-            return fulfilled(life, saw)
-        return over(life, Outcome.DRIFTED, so_far(life) + difference(life.expected, saw.sight.values))
-    off = lease_off_by(life, saw.sight, saw.at)
-    if off and life.tried(Step.LEASE) == 0:
-        return onward(life._replace(lease_due=True))
-    return onward(with_note(life, f"lease: {off}" if off else "")._replace(proven=True))
-
-
-def of_one_to_run(rule: Rule) -> Rule:
-    """Only a notebook that is to run is waited for and helped; another one was started by somebody."""
-
-    def checked(life: Life, saw: Saw) -> Life:
-        return (verified if life.change.run_state is Status.STOPPED else rule)(life, saw)
-
-    return checked

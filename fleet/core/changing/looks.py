@@ -1,20 +1,22 @@
 """What a look at a notebook means for its change: one rule for every stage and status.
 
 The table at the end is complete: every stage in which a look can arrive has a rule for every documented
-status and for a word that nobody knows. The rules themselves are in `look_rules` and `saving`; what every
-look leaves behind, whatever the rule, is here. `change` owns the theory and the moves.
+status and for a word that nobody knows. The rules of the way out are in `look_rules`, those of the way home
+in `home_rules`, those of a save in `saving`; what every look leaves behind, whatever the rule, and what holds
+in every stage is here. `change` owns the theory and the moves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fleet.core.changing import home_rules as home
 from fleet.core.changing import look_rules as rules
 from fleet.core.changing import saving
-from fleet.core.changing.life import Life, Stage
-from fleet.core.changing.look_rules import Rule
-from fleet.core.changing.sight import Sight
-from fleet.core.events import Saw
+from fleet.core.changing.home_rules import Rule, look_again
+from fleet.core.changing.life import Life, Stage, over, so_far
+from fleet.core.changing.sight import Sight, mark
+from fleet.core.events import Outcome, Saw, Step
 from fleet.core.notebook import Status
 from fleet.core.patch import readable
 
@@ -29,7 +31,8 @@ def after_look(life: Life, saw: Saw) -> Life:
     row = TABLE.get(life.stage)
     if row is None:
         return life
-    life = _applied_late(life, saw.sight)._replace(debt=_owes(life, saw.sight.status))
+    theirs, debt = _grants(life, saw.sight), _owes(life, saw.sight.status)
+    life = _applied_late(life, saw.sight)._replace(lease_theirs=theirs, debt=debt)
     return _remember(rules.spared(row[saw.sight.status](life, saw)), life.stage, saw)
 
 
@@ -74,14 +77,41 @@ def _owes(life: Life, status: Status) -> bool:
     return life.debt
 
 
+def _grants(life: Life, sight: Sight) -> bool:
+    """Whether somebody granted the lease anew, after a look that showed the one of our start."""
+    ours_alone = life.brought_back and life.tried(Step.LEASE) == 0
+    anew = sight.status is Status.RUNNING and mark(sight, life.mark)[0] != life.mark[0]
+    return life.lease_theirs or (ours_alone and anew)
+
+
 def _remember(life: Life, stage: Stage, saw: Saw) -> Life:
     """Keeps what later looks are compared with, and the lease as long as it is not of our making."""
     if stage in _MAY_STILL_STOP:
         return life
-    life = life._replace(mark=rules.mark(saw.sight, life.mark))
+    life = life._replace(mark=mark(saw.sight, life.mark))
     if life.debt or life.restarted or saw.sight.lease is None:
         return life
     return life._replace(lease=saw.sight.lease, left=saw.sight.left, looked_at=saw.at)
+
+
+# --- in every stage alike -----------------------------------------------------------------------------------
+
+
+def wait(life: Life, saw: Saw) -> Life:
+    return life
+
+
+def gone(life: Life, saw: Saw) -> Life:
+    reason = "is being deleted" if saw.sight.status is Status.DELETING else "deleted by somebody"
+    return over(life, Outcome.GONE, reason)
+
+
+def lost(life: Life, saw: Saw) -> Life:
+    """FROZEN, ERROR and the like in the middle of our work: nothing that we could send would help."""
+    reason = f"{so_far(life)}status {saw.sight.status}{saw.sight.because}"
+    if life.debt or life.restarted:
+        return over(life, Outcome.STRANDED, reason)
+    return over(life._replace(current=saw.sight.status), Outcome.FAILED, reason)
 
 
 # --- the table -----------------------------------------------------------------------------------------
@@ -104,7 +134,7 @@ def _row(
         Status.CREATING: busy,
         Status.STARTING: starting,
         Status.STOPPING: stopping,
-        Status.DELETING: rules.gone,
+        Status.DELETING: gone,
         Status.RUNNING: running,
         Status.STOPPED: stopped,
         Status.SNAPSHOTTING: busy,
@@ -112,7 +142,7 @@ def _row(
         Status.START_FAILED: start_failed,
         Status.DELETE_FAILED: broken,
         Status.ERROR: broken,
-        Status.DELETED: rules.gone,
+        Status.DELETED: gone,
         Status.FROZEN: broken,
         Status.STRANGE: strange,
     }
@@ -122,9 +152,9 @@ def _stage(
     running: Rule,
     stopped: Rule,
     *,
-    starting: Rule = rules.look_again,
-    stopping: Rule = rules.look_again,
-    start_failed: Rule = rules.lost,
+    starting: Rule = look_again,
+    stopping: Rule = look_again,
+    start_failed: Rule = lost,
 ) -> Mapping[Status, Rule]:
     """A stage after a write: what is passing or unknown is looked at again, what is broken is lost."""
     return _row(
@@ -132,10 +162,10 @@ def _stage(
         stopped=stopped,
         starting=starting,
         stopping=stopping,
-        busy=rules.look_again,
+        busy=look_again,
         start_failed=start_failed,
-        broken=rules.lost,
-        strange=rules.look_again,
+        broken=lost,
+        strange=look_again,
     )
 
 
@@ -177,19 +207,17 @@ TABLE: Mapping[Stage, Mapping[Status, Rule]] = {
     Stage.SAVE_SETTLE: _SAVING,
     Stage.SAVING: _SAVING,
     Stage.STOP_SETTLE: _stage(rules.still_running, rules.has_stopped, stopping=rules.is_stopping),
-    Stage.STOPPING: _stage(rules.still_running, rules.has_stopped, starting=rules.wait, stopping=rules.wait),
+    Stage.STOPPING: _stage(rules.still_running, rules.has_stopped, starting=wait, stopping=wait),
     Stage.PUT_SETTLE: _AFTER_PUT,
     Stage.READ_BACK: _AFTER_PUT,
     Stage.START_SETTLE: _stage(
-        rules.runs, rules.still_stopped, starting=rules.starts, start_failed=rules.start_failed
+        home.runs, home.still_stopped, starting=home.starts, start_failed=home.start_failed
     ),
-    Stage.STARTING: _stage(
-        rules.runs, rules.still_stopped, starting=rules.wait, start_failed=rules.start_failed
-    ),
+    Stage.STARTING: _stage(home.runs, home.still_stopped, starting=wait, start_failed=home.start_failed),
     Stage.VERIFY: _stage(
-        rules.verified,
-        rules.verified,
-        starting=rules.of_one_to_run(rules.starts),
-        start_failed=rules.of_one_to_run(rules.start_failed),
+        home.verified,
+        home.verified,
+        starting=home.of_one_to_run(home.starts),
+        start_failed=home.of_one_to_run(home.start_failed),
     ),
 }

@@ -123,7 +123,7 @@ def _holds(change: Change, sight: Sight) -> Holds:
 def _reason(change: Change, sight: Sight, holds: Holds) -> str:
     if holds is Holds.GONE:
         return "is being deleted" if sight.status is Status.DELETING else "deleted by somebody"
-    reasons = [difference(change.after, sight.values)] if holds is Holds.OTHER else []
+    reasons = [difference(change.after, sight.values, "not")] if holds is Holds.OTHER else []
     if sight.status.heading is not None:
         reasons.append(f"on its way to {sight.status.heading}")
     reasons.append(sight.fail_reason)

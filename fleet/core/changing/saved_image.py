@@ -42,9 +42,14 @@ def organization_of(path: str) -> str:
     return path.partition("/")[0]
 
 
-def body_of(path: str) -> Mapping[str, str]:
-    """The body of the CreateImage call. Raises InvalidField for what is no path of an image."""
+def body_of(path: str, workspace: str = "") -> Mapping[str, str]:
+    """The body of the CreateImage call, for the workspace of the notebook where it is known.
+
+    Without one the cloud takes workspace 0, from which a private image cannot be used elsewhere. Raises
+    InvalidField for what is no path of an image.
+    """
     organization, _, name = path.partition("/")
     if organization_problem(organization) or not _NAME.fullmatch(name):
         raise InvalidField("save", f"{path[:200]!r} is no image's organization/name")
-    return {"name": name, "namespace": organization}
+    body = {"name": name, "namespace": organization}
+    return {**body, "workspace_id": workspace} if workspace else body

@@ -8,8 +8,20 @@ that nobody else uses, so that it proves by itself that it was saved, whatever b
 from __future__ import annotations
 
 from fleet.core.calls import SavedImage
-from fleet.core.changing.life import Life, Saving, Stage, difference, onward, over, so_far, with_note
-from fleet.core.changing.look_rules import LOOKS, differs, fulfilled, holds
+from fleet.core.changing.home_rules import fulfilled
+from fleet.core.changing.life import (
+    LOOKS,
+    Life,
+    Saving,
+    Stage,
+    difference,
+    differs,
+    holds,
+    onward,
+    over,
+    so_far,
+    with_note,
+)
 from fleet.core.errors import FATAL, TRANSIENT, CallError
 from fleet.core.events import Answered, Outcome, Saw
 from fleet.core.notebook import Status
@@ -89,5 +101,4 @@ def stopped(life: Life, saw: Saw) -> Life:
 
 
 def broken(life: Life, saw: Saw) -> Life:
-    why = f": {saw.sight.fail_reason}" if saw.sight.fail_reason else ""
-    return failed(life._replace(current=saw.sight.status), f"status {saw.sight.status}{why}")
+    return failed(life._replace(current=saw.sight.status), f"status {saw.sight.status}{saw.sight.because}")

@@ -27,6 +27,11 @@ class Sight:
     word: str = ""
     saved: str = ""
 
+    @property
+    def because(self) -> str:
+        """Why it failed, in the cloud's words, as the end of a sentence; empty where it says nothing."""
+        return f": {self.fail_reason}" if self.fail_reason else ""
+
 
 GONE = Sight(Status.DELETED)
 
@@ -48,3 +53,10 @@ def sight_of(notebook: Notebook, fields: Iterable[str], now: int, saved: str = "
         word=notebook.status_word or notebook.status.value,
         saved=saved,
     )
+
+
+def mark(sight: Sight, before: tuple[int, int]) -> tuple[int, int]:
+    """The newest times of lease and update, of this look and of those before."""
+    lease = sight.lease
+    granted = max(lease.create_at, lease.update_at) if lease is not None else 0
+    return (max(granted, before[0]), max(sight.update_at, before[1]))

@@ -11,12 +11,14 @@ a row that failed alike: then only a change that succeeds does. `now` is monoton
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 
 from fleet.core.errors import TRANSIENT, Meaning
 from fleet.core.events import Answered, Blind, ChangeEvent, Fate, Late, Outcome, Saw
 from fleet.core.rollout import FAILURES
 
 WINDOW = 120.0  # s over which calls are counted
+MOMENT = 0.1  # s within which they are counted together
 LEAST_CALLS = 20  # fewer in the window prove nothing
 TROUBLED = 0.1  # the share of failed or repeated calls above which it opens
 ALIKE = 5  # changes in a row that failed alike open it
@@ -24,6 +26,15 @@ HOPELESS = 20  # so many of them, and trying on makes no sense
 PROBE_WAIT = 5.0  # s to the first probe; each one that fails doubles it
 LONGEST_WAIT = 60.0
 STEP = 5.0  # s between two doublings of the slow start
+
+
+@dataclass(slots=True)
+class _Moment:
+    """Calls that were over at about the same time, and how many of them failed."""
+
+    at: float
+    calls: int
+    failed: int
 
 
 class Breaker:
@@ -38,7 +49,7 @@ class Breaker:
         self._probing = False
         self._stepped_at = 0.0
         self._under_way = 0
-        self._recent: deque[tuple[float, int, int]] = deque()
+        self._recent: deque[_Moment] = deque()
         self._calls = 0
         self._failed = 0
         self._cause = ""
@@ -154,13 +165,22 @@ class Breaker:
 
     def _count(self, calls: int, failed: int, now: float) -> None:
         if calls:
-            self._recent.append((now, calls, failed))
+            self._note(calls, failed, now)
             self._calls += calls
             self._failed += failed
-        while self._recent and self._recent[0][0] <= now - WINDOW:
-            _, calls, failed = self._recent.popleft()
-            self._calls -= calls
-            self._failed -= failed
+        while self._recent and self._recent[0].at <= now - WINDOW:
+            old = self._recent.popleft()
+            self._calls -= old.calls
+            self._failed -= old.failed
+
+    def _note(self, calls: int, failed: int, now: float) -> None:
+        """Those of one moment are counted together, as two minutes of calls may be a million."""
+        last = self._recent[-1] if self._recent else None
+        if last is not None and now - last.at < MOMENT:
+            last.calls += calls
+            last.failed += failed
+        else:
+            self._recent.append(_Moment(now, calls, failed))
 
     def _forget(self) -> None:
         self._recent.clear()
@@ -171,6 +191,13 @@ class Breaker:
 
     def _rate(self) -> str:
         return f"{self._failed} of {self._calls} calls failed or were repeated"
+
+
+def untroubled(event: ChangeEvent) -> bool:
+    """Whether an event tells of one call that went well and of nothing else that matters here, as most do."""
+    if isinstance(event, Saw):
+        return event.sends == 1 and not event.sight.status.broken
+    return isinstance(event, Answered) and event.fate is Fate.ACCEPTED and event.sends == 1
 
 
 def calls_of(event: ChangeEvent) -> tuple[int, int] | None:

@@ -151,18 +151,29 @@ class Pace:
 
     def reserve(self, now: float) -> float:
         """Takes the next free slot: the instant at which the request should leave, `now` or later."""
-        slot = max(self._next, now - CATCH_UP, self._held)
-        if self._probing is not None and slot == self._next and self._probing.interval >= self._spacing:
-            self._probing.wanted()
-        self._next = slot + self.interval(now)
-        return max(slot, now)
+        slot, held, probing = now - CATCH_UP, self._held, self._probing
+        if self._next > slot:
+            slot = self._next
+        if held > slot:
+            slot = held
+        if probing is None and self._share == 1.0:
+            self._next = slot + self._spacing
+        else:
+            if probing is not None and slot == self._next and probing.interval >= self._spacing:
+                probing.wanted()
+            self._next = slot + self.interval(now)
+        return slot if slot > now else now
 
     def take(self, now: float) -> bool:
         """Takes the next slot if it is due and one more send breaks no window; else takes nothing."""
-        if self._next > now or self.clear_at(now) > now:
+        if self._next > now or not self.is_clear(now):
             return False
         self.reserve(now)
         return True
+
+    def is_clear(self, now: float) -> bool:
+        """Whether one more send at `now` breaks no window of any known limit."""
+        return self._clear <= now and (self._probing is None or not self._probing.blocked(now))
 
     def clear_at(self, now: float) -> float:
         """The earliest instant at which one more send breaks no window of any known limit.

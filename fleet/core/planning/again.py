@@ -13,13 +13,15 @@ from typing import Any
 from pydantic import ConfigDict
 
 from fleet.core.changing.saved_image import image_path, organization_of
+from fleet.core.differences import differences
 from fleet.core.events import Answered, Event, Fate, Intended, Outcome, Step
 from fleet.core.job import Context, JobSpec, Proposal, Skip, Staged, Wants
 from fleet.core.notebook import Notebook
-from fleet.core.patch import Breadth, NotebookPatch, from_body, read_field, readable
+from fleet.core.patch import NotebookPatch, from_body, read_field, readable
 from fleet.core.planning.plan import Change, Stage
 from fleet.core.rows import WELL, Row
 from fleet.core.selecting.selection import Key
+from fleet.core.whitelist import Breadth
 
 # A disk only grows, and no answer of the cloud shows hooks: what they were is not known.
 _IRREVERSIBLE = frozenset({"storage_new_size", "hooks"})
@@ -107,8 +109,8 @@ class Again(JobSpec):
             expected = (recall.before.get(name), *values)
             now = read_field(notebook, name)
             if now not in expected and not (done and name in final):
-                reason = f"{name} is {now!r}, no longer {expected[-1]!r} as the run left it"
-                return Skip(reason, Outcome.DRIFTED)
+                off = "; ".join(differences(name, now, expected[-1], "was"))
+                return Skip(f"{off} as the run left it", Outcome.DRIFTED)
         lost = _lost(recall, notebook)
         if lost and not any(recall.wanted):
             return Skip(f"cannot be undone: {', '.join(lost)}")

@@ -13,10 +13,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+from fleet.core.admission import budgets_of, group_limits
 from fleet.core.notebook import Status
 from fleet.core.pacing.pace import Rate, parse_rate
-from fleet.core.planning.plan import Absence, Change, Estimate, PlanScope, Stage, Took, heads, pause_before
-from fleet.core.rollout import Rollout, budgets_of, group_limits
+from fleet.core.planning.plan import (
+    Absence,
+    Change,
+    Effort,
+    Estimate,
+    PlanScope,
+    Stage,
+    Took,
+    heads,
+    pause_before,
+)
+from fleet.core.rollout import Rollout
+from fleet.core.scheduling.timing import Moment
 from fleet.core.scheduling.waiting import READS
 from fleet.core.scope import ASSUMED_RATE
 
@@ -220,9 +232,10 @@ def wave_seconds(
     times: Times = NOTHING_LEARNED,
     *,
     slow: bool = False,
+    spared: bool = False,
 ) -> dict[int, float]:
-    """How long each wave takes at least, by its number."""
-    work = partial(expected, times=times, slow=slow)
+    """How long each wave takes at least, by its number; see `expected`."""
+    work = partial(expected, times=times, slow=slow, spared=spared)
     bounds = _by_wave(changes, Bounds.of(changes, scopes, rollout), work)
     return {wave: bound.seconds for wave, bound in bounds.items()}
 
@@ -236,21 +249,41 @@ def estimate(
 ) -> Estimate:
     """Calls and seconds when every change takes its expected way.
 
-    Polls cost each wait READS requests on average, so long as there are enough who wait.
+    How long people keep their notebooks, and windows are closed, is for `forecast`. Where persons may stop
+    them first, but need not, both ways are told.
     """
-    works = [expected(change, times) for change in changes]
     bounds = Bounds.of(changes, scopes, rollout)
     pauses = partial(pause_before, rollout=rollout, stages=stages)
+
+    def effort(*, spared: bool, slow: bool = False) -> Effort:
+        work = partial(expected, times=times, slow=slow, spared=spared)
+        return _effort(changes, work, bound_of(changes, bounds, pauses, work).seconds, spared=spared)
+
+    most = effort(spared=rollout.stops_nobody)
+    both = rollout.when is not Moment.NOW and not rollout.stops_nobody and any(map(_stops, changes))
     return Estimate(
-        reads=sum(work.reads for work in works),
-        writes=sum(work.writes for work in works),
-        seconds=round(bound_of(changes, bounds, pauses, partial(expected, times=times)).seconds, 1),
-        lists=round(READS * WAITS * sum(change.needs_restart for change in changes)),
-        slow_seconds=round(
-            bound_of(changes, bounds, pauses, partial(expected, times=times, slow=True)).seconds, 1
-        ),
+        reads=most.reads,
+        writes=most.writes,
+        seconds=most.seconds,
+        lists=most.lists,
+        slow_seconds=effort(spared=rollout.stops_nobody, slow=True).seconds,
         times=times,
         away=() if rollout.stops_nobody else tuple(_absences(changes, times)),
+        spared=effort(spared=True) if both else None,
+    )
+
+
+def _effort(
+    changes: Iterable[Change], work: Callable[[Change], Work], seconds: float, *, spared: bool
+) -> Effort:
+    """Polls cost each wait READS requests on average, so long as there are enough who wait."""
+    works = [work(change) for change in changes]
+    restarts = sum(_restarts(change, spared=spared) for change in changes)
+    return Effort(
+        reads=sum(work.reads for work in works),
+        writes=sum(work.writes for work in works),
+        lists=round(READS * WAITS * restarts),
+        seconds=round(seconds, 1),
     )
 
 
@@ -259,35 +292,58 @@ def _absences(changes: Iterable[Change], times: Times) -> list[Absence]:
     notebooks: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
     seconds: defaultdict[str, float] = defaultdict(float)
     for change in changes:
-        if change.needs_restart and change.run_state is Status.RUNNING:
+        if _stops(change):
             notebooks[change.owner].add((change.scope, change.id))
             seconds[change.owner] += expected(change, times).seconds
     away = [Absence(owner, len(notebooks[owner]), round(seconds[owner], 1)) for owner in notebooks]
     return sorted(away, key=lambda one: (-one.seconds, one.owner))
 
 
-def expected(change: Change, times: Times = NOTHING_LEARNED, *, slow: bool = False) -> Work:
+def _stops(change: Change) -> bool:
+    return change.run_state is Status.RUNNING and change.needs_restart
+
+
+def _restarts(change: Change, *, spared: bool) -> bool:
+    """Whether we stop it and start it."""
+    return change.needs_restart and not (spared and change.run_state is Status.RUNNING)
+
+
+def expected(
+    change: Change, times: Times = NOTHING_LEARNED, *, slow: bool = False, spared: bool = False
+) -> Work:
     """What a change asks for when nothing holds it up, with stops and starts as learned or assumed.
+
+    A `spared` notebook that runs is stopped by its person, never by us: it is changed then, and stays so.
 
     Its PUTs, with a stop and a start around them when it needs a restart, and perhaps a save before. The look
     before the first write and the one that proves the PUT; with a restart also the one that ends each wait;
     with a save that, too, and the question for the image.
     """
-    away = 0.0
-    if change.needs_restart:
+    away, restarts = 0.0, _restarts(change, spared=spared)
+    save = bool(change.save) and restarts
+    if restarts:
         stop = times.get(change.flavor, ASSUMED)
         start = times.get(change.after.get("flavor", change.flavor), ASSUMED)
         away = stop.slow_stop + start.slow_start if slow else stop.stop + start.start
-    if change.save:
+    if save:
         away += ASSUMED_SAVE * (ASSUMED_SLOW if slow else 1.0)
-    reads = 2 + (WAITS if change.needs_restart else 0) + (2 if change.save else 0)
-    writes = len(change.phases) + (2 if change.needs_restart else 0) + (1 if change.save else 0)
+    reads = 2 + (WAITS if restarts else 0) + (2 if save else 0)
+    writes = len(change.phases) + (2 if restarts else 0) + (1 if save else 0)
     return Work(away + ASSUMED_CALL * (reads + writes), reads, writes)
 
 
-def length_of(change: Change, times: Times = NOTHING_LEARNED) -> float:
+def wait_of(change: Change, status: Status, times: Times = NOTHING_LEARNED) -> float:
+    """Seconds that its notebook is expected to be in a transitional `status`."""
+    if status is Status.STOPPING:
+        return times.get(change.flavor, ASSUMED).stop
+    if status is Status.SNAPSHOTTING:
+        return ASSUMED_SAVE
+    return times.get(change.after.get("flavor", change.flavor), ASSUMED).start
+
+
+def length_of(change: Change, times: Times = NOTHING_LEARNED, *, spared: bool = False) -> float:
     """Seconds that one change is expected to take."""
-    return expected(change, times).seconds
+    return expected(change, times, spared=spared).seconds
 
 
 def measured_pace(took: float, assumed: float, longest: float) -> float:

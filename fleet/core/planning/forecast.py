@@ -1,7 +1,7 @@
 """When the waves of a plan would go if it were applied at once: in which windows, and when all is over.
 
-As rough as the estimate that it is made from: what a window's end leaves undone goes on in the next one, and
-how long notebooks have to be waited for nobody can tell.
+As rough as the estimate that it is made from: what a window's end leaves undone goes on in the next one. How
+long people keep their notebooks nobody can tell, but what is told is the soonest and the latest.
 """
 
 from __future__ import annotations
@@ -12,17 +12,24 @@ from typing import NamedTuple
 
 from fleet.core.planning.estimate import wave_seconds
 from fleet.core.planning.plan import Plan
+from fleet.core.rollout import Rollout
 from fleet.core.scheduling.calendar import Calendar, Span
-from fleet.core.scheduling.readiness import stops, wants_notice
+from fleet.core.scheduling.notices import earliest
+from fleet.core.scheduling.readiness import is_careful, stops, wants_notice
+from fleet.core.scheduling.timing import Moment
 
 
 class Due(NamedTuple):
-    """One wave: seconds of pause before it, of notice before its first stop, and of work."""
+    """One wave: seconds of pause before it, of waiting for persons, and of work.
+
+    `announced` says that it stops notebooks, and not before a time that can be told.
+    """
 
     wave: int
     pause: float
-    lead: float
+    wait: float
     seconds: float
+    announced: bool
 
 
 class Visit(NamedTuple):
@@ -40,7 +47,8 @@ class Visit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Wall seconds: the first change, the first stop that owners are told of, the end; None for never.
+    """Wall seconds: the first change, the soonest stop by us if some time must pass before, the end; None
+    for never.
 
     `visits` has the waves of every open time in which there is something to do.
     """
@@ -52,17 +60,21 @@ class Forecast:
 
 
 def forecast(plan: Plan, *, slow: bool = False) -> Forecast:
-    """The course of a plan from its making on; on a `slow` day stops and starts take longer."""
+    """The course of a plan from its making on, if all let go of their notebooks at once.
+
+    On a `slow` day stops and starts take longer, and who may keep his notebook for a while does so.
+    """
     calendar, now = plan.rollout.calendar, plan.created_at
-    dues = list(_dues(plan, slow))
     visits: dict[Span, list[Visit]] = {}
     at: float | None = now
-    for due in dues:
+    first_stop: float | None = None
+    for due in _dues(plan, slow):
         if at is None:
             break
-        at = _pass(calendar, at + due.pause + due.lead, due, visits)
-    told = next((due.lead for due in dues if due.lead), None)
-    first_stop = None if told is None else calendar.next_opening(now + told)
+        at += due.pause
+        if due.announced and first_stop is None:
+            first_stop = earliest(plan.rollout, at, at)
+        at = _pass(calendar, at + due.wait, due, visits)
     return Forecast(calendar.next_opening(now), first_stop, at, tuple(visits.items()))
 
 
@@ -80,9 +92,28 @@ def _pass(calendar: Calendar, ready: float, due: Due, visits: dict[Span, list[Vi
 
 
 def _dues(plan: Plan, slow: bool) -> Iterator[Due]:
-    seconds = wave_seconds(plan.changes, plan.scopes, plan.rollout, plan.estimate.times, slow=slow)
-    told = {change.wave for change in plan.changes if stops(change)} if wants_notice(plan.rollout) else ()
-    notice = plan.rollout.notice
+    rollout = plan.rollout
+    by_themselves = rollout.when is Moment.NEXT_STOP and (rollout.stops_nobody or not slow)
+    seconds = wave_seconds(
+        plan.changes, plan.scopes, rollout, plan.estimate.times, slow=slow, spared=by_themselves
+    )
+    disturbed = {change.wave for change in plan.changes if stops(change)} if is_careful(rollout) else set()
+    wait = _wait(rollout, slow)
+    told = wants_notice(rollout) or (rollout.when is Moment.NEXT_STOP and not rollout.stops_nobody)
     for at, wave in enumerate(sorted(seconds)):
-        lead = notice.lead if notice is not None and wave in told else 0.0
-        yield Due(wave, plan.pause_before(wave) if at else 0.0, lead, seconds[wave])
+        waits = wave in disturbed
+        yield Due(
+            wave,
+            plan.pause_before(wave) if at else 0.0,
+            wait if waits else 0.0,
+            seconds[wave],
+            waits and told,
+        )
+
+
+def _wait(rollout: Rollout, slow: bool) -> float:
+    """Seconds in which a wave that disturbs people waits for them; notice and patience pass together."""
+    lead = rollout.notice.lead if rollout.notice is not None and wants_notice(rollout) else 0.0
+    if slow and rollout.when is not Moment.NOW:
+        return max(lead, rollout.patience)
+    return 0.0 if rollout.when is Moment.NEXT_STOP else lead

@@ -1,32 +1,23 @@
-"""The sealed list of changes that a person reviews and the engine then performs, and nothing else.
+"""The list of changes that a person reviews and the engine then performs, and nothing else.
 
-A plan is a file. Its digest covers everything in it, so that a changed byte is noticed; the values `before`
-are the fence: a notebook that no longer holds them is left alone. It may hold a million notebooks: equal
-values are kept once, and the file is written and read row by row.
+The values `before` are the fence: a notebook that no longer holds them is left alone. A plan may hold a
+million notebooks, so equal values are kept once. As a file it is sealed: see `plan_file`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
-from io import BytesIO
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import to_json
-
 from fleet.core.changing.saved_image import body_of
-from fleet.core.errors import UsageError
 from fleet.core.events import Outcome
 from fleet.core.notebook import Lease, Status
-from fleet.core.patch import Breadth, InvalidField, When, endpoints_of, from_body, opens_to_world
+from fleet.core.patch import When
 from fleet.core.planning.guards import CONFIRM_OVER
-from fleet.core.planning.members import members
 from fleet.core.rollout import Rollout
+from fleet.core.whitelist import Breadth
 
 FORMAT = 1
 
@@ -55,16 +46,29 @@ def _shared(*way: *_Way) -> _Way:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a month costs before and after a change, in the currency's units, to the cent."""
+    """What a month costs before and after a change, in the currency's units, to the cent.
+
+    `before` and `after` count the part of the month that the notebook ran, as far as that is known; the full
+    ones all of it. Plans of earlier versions do not tell these.
+    """
 
     before: Decimal
     after: Decimal
     currency: str
+    full_before: Decimal | None = None
+    full_after: Decimal | None = None
 
     @property
     def saved(self) -> Decimal:
         """What a month costs less afterwards; negative when it costs more."""
         return self.before - self.after
+
+    @property
+    def saved_full(self) -> Decimal | None:
+        """The same if the notebook ran all of the month."""
+        if self.full_before is None or self.full_after is None:
+            return None
+        return self.full_before - self.full_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ class Change:
     where prices are known. `stage` counts the patches of a staged proposal from 1; `follows` is the item of
     the notebook's stage before it, without whose success this change never starts. `allow` are the forms of
     whitelist entries that it may send. `save` is the image (organization/name) that the environment is saved
-    as before the first stop; empty when it is not.
+    as before the first stop, in the workspace `save_in`; empty when it is not.
     """
 
     item: int
@@ -102,6 +106,7 @@ class Change:
     follows: int | None = None
     allow: tuple[Breadth, ...] = ()
     save: str = ""
+    save_in: str = ""
 
     def __post_init__(self) -> None:
         for name, value in zip(_WAY, _shared(self.phases, self.before, self.after), strict=True):
@@ -111,6 +116,11 @@ class Change:
     def needs_restart(self) -> bool:
         """Whether the way leads through the other run state."""
         return any(not phase.when.allows(self.run_state) for phase in self.phases)
+
+    @property
+    def save_body(self) -> Mapping[str, str]:
+        """The body of the call that saves the environment. Raises InvalidField for what is no image's."""
+        return body_of(self.save, self.save_in)
 
     @property
     def takes_as_found(self) -> bool:
@@ -198,13 +208,24 @@ class Absence:
 
 
 @dataclass(frozen=True, slots=True)
+class Effort:
+    """Calls and seconds of work, as in an estimate."""
+
+    reads: int
+    writes: int
+    lists: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """What the run will cost: calls, and seconds from the slowest of rate, slots and critical path.
 
     `reads` are those of single notebooks, `lists` about how many pages the list polls take. `seconds` counts
     with stops and starts as half of them were, `slow_seconds` with what 95 % did not exceed: a slow day is
     slow for all. `times` are those that were learned, by flavor; all others are assumed. `away` tells whom
-    the run takes notebooks from, the longest first.
+    the run takes notebooks from, the longest first. A rollout that waits for people costs at most so much,
+    and as little as `spared` if all who run are stopped by their persons; None where both are the same.
     """
 
     reads: int
@@ -214,6 +235,7 @@ class Estimate:
     slow_seconds: float = 0.0
     times: Mapping[str, Took] = field(default_factory=dict)
     away: tuple[Absence, ...] = ()
+    spared: Effort | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,174 +297,3 @@ def heads(changes: Iterable[Change]) -> list[Change]:
 def pause_before(wave: int, rollout: Rollout, stages: Iterable[Stage]) -> float:
     """See `Plan.pause_before`."""
     return next((stage.pause for stage in stages if stage.wave == wave), rollout.soak)
-
-
-_PLANS: TypeAdapter[Plan] = TypeAdapter(Plan)
-_CHANGES, _ITEM = b'"changes": [', b'{"item":'  # where the changes begin, and each of them
-_LEFT_OUT = b'"outcome":"not-started"'
-_ROWS: Mapping[str, TypeAdapter[Any]] = {"changes": TypeAdapter(Change), "settled": TypeAdapter(Settled)}
-
-
-def seal(plan: Plan) -> Plan:
-    """The same plan with its digest."""
-    seal = _Seal()
-    for key, value in _head(plan).items():
-        seal.cover(key, _json(value))
-    for key in _ROWS:
-        for row in _rows(plan, key):
-            seal.cover(key, row)
-    return replace(plan, digest=seal.digest)
-
-
-def dump_plan(plan: Plan) -> bytes:
-    """The plan's file as one piece."""
-    whole = BytesIO()  # joining would hold every piece beside the whole
-    whole.writelines(plan_pieces(plan))
-    return whole.getvalue()
-
-
-def plan_pieces(plan: Plan) -> Iterator[bytes]:
-    """The plan's file piece by piece: JSON that a person can read, with a line for each notebook."""
-    mark = b"{\n"
-    for key, value in _head(plan).items():
-        yield b'%s"%s": %s' % (mark, key.encode(), _json(value))
-        mark = b",\n"
-    for key in _ROWS:
-        yield b'%s"%s": [' % (mark, key.encode())
-        mark = b"\n"
-        for row in _rows(plan, key):
-            yield mark + row
-            mark = b",\n"
-        yield b"\n]"
-        mark = b",\n"
-    yield b"\n}\n"
-
-
-def load_plan(data: bytes, where: str) -> Plan:
-    """The plan in `data`. Raises UsageError when it is no plan, of another format, or was altered."""
-    rows: dict[str, list[Any]] = {key: [] for key in _ROWS}
-
-    def keep(key: str, row: Any) -> None:
-        with suppress(ValidationError):  # told below, after the seal
-            row = _ROWS[key].validate_python(row)
-        rows[key].append(row)
-
-    head = _unsealed(data, where, keep)
-    try:
-        plan = _PLANS.validate_python({**head, **rows})
-        for change in plan.changes:
-            _check_change(change)
-        if plan.staged:
-            _check_stages(plan.changes)
-        return plan
-    except InvalidField as problem:
-        raise UsageError(f"{where}: {problem}; plan again") from None
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{where}: {place}: {first['msg']}; plan again") from None
-
-
-def plan_excerpt(lines: Iterable[bytes], items: Collection[int]) -> Plan:
-    """The plan whose file has these lines, with the changes `items`, what it left out (settled as
-    not-started), and no other row.
-
-    The lines are those of `plan_pieces`, and nothing looks at the seal: the caller knows that they are whole.
-    Raises ValueError when a change is missing.
-    """
-    wanted, head, changes = set(items), list[bytes](), list[Any]()
-    passing = iter(lines)
-    for line in passing:
-        if line == _CHANGES:
-            break
-        head.append(line)
-    for line in passing:
-        if not line.startswith(_ITEM):
-            break
-        if int(line[len(_ITEM) : line.index(b",")]) in wanted:
-            changes.append(json.loads(line.removesuffix(b",")))
-    if len(changes) != len(wanted):
-        raise ValueError("some changes are not in the plan")
-    settled = [json.loads(line.removesuffix(b",")) for line in passing if _LEFT_OUT in line]
-    known = json.loads(b"".join(head).removesuffix(b",") + b"}")
-    return _PLANS.validate_python({**known, "changes": changes, "settled": settled})
-
-
-def plan_digest(data: bytes, where: str) -> str:
-    """The digest of the plan in `data`; raises as `load_plan`, but looks at nothing beyond the seal."""
-    return str(_unsealed(data, where, lambda key, row: None)["digest"])
-
-
-def _unsealed(data: bytes, where: str, take: Callable[[str, Any], None]) -> dict[str, Any]:
-    """The members of the plan in `data` but for its rows, which `take` gets before the seal is checked."""
-    head: dict[str, Any] = {}
-    seal = _Seal()
-    try:
-        for key, value in members(data.decode(), _ROWS):
-            seal.cover(key, _json(value))
-            if key in _ROWS:
-                take(key, value)
-            else:
-                head[key] = value
-    except (ValueError, RecursionError):
-        raise UsageError(
-            f"{where}: not a plan file (no JSON); make one with: fleet plan JOB -o FILE"
-        ) from None
-    if head.get("format") != FORMAT:
-        raise UsageError(f"{where}: not a plan of format {FORMAT}; make one with: fleet plan JOB -o FILE")
-    if head.get("digest") != seal.digest:
-        raise UsageError(f"{where}: the plan was altered after it was sealed; plan again")
-    return head
-
-
-def _check_change(change: Change) -> None:
-    """The rules of the update and of whitelists, once more: a file may have been sealed by anybody."""
-    if change.save:
-        body_of(change.save)
-    for phase in change.phases:
-        patch = from_body(phase.body, change.allow)
-        if patch.endpoints is not None:
-            opened = opens_to_world(endpoints_of(change.before.get("endpoints", [])), patch.endpoints)
-            if opened:
-                raise InvalidField("endpoints", opened)
-
-
-def _check_stages(changes: Iterable[Change]) -> None:
-    """No stage may come before the one that it follows, or follow another notebook's."""
-    earlier: dict[int, Change] = {}
-    for change in changes:
-        if change.follows is not None:
-            before = earlier.get(change.follows)
-            whose = None if before is None or before.wave >= change.wave else (before.scope, before.id)
-            if whose != (change.scope, change.id):
-                raise InvalidField("follows", f"item {change.item} follows no earlier stage of its notebook")
-        earlier[change.item] = change
-
-
-class _Seal:
-    """What the digest is made of: every member in its order but the digest itself, each row as a member."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-
-    def cover(self, key: str, value: bytes) -> None:
-        if key != "digest":
-            self._hash.update(b"%s: %s\n" % (_json(key), value))
-
-    @property
-    def digest(self) -> str:
-        return self._hash.hexdigest()
-
-
-def _head(plan: Plan) -> dict[str, Any]:
-    """The members of the plan but for its rows."""
-    head: dict[str, Any] = _PLANS.dump_python(plan, mode="json", exclude=set(_ROWS))
-    return head
-
-
-def _rows(plan: Plan, key: str) -> Iterator[bytes]:
-    return (_ROWS[key].dump_json(row, ensure_ascii=True) for row in getattr(plan, key))
-
-
-def _json(value: Any) -> bytes:
-    return to_json(value, ensure_ascii=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, count, zip_longest
 from typing import Any, NamedTuple
 
-from fleet.core.catalog import change_misfits, out_of_stock, sight_remark, start_problem
+from fleet.core.catalog import change_misfits, out_of_stock, sight_remark, start_problem, switch_remark
 from fleet.core.events import Outcome
 from fleet.core.job import Context, Facts, JobSpec, Skip, Staged
 from fleet.core.notebook import Notebook, Status
@@ -21,7 +21,6 @@ from fleet.core.patch import (
     InvalidField,
     NotebookPatch,
     When,
-    documentation_address,
     is_uuid,
     opens_to_world,
     read_field,
@@ -29,10 +28,13 @@ from fleet.core.patch import (
     to_body,
     with_patch,
 )
-from fleet.core.planning.estimate import length_of
+from fleet.core.planning.estimate import NOTHING_LEARNED, Times, length_of
 from fleet.core.planning.plan import Change, Phase, Settled
 from fleet.core.rollout import Disruption, ReleaseOrder, Rollout, empty_waves, wave_sizes
+from fleet.core.scheduling.timing import Moment
+from fleet.core.scheduling.timing_words import restart_words
 from fleet.core.text import clean
+from fleet.core.whitelist import documentation_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +57,25 @@ class Kind(NamedTuple):
         """The kind of one change."""
         return cls(not change.needs_restart, change.run_state)
 
-    def __str__(self) -> str:
-        return f"{self.run_state} {'without' if self.gentle else 'with'} a restart"
+    def words(self, rollout: Rollout) -> str:
+        """For people: RUNNING with a restart."""
+        if self.gentle or self.run_state is not Status.RUNNING or rollout.when is Moment.NOW:
+            return f"{self.run_state} {'without' if self.gentle else 'with'} a restart"
+        return f"{self.run_state}, {restart_words(rollout)}"
 
 
 def plan_changes(
-    targets: Sequence[Target], job: JobSpec, rollout: Rollout
+    targets: Sequence[Target],
+    job: JobSpec,
+    rollout: Rollout,
+    learn: Callable[[Sequence[Change]], Times] = lambda _: NOTHING_LEARNED,
 ) -> tuple[tuple[Change, ...], tuple[Settled, ...]]:
     """Changes in the order of their release, and the rows that need or get no work.
 
     The first change of each kind leads, those with a restart before all, so that the first wave proves as
     much as its size allows. All others follow in the rollout's order. Where the job proposes in stages, the
-    waves of the first are followed by those of the second, which are cut by the same shares.
+    waves of the first are followed by those of the second, which are cut by the same shares. `learn` tells
+    what is known of how long such changes take.
     """
     stages: defaultdict[int, defaultdict[str, list[Change]]] = defaultdict(lambda: defaultdict(list))
     settled: list[Settled] = []
@@ -77,7 +86,10 @@ def plan_changes(
             continue
         for change in row if isinstance(row, tuple) else (row,):
             stages[change.stage][change.scope].append(change)
-    numbered = tuple(_numbered((_in_turn(stages[number]) for number in sorted(stages)), rollout))
+    in_turn = [_in_turn(stages[number]) for number in sorted(stages)]
+    stages.clear()
+    times = learn([*chain.from_iterable(in_turn)])
+    numbered = tuple(_numbered(in_turn, rollout, times))
     kept = tuple(replace(row, item=len(numbered) + item) for item, row in enumerate(settled))
     return numbered, kept
 
@@ -87,12 +99,12 @@ def _in_turn(changes: Mapping[str, Sequence[Change]]) -> list[Change]:
     return [one for one in chain.from_iterable(zip_longest(*changes.values())) if one is not None]
 
 
-def _numbered(stages: Iterable[Sequence[Change]], rollout: Rollout) -> Iterator[Change]:
+def _numbered(stages: Iterable[Sequence[Change]], rollout: Rollout, times: Times) -> Iterator[Change]:
     """The changes of all stages with their items and waves, each tied to its notebook's stage before it."""
     earlier: dict[tuple[str, str], int] = {}
     items, waves = count(), 0
     for changes in stages:
-        released = _released(changes, rollout)
+        released = _released(changes, rollout, times)
         for (wave, one), item in zip(released, items, strict=False):
             key = one.scope, one.id
             yield replace(one, item=item, wave=waves + wave, follows=earlier.get(key))
@@ -100,7 +112,7 @@ def _numbered(stages: Iterable[Sequence[Change]], rollout: Rollout) -> Iterator[
         waves += max((wave for wave, _ in released), default=0)
 
 
-def _released(changes: Sequence[Change], rollout: Rollout) -> list[tuple[int, Change]]:
+def _released(changes: Sequence[Change], rollout: Rollout, times: Times) -> list[tuple[int, Change]]:
     """The changes in the order of their release, each with its wave.
 
     Unless another order is asked for they go by scope in turn and by id, and within its wave what is expected
@@ -120,7 +132,7 @@ def _released(changes: Sequence[Change], rollout: Rollout) -> list[tuple[int, Ch
     leading, following = released[: len(canaries)], released[len(canaries) :]
     if rank is not None:
         return leading + following
-    return leading + sorted(following, key=lambda one: (one[0], -length_of(one[1])))
+    return leading + sorted(following, key=lambda one: (one[0], -length_of(one[1], times)))
 
 
 _RANKS: Mapping[ReleaseOrder, Callable[[Change], tuple[str, ...]]] = {
@@ -147,8 +159,11 @@ def wave_remarks(changes: Sequence[Change], rollout: Rollout) -> Iterator[str]:
     kinds = Counter(Kind.of(change) for change in changes)
     proven = Counter(Kind.of(change) for change in changes if change.wave == 1)
     if len(kinds) > 1 and changes[-1].wave > 1:
-        rest = [f"none of {kinds[kind]} {kind}" for kind in sorted(kinds.keys() - proven.keys())]
-        yield f"wave 1 tries {', '.join([f'{proven[kind]} {kind}' for kind in sorted(proven)] + rest)}"
+        rest = [
+            f"none of {kinds[kind]} {kind.words(rollout)}" for kind in sorted(kinds.keys() - proven.keys())
+        ]
+        tried = [f"{proven[kind]} {kind.words(rollout)}" for kind in sorted(proven)]
+        yield f"wave 1 tries {', '.join(tried + rest)}"
 
 
 def plan_one(target: Target, job: JobSpec, rollout: Rollout) -> Change | tuple[Change, ...] | Settled:
@@ -191,7 +206,8 @@ def plan_one(target: Target, job: JobSpec, rollout: Rollout) -> Change | tuple[C
             return _settled(target, Outcome.SKIPPED, where + refusal)
         change = _change(target, job, rollout, found, patch, stage)
         if _stops(change, rollout) and not any(one.save for one in changes):
-            change = replace(change, save=job.saves(notebook, target.context))
+            save = job.saves(notebook, target.context)
+            change = replace(change, save=save, save_in=notebook.workspace_id if save else "")
         changes.append(change)
         notes += [*_notes(patch, found), *_sight(patch, found, target.context)]
         if _starts(patch, found, rollout) and _scarce(patch, found, target.context):
@@ -199,7 +215,7 @@ def plan_one(target: Target, job: JobSpec, rollout: Rollout) -> Change | tuple[C
         found = with_patch(found, patch)
     if not changes:
         return _settled(target, Outcome.UNCHANGED, "already so", to_body(proposed[-1]))
-    notes += [*job.remarks(notebook, target.context), *_restarts(changes)]
+    notes += [*job.remarks(notebook, target.context), *_restarts(changes, rollout)]
     first = replace(changes[0], notes=tuple(dict.fromkeys(notes)), arriving=notebook.status is not run_state)
     return (first, *changes[1:]) if staged else first
 
@@ -282,11 +298,12 @@ def _starts(patch: NotebookPatch, found: Notebook, rollout: Rollout) -> bool:
     return not all(phase.when.allows(run_state) for phase in phases_of(patch, run_state))
 
 
-def _restarts(changes: Sequence[Change]) -> Iterator[str]:
+def _restarts(changes: Sequence[Change], rollout: Rollout) -> Iterator[str]:
     """That each stage takes a restart of its own."""
     restarts = sum(change.needs_restart for change in changes)
-    if restarts > 1:
-        yield f"is stopped and started {restarts} times, once for each stage"
+    if restarts > 1 and not (rollout.stops_nobody and changes[0].run_state is Status.RUNNING):
+        most = "" if rollout.when is Moment.NOW else "up to "
+        yield f"is stopped and started {most}{restarts} times, once for each stage"
 
 
 def _disturbs(run_state: Status) -> str:
@@ -351,6 +368,9 @@ def _notes(patch: NotebookPatch, notebook: Notebook) -> Iterable[str]:
 def _sight(patch: NotebookPatch, found: Notebook, context: Context) -> Iterable[str]:
     image = context.catalog.images.get(patch.image_id or "")
     if image is not None and (remark := sight_remark(found, image)):
+        yield remark
+    switchable = context.facts.get(found.id, Facts()).switchable
+    if remark := switch_remark(context.catalog, found, patch.image_id, patch.flavor, switchable):
         yield remark
 
 

@@ -33,14 +33,15 @@ class Prices:
     hourly: Mapping[str, Decimal] = field(repr=False)
 
     def cost(self, before: str, after: str, share: float) -> Cost | None:
-        """What a month costs on either flavor when the notebook runs for that share of it.
+        """What a month costs on either flavor when the notebook runs for that share of it, and for all of it.
 
         None when the price of one is not known.
         """
         if before not in self.hourly or after not in self.hourly:
             return None
-        hours = HOURS * Decimal(repr(share))
-        return Cost(_cents(self.hourly[before] * hours), _cents(self.hourly[after] * hours), self.currency)
+        old, new = (self.hourly[flavor] * HOURS for flavor in (before, after))
+        ran = Decimal(repr(share))
+        return Cost(_cents(old * ran), _cents(new * ran), self.currency, _cents(old), _cents(new))
 
 
 def read_prices(text: str, where: str) -> Prices:
@@ -118,8 +119,20 @@ def total(changes: Iterable[Change]) -> Cost | None:
     costs = [change.cost for change in changes if change.cost is not None]
     if not costs:
         return None
-    before = sum((cost.before for cost in costs), Decimal(0))
-    return Cost(before, sum((cost.after for cost in costs), Decimal(0)), costs[0].currency)
+    return Cost(
+        sum((cost.before for cost in costs), Decimal(0)),
+        sum((cost.after for cost in costs), Decimal(0)),
+        costs[0].currency,
+        _sum(cost.full_before for cost in costs),
+        _sum(cost.full_after for cost in costs),
+    )
+
+
+def _sum(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    """All together; None when one is not known."""
+    found = list(amounts)
+    known = [amount for amount in found if amount is not None]
+    return sum(known, Decimal(0)) if len(known) == len(found) else None
 
 
 def _cents(amount: Decimal) -> Decimal:
@@ -133,14 +146,20 @@ def price_remarks(changes: Iterable[Change], prices: Prices | None) -> Iterator[
     counted = [change for change in changes if "flavor" in change.after]
     sum_of = total(counted)
     if sum_of is not None:
-        saved = sum_of.saved
-        verb, amount = ("saves", saved) if saved >= 0 else ("costs", -saved)
-        yield (
-            f"cost of a month: {sum_of.before} {sum_of.currency} before, {sum_of.after} after: "
-            f"{verb} {amount} {'more' * (saved < 0)}".rstrip()
-        )
-        yield BASIS
+        partly = (sum_of.before, sum_of.after) != (sum_of.full_before, sum_of.full_after)
+        if partly:
+            yield _told("as much of it as they ran", sum_of.before, sum_of.after, sum_of.currency)
+        if sum_of.full_before is not None and sum_of.full_after is not None:
+            yield _told("running 24x7 (730 hours)", sum_of.full_before, sum_of.full_after, sum_of.currency)
+        if partly:
+            yield BASIS
     missing = unpriced(counted, prices)
     if missing:
         without = sum(change.cost is None for change in counted)
         yield f"no price for {', '.join(missing)}: {without} of the changes not in the sum"
+
+
+def _told(what: str, before: Decimal, after: Decimal, currency: str) -> str:
+    saved = before - after
+    news = f"saves {saved}" if saved >= 0 else f"costs {-saved} more"
+    return f"cost of a month, {what}: {before} {currency} before, {after} after: {news}"

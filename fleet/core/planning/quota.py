@@ -16,6 +16,7 @@ from fleet.core.rollout import Rollout
 from fleet.core.text import clean
 
 SHOWN = 10  # scopes that one line names
+SOURCE = "(by ListFeatures, which does not say whether stopped instances or those of pools count)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ def quota_remarks(
     """Quota and use of the scopes in which something restarts; `untold` has why one could not be asked."""
     limited = {scope: quota for scope, quota in quotas.items() if quota.limit > 0}
     if limited:
-        yield f"quota of instances: {_listed([f'{scope} uses {quota}' for scope, quota in limited.items()])}"
+        uses = _listed([f"{scope} uses {quota}" for scope, quota in limited.items()])
+        yield f"quota of instances: {uses} {SOURCE}"
     full = [scope for scope, quota in limited.items() if quota.used == quota.limit and restarts.get(scope)]
     if full:
         yield (

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter
 
-from fleet.core.events import Answered, Event, Fate, Intended, Reopened, Saw, Step
+from fleet.core.events import Answered, Event, Fate, Held, Intended, OutOfReach, Reopened, Saw, Step
 from fleet.core.notebook import Flavor, Status
 from fleet.core.planning.plan import Change, Plan, Took
 
@@ -25,6 +26,8 @@ MOST = 2000  # in all
 ENOUGH = 3  # of each step, before any is believed
 LONGEST = 86_400.0  # s; what took longer was no stop or start
 
+_USUAL_PORTS = {"https": ":443", "http": ":80"}
+_PASSING = {Step.STOP: Status.STOPPING, Step.START: Status.STARTING}
 _ENDS = {Step.STOP: Status.STOPPED, Step.START: Status.RUNNING}
 
 
@@ -43,33 +46,75 @@ class Timed:
         return 0.0 < self.seconds <= LONGEST and 0.0 <= now - self.at <= BELIEVED
 
 
+@dataclass(slots=True)
+class _Under:
+    """A stop or start under way: sent at `since`, last seen not to be over at `open_at` (wall s)."""
+
+    step: Step
+    since: float
+    open_at: float
+
+
 class Stopwatch:
-    """An observer of a run that times its stops and starts, from the sending to the look that saw the end."""
+    """An observer of a run that times its stops and starts.
+
+    Each is known to have ended between the last look that showed it under way and the first that showed its
+    end; the middle of the two is taken, unless they lie further apart than that is long: then it would tell
+    more of our looking than of the cloud. Nor is anything learned of what an outage or a breaker fell into.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self._changes = {change.item: change for change in plan.changes if change.may_go_away}
-        self._endpoints = {scope.name: scope.endpoint for scope in plan.scopes}
-        self._sent: dict[int, tuple[Step, float]] = {}
+        self._scopes = {scope.name: scope for scope in plan.scopes}
+        self._under: dict[int, _Under] = {}
+        self._troubled: set[str] = set()  # throttle keys and hosts
         self.timed: list[Timed] = []
 
     def __call__(self, event: Event) -> None:
         match event:
             case Intended(step=Step.STOP | Step.START):
-                self._sent[event.item] = event.step, event.at
+                if event.item in self._changes and self._troubled.isdisjoint(self._places(event.item)):
+                    self._under[event.item] = _Under(event.step, event.at, event.at)
             case Answered(step=Step.STOP | Step.START, fate=Fate.REFUSED) | Reopened():
-                self._sent.pop(event.item, None)
-            case Saw():
-                self._saw(event)
+                self._under.pop(event.item, None)
+            case Saw() if event.item in self._under:
+                self._saw(event, self._under[event.item])
+            case Held():
+                self._heard(event.where, event.text)
+            case OutOfReach():
+                self._heard(event.host, event.text)
 
-    def _saw(self, event: Saw) -> None:
-        step, at = self._sent.get(event.item, (None, 0.0))
-        change = self._changes.get(event.item)
-        if step is None or change is None or event.sight.status is not _ENDS[step]:
+    def _saw(self, event: Saw, under: _Under) -> None:
+        if event.listed_at is not None:
+            under.open_at = max(under.open_at, event.listed_at)
+        if event.sight.status is _PASSING[under.step]:
+            under.open_at = max(under.open_at, event.at)
             return
-        del self._sent[event.item]
-        name: Literal["stop", "start"] = "stop" if step is Step.STOP else "start"
-        where, flavor = self._endpoints[change.scope], _flavor(change, step)
-        self.timed.append(Timed(where, flavor, name, round(event.at - at, 1), event.at))
+        if event.sight.status is not _ENDS[under.step]:
+            return
+        del self._under[event.item]
+        seconds = (under.open_at + event.at) / 2.0 - under.since
+        if event.at - under.open_at > seconds:
+            return
+        change = self._changes[event.item]
+        name: Literal["stop", "start"] = "stop" if under.step is Step.STOP else "start"
+        where, flavor = self._scopes[change.scope].endpoint, _flavor(change, under.step)
+        self.timed.append(Timed(where, flavor, name, round(seconds, 1), event.at))
+
+    def _heard(self, where: str, trouble: str) -> None:
+        """Takes in news of a throttle key or a host; of anything else nothing is timed."""
+        if not trouble:
+            self._troubled.discard(where)
+            return
+        self._troubled.add(where)
+        for item in [item for item in self._under if where in self._places(item)]:
+            del self._under[item]
+
+    def _places(self, item: int) -> tuple[str, str]:
+        """What may be in trouble with a change: its throttle key and its host, with any odd port."""
+        scope = self._scopes[self._changes[item].scope]
+        url = urlsplit(scope.endpoint)
+        return scope.throttle, url.netloc.lower().removesuffix(_USUAL_PORTS.get(url.scheme, ""))
 
 
 def _flavor(change: Change, step: Step) -> str:

@@ -23,6 +23,7 @@ from fleet.core.planning.plan import Change
 from fleet.core.rollout import Rollout
 from fleet.core.scheduling.timing import Moment, Otherwise
 from fleet.core.scheduling.waiting import KEPT, PROVEN
+from fleet.core.usage import Use
 
 UNKNOWN = math.inf  # until when an owner wants to be left alone, while nobody can tell
 FRESH = 900.0  # s that a reading of idleness counts
@@ -72,7 +73,8 @@ class Facts:
 
     Its patience counts from `since`. `stops` says that it would stop its notebook if that runs. `idle_at` is
     when it was last told to be idle, None when it is not or nobody knows. `noticed` is when its owner was
-    told, `unnoticed` why he could not be.
+    told, `unnoticed` why he could not be. `use` is what was last told of its use, `lease_ends` when a
+    countdown stops it.
     """
 
     since: float
@@ -81,6 +83,8 @@ class Facts:
     idle_at: float | None = None
     noticed: float | None = None
     unnoticed: str = ""
+    use: Use | None = None
+    lease_ends: float | None = None
 
 
 def is_careful(rollout: Rollout) -> bool:
@@ -198,7 +202,8 @@ class Judge:
         if rollout.otherwise is Otherwise.FORCE:
             return Go(Leave.FORCED)
         waited = "stop by itself" if rollout.when is Moment.NEXT_STOP else "become idle or stop"
-        return Drop(Outcome.SKIPPED, f"did not {waited} within {duration(rollout.patience)}")
+        why = f": {facts.use.why}" if facts.use is not None and not facts.use.idle else ""
+        return Drop(Outcome.SKIPPED, f"did not {waited} within {duration(rollout.patience)}{why}")
 
     def _owners(self, facts: Facts, now: float, postponed: float | None) -> Wait | Drop | None:
         """What keeps a running notebook from being stopped for its owner's sake, or None."""
@@ -206,7 +211,7 @@ class Judge:
         if notice is None:
             return None
         if facts.unnoticed:
-            return Drop(Outcome.FAILED, f"its owner could not be told: {facts.unnoticed}")
+            return Drop(Outcome.SKIPPED, f"its owner could not be told: {facts.unnoticed}")
         if postponed is not None and postponed > now:
             return self._put_off(facts, now, postponed)
         if facts.noticed is None:
@@ -272,6 +277,10 @@ class Lookout:
         """This one is waited for no more."""
         self._due.pop(notebook, None)
         self._ends.pop(notebook, None)
+
+    def end_of(self, notebook: str) -> float | None:
+        """When a countdown stops it, as far as is known."""
+        return self._ends.get(notebook)
 
     @property
     def watched(self) -> list[str]:

@@ -15,6 +15,36 @@ _OVER = {
 }
 
 
+def restart_words(rollout: Rollout) -> str:
+    """How a running notebook comes to stand still for its change: restart, at the next stop."""
+    patience = duration(rollout.patience)
+    forced = rollout.otherwise is Otherwise.FORCE
+    match rollout.when:
+        case Moment.NEXT_STOP:
+            return f"at the next stop, else restart after {patience}" if forced else "at the next stop"
+        case Moment.IDLE:
+            return f"restart once idle, else after {patience}" if forced else "restart once idle"
+        case Moment.NOW:
+            return "restart"
+
+
+def waiting_words(rollout: Rollout, *, disturbs: bool) -> str:
+    """What makes a rollout take longer than its work; `disturbs` says that there are running notebooks that
+    would have to be stopped. Empty for nothing.
+    """
+    parts, waits = [], disturbs and rollout.when is not Moment.NOW
+    if waits:
+        what = "be idle or stop" if rollout.when is Moment.IDLE else "stop"
+        parts.append(f"up to {duration(rollout.patience)} a wave for notebooks to {what}")
+    lead = 0.0 if rollout.notice is None or rollout.stops_nobody else rollout.notice.lead
+    if disturbs and lead:
+        meanwhile = "meanwhile " if waits else ""
+        parts.append(f"{meanwhile}{duration(lead)} a wave for the notice to be out")
+    if rollout.calendar:
+        parts.append("for windows to open")
+    return ", ".join(parts)
+
+
 def timing_lines(rollout: Rollout) -> Iterator[str]:
     """When running notebooks are stopped, and what their owners hear of it."""
     patience, over = duration(rollout.patience), _OVER[rollout.otherwise]
@@ -30,6 +60,9 @@ def timing_lines(rollout: Rollout) -> Iterator[str]:
         )
     notice = rollout.notice
     if notice is None:
+        return
+    if rollout.stops_nobody:
+        yield "notice: nobody is told, as nobody is stopped"
         return
     yield (
         f"notice: {clean(notice.way)} tells each owner {duration(notice.lead)} before the first stop of a "

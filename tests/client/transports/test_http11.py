@@ -244,3 +244,24 @@ def test_a_header_of_the_site_is_not_said_twice_and_not_contradicted() -> None:
 def test_a_method_whose_answer_would_be_read_wrongly_is_refused(method: str) -> None:
     with pytest.raises(ValueError, match="method"):
         head().encode(Request("x", Kind.READ, method, "/v1/p/n"), {})
+
+
+SITE = Site("http://h:1", "", "/v1/p/", {"accept": "a"})
+OWN = st.dictionaries(
+    st.sampled_from(["accept", "x-date", "authorization"]), st.sampled_from(["a", "b", "b\r\nc"])
+)
+
+
+def encoded(head: RequestHead, headers: dict[str, str]) -> list[bytes] | str:
+    """The lines of a head, whose order means nothing, or why there is none."""
+    try:
+        return sorted(head.encode(Request("x", Kind.READ, "GET", "/v1/p/n"), headers).split(b"\r\n"))
+    except ValueError as error:
+        return str(error)
+
+
+@given(st.lists(OWN, max_size=5))
+def test_what_was_sent_before_changes_no_head(requests: list[dict[str, str]]) -> None:
+    head_ = RequestHead(SITE)
+    for headers in requests:
+        assert encoded(head_, headers) == encoded(RequestHead(SITE), headers)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fleet.core.changing.change import Await, advance, decide
-from fleet.core.changing.life import HOUR_MS, Stage
-from fleet.core.changing.look_rules import BUSY_TRIES, GROW_LOOKS, LOOKS, STOPS_IN_DOUBT, TRIES
+from fleet.core.changing.life import BUSY_TRIES, HOUR_MS, LOOKS, TRIES, Stage
+from fleet.core.changing.look_rules import GROW_LOOKS, STOPS_IN_DOUBT
 from fleet.core.changing.reopen import is_open
 from fleet.core.events import Ended, Outcome, Step
 from fleet.core.notebook import Lease, Status
@@ -29,7 +29,7 @@ SIZE = {"storage_new_size": 50}
 STOPPED_BY_US = ("RUNNING", "stop ok", "STOPPED")
 WRITTEN = (*STOPPED_BY_US, "put ok", "STOPPED new")
 STARTED = (*WRITTEN, "start ok")
-RENEWED = (*STARTED, "RUNNING off", "lease ok")
+RENEWED = (*STARTED, "RUNNING default", "lease ok")
 STILL_RUNNING = ("RUNNING",) * LOOKS
 STILL_STOPPED = ("STOPPED",) * LOOKS
 

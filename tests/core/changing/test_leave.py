@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.changing.change import Await, End, Look, Write, advance, decide
-from fleet.core.changing.life import Life, Stage
-from fleet.core.changing.look_rules import LOOKS
+from fleet.core.changing.life import LOOKS, Life, Stage
 from fleet.core.changing.sight import Sight
 from fleet.core.errors import Meaning
 from fleet.core.events import (

@@ -21,6 +21,7 @@ from fleet.core.changing.life import (
     compare,
     difference,
     freeze,
+    lease_is_theirs,
     lease_off_by,
     regroup,
     start_query,
@@ -139,6 +140,32 @@ def test_a_lease_that_we_did_not_touch_is_not_judged(planned: Planned) -> None:
     assert lease_off_by(life, Sight(Status.RUNNING, lease=OFF), AT) == ""
 
 
+OWED = 4 * HOUR_MS
+
+
+@pytest.mark.parametrize(
+    ("lease", "seen", "left", "theirs"),
+    [
+        (ON, ON, OWED + LEASE_TOLERANCE_MS, False),
+        (ON, ON, OWED + LEASE_TOLERANCE_MS + 1, True),
+        (ON, ON, HOUR_MS, False),
+        (ON, OFF, None, True),
+        (ON, None, None, False),
+        (IDLE, ON, OWED + HOUR_MS, True),
+        (IDLE, ON, OWED, False),
+        (OFF, ON, 72 * HOUR_MS, False),
+        (OFF, OFF, None, False),
+    ],
+)
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_lease_is_somebodys_if_it_is_longer_than_owed_or_was_granted_anew(
+    planned: Planned, lease: Lease, seen: Lease | None, left: int | None, theirs: bool, anew: bool
+) -> None:
+    frozen = OWED if lease.enable else None
+    life = stopped_with(planned(lease=lease), lease, frozen)._replace(lease_theirs=anew)
+    assert lease_is_theirs(life, Sight(Status.RUNNING, lease=seen, left=left)) is (theirs or anew)
+
+
 # --- values ----------------------------------------------------------------------------------------------
 
 PUT = Phase(When.STOPPED, {"image_id": "new", "flavor": "large"})
@@ -184,7 +211,7 @@ def test_what_the_cloud_never_shows_is_proven_by_its_answer_alone(
 
 
 def test_a_difference_names_field_found_and_expected() -> None:
-    assert difference({"name": "a", "hooks": {}}, {"name": "b"}) == "name is 'b', not 'a'"
+    assert difference({"name": "a", "hooks": {}}, {"name": "b"}) == "name is b, was a"
 
 
 # --- phases ----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.changing.change import decide
-from fleet.core.changing.life import Life, Stage
-from fleet.core.changing.look_rules import LOOKS
+from fleet.core.changing.life import HOUR_MS, LOOKS, Life, Stage
 from fleet.core.changing.looks import TABLE, after_look
+from fleet.core.changing.reopen import reopened
 from fleet.core.changing.sight import Sight
 from fleet.core.events import Leave, Outcome, Saw, Step
-from fleet.core.notebook import Lease, Status
+from fleet.core.notebook import Lease, LeaseType, Status
 from fleet.core.patch import When
 from fleet.core.planning.plan import Change, Phase
 from tests.plans import make_change
@@ -39,10 +40,14 @@ ANSWER_DUE = {
     Stage.ENDED,
 }
 
+ON = Lease(enable=True, create_at=1_750_000_000_000 - HOUR_MS, duration=5 * HOUR_MS)
+IDLE = replace(ON, type=LeaseType.IDLE)
+
 STOPPED_BY_US = ("RUNNING", "stop ok", "STOPPED")
 WRITTEN = (*STOPPED_BY_US, "put ok", "STOPPED new")
 STARTED = (*WRITTEN, "start ok")
-RENEWED = (*STARTED, "RUNNING off", "lease ok")
+BACK = (*STARTED, "RUNNING default")
+RENEWED = (*BACK, "lease ok")
 
 
 def test_every_stage_in_which_a_look_can_arrive_has_a_rule_for_every_status() -> None:
@@ -142,7 +147,10 @@ RECOVERY = [
     ((*WRITTEN, "start ok"), ("STARTING", "RUNNING"), "end changed"),
     ((*WRITTEN, "start ok"), ("RUNNING third",), "end drifted"),
     ((*WRITTEN, "start ok"), ("RUNNING old",), "end drifted"),
-    ((*WRITTEN, "start ok"), ("RUNNING off",), "lease"),
+    ((*WRITTEN, "start ok"), ("RUNNING default",), "lease"),
+    ((*WRITTEN, "start ok"), ("RUNNING shortened",), "lease"),
+    ((*WRITTEN, "start ok"), ("RUNNING extended",), "end changed"),
+    ((*WRITTEN, "start ok"), ("RUNNING off",), "end changed"),
     ((*WRITTEN, "start ok"), ("START_FAILED",), "put"),
     ((*WRITTEN, "start ok"), ("START_FAILED third",), "end stranded"),
     ((*WRITTEN, "start ok"), ("ERROR",), "end stranded"),
@@ -150,7 +158,10 @@ RECOVERY = [
     (RENEWED, ("RUNNING",), "end changed"),
     (RENEWED, ("STARTING",), "await"),
     (RENEWED, ("STARTING", "RUNNING"), "end changed"),
-    (RENEWED, ("STOPPING", "STOPPED"), "end drifted"),
+    (RENEWED, ("STOPPING", "STOPPED"), "end changed"),
+    (RENEWED, ("STOPPED third",), "end drifted"),
+    (RENEWED, ("RUNNING shortened",), "end changed"),
+    (RENEWED, ("STARTING", *("STOPPED",) * LOOKS), "start"),
     (RENEWED, ("RUNNING third",), "end drifted"),
     (RENEWED, ("START_FAILED",), "put"),
     (RENEWED, ("ERROR",), "end stranded"),
@@ -304,6 +315,39 @@ def test_a_look_right_before_another_stop_decides_whether_it_is_still_due(
     assert walked.move == then
 
 
+@pytest.mark.row(38)
+@pytest.mark.parametrize(
+    ("look", "then"),
+    [
+        ("RUNNING", "lease"),
+        ("RUNNING shortened", "end changed"),  # granted since the look before: somebody's
+        ("RUNNING extended", "end changed"),
+        ("RUNNING off", "end changed"),
+        ("RUNNING third", "end drifted"),
+        ("STOPPING", "look 10"),
+        ("STOPPED", "end changed"),
+        ("STARTING", "await"),
+        ("START_FAILED", "put"),
+        ("DELETED", "end gone"),
+        ("ERROR", "end stranded"),
+    ],
+)
+def test_a_look_right_before_a_renewal_decides_whether_it_is_still_due(
+    planned: Planned, walk: Walking, look: str, then: str
+) -> None:
+    walked = walk(planned())(*BACK)
+    walked.looks_before_write(look)
+    assert walked.move == then
+
+
+def test_a_lease_granted_right_before_our_renewal_is_no_restart(planned: Planned, walk: Walking) -> None:
+    """Of hooks nothing can be seen, so that only the lease tells."""
+    hooks = Phase(When.STOPPED, {"hooks": {"container_hooks": {}}})
+    walked = walk(planned(Status.RUNNING, hooks))(*STOPPED_BY_US, "put ok", "STOPPED", "start ok")
+    walked("RUNNING default").looks_before_write("RUNNING shortened")
+    assert walked.end.outcome is Outcome.CHANGED
+
+
 def test_a_look_right_before_a_start_holds_nothing_up(planned: Planned, walk: Walking) -> None:
     walked = walk(planned())(*WRITTEN)
     walked.looks_before_write("STOPPED third")
@@ -409,3 +453,84 @@ def test_a_start_that_did_not_last_is_a_debt_again(planned: Planned, walk: Walki
     walked = walk(planned())(*RENEWED)
     assert not walked.life.debt
     assert walked("STARTING").life.debt
+
+
+# --- somebody else, after our start ----------------------------------------------------------------------
+
+
+@pytest.mark.row(38)
+@pytest.mark.parametrize(
+    ("lease", "look", "says"),
+    [
+        (ON, "extended", "600 minutes of lease left, 239 were to be given back"),
+        (ON, "off", "auto stop is off, it was on"),
+        (IDLE, "extended", "auto stop type is TIMING, it was IDLE"),
+    ],
+)
+def test_a_lease_longer_than_the_one_owed_is_somebodys_and_stays(
+    planned: Planned, walk: Walking, lease: Lease, look: str, says: str
+) -> None:
+    walked = walk(planned(lease=lease))(*STARTED, f"RUNNING {look}")
+    assert walked.end.outcome is Outcome.CHANGED
+    assert walked.end.reason == f"lease left as somebody set it: {says}"
+    assert walked.life.tried(Step.LEASE) == 0
+
+
+@pytest.mark.parametrize("look", ["default", "shortened", "extended"])
+def test_auto_stop_that_our_start_did_not_switch_off_is_switched_off(
+    planned: Planned, walk: Walking, look: str
+) -> None:
+    """No lease is longer than none, and what a start with -1 does the cloud alone knows."""
+    walked = walk(planned(lease=Lease(enable=False)))(*STARTED, f"RUNNING {look}")
+    assert (walked.move, walked.body) == ("lease", {"duration": -1})
+
+
+@pytest.mark.row(38)
+def test_what_somebody_stops_after_it_ran_again_stays_stopped_and_is_changed(
+    planned: Planned, walk: Walking
+) -> None:
+    walked = walk(planned())(*RENEWED, "STOPPED")
+    assert walked.end.outcome is Outcome.CHANGED
+    assert walked.end.reason == "stopped by somebody after our start, or at the end of its lease"
+    assert (walked.end.debt, walked.end.fix) == (False, "")
+
+
+@pytest.mark.row(38)
+@pytest.mark.parametrize("way", [BACK, (*BACK, "lease unanswered"), (*RENEWED, "blind")])
+def test_a_later_process_does_not_start_what_somebody_stopped_after_it_ran_again(
+    planned: Planned, walk: Walking, way: tuple[str, ...]
+) -> None:
+    walked = walk(planned())(*way)
+    walked.life = reopened(walked.life)
+    walked(*("STOPPED",) * (1 if walked.life.stage is Stage.VERIFY else LOOKS))
+    assert (walked.end.outcome, walked.end.debt) == (Outcome.CHANGED, False)
+
+
+@pytest.mark.row(38)
+@pytest.mark.parametrize("way", [BACK, (*BACK, "lease unanswered")])
+def test_what_the_hour_of_our_own_start_stopped_is_owed(
+    planned: Planned, walk: Walking, way: tuple[str, ...]
+) -> None:
+    """The run died before it gave back the longer lease, and is taken up when the hour is over."""
+    walked = walk(planned())(*way)
+    walked.life = reopened(walked.life)
+    walked.at += 3600
+    walked(*("STOPPED",) * (1 if walked.life.stage is Stage.VERIFY else LOOKS))
+    assert (walked.move, walked.life.debt) == ("start", True)
+
+
+def test_a_start_that_nobody_saw_running_stays_a_debt(planned: Planned, walk: Walking) -> None:
+    walked = walk(planned())(*STARTED, "STARTING", *("STOPPED",) * LOOKS)
+    assert (walked.move, walked.life.debt) == ("start", True)
+
+
+def test_what_somebody_stops_before_all_is_done_has_drifted(planned: Planned, walk: Walking) -> None:
+    walked = walk(planned(Status.RUNNING, Phase(When.STOPPED, NEW), GROW, before={**OLD, **SIZE}))
+    walked(*STOPPED_BY_US, "put ok")
+    walked.values.update(NEW)
+    walked("STOPPED", "start ok", "RUNNING")
+    assert walked.move == "put"
+    walked.life = reopened(walked.life)
+    walked(*("STOPPED",) * LOOKS)
+    assert (walked.end.outcome, walked.end.debt) == (Outcome.DRIFTED, False)
+    assert walked.end.reason == "stopped by somebody meanwhile"

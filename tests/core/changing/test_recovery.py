@@ -34,13 +34,13 @@ def found(status: Status, values: Mapping[str, Any] = NEW, change: Change = RAN)
     [
         (NEW, Holds.NEW, ""),
         (OLD, Holds.OLD, ""),
-        ({"image_id": "new", "flavor": "small"}, Holds.OTHER, "flavor is 'small', not 'large'"),
+        ({"image_id": "new", "flavor": "small"}, Holds.OTHER, "flavor is small, not large"),
         (
             {"image_id": "old", "flavor": "huge"},
             Holds.OTHER,
-            "image_id is 'old', not 'new', flavor is 'huge', not",
+            "image_id is old, not new; flavor is huge, not",
         ),
-        ({}, Holds.OTHER, "image_id is None, not 'new'"),
+        ({}, Holds.OTHER, "image_id is empty, not new"),
     ],
     ids=["new", "old", "mixed", "other", "nothing shown"],
 )
@@ -117,11 +117,11 @@ def test_why_it_does_not_run_is_told() -> None:
 
 
 LEASES = {
-    "what was left": (Lease(True, LeaseType.IDLE, MS - HOUR_MS, 5 * HOUR_MS), f"{4 * HOUR_MS} --type IDLE"),
-    "an hour at least": (Lease(True, LeaseType.TIMING, MS - 5, HOUR_MS), f"{HOUR_MS} --type TIMING"),
+    "what was left": (Lease(True, LeaseType.IDLE, MS - HOUR_MS, 5 * HOUR_MS), "4h --type IDLE"),
+    "an hour at least": (Lease(True, LeaseType.TIMING, MS - 5, HOUR_MS), "1h --type TIMING"),
     "whole when it ran out": (
         Lease(True, LeaseType.IDLE, MS - 9 * HOUR_MS, 3 * HOUR_MS),
-        f"{3 * HOUR_MS} --type",
+        "3h --type",
     ),
     "off": (Lease(False), "-1"),
 }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fleet.core.changing.change import advance
-from fleet.core.changing.look_rules import LOOKS
+from fleet.core.changing.life import LOOKS
 from fleet.core.events import Outcome, Reopened, Step
 from fleet.core.notebook import Status
 from fleet.core.patch import When

@@ -47,6 +47,10 @@ def test_the_call_names_both_parts() -> None:
     assert organization_of("lab/before-nb-1") == "lab"
 
 
+def test_the_call_names_the_workspace_of_the_notebook_where_it_is_known() -> None:
+    assert body_of("lab/nb", "w" * 32) == {"name": "nb", "namespace": "lab", "workspace_id": "w" * 32}
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "lab", "lab/", "/name", "lab/Upper", "Lab/name", "lab/-name", "lab/name-", "lab/a/b", "1/name"],

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from fleet.core.changing.change import Await, advance, decide
-from fleet.core.changing.life import Life, Saving, Stage
-from fleet.core.changing.look_rules import LOOKS
+from fleet.core.changing.life import LOOKS, Life, Saving, Stage
 from fleet.core.events import Ended, Late, Outcome, Reopened, Step
 from fleet.core.notebook import Status
 from fleet.core.patch import When

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fleet.core.changing.change import advance
-from fleet.core.changing.life import Life
-from fleet.core.changing.look_rules import LOOKS
+from fleet.core.changing.life import LOOKS, Life
 from fleet.core.changing.reopen import is_open
 from fleet.core.events import Ended, Late, Outcome
 from fleet.core.pacing.breaker import cause_of
@@ -29,7 +28,15 @@ def test_before_its_put_it_comes_home_and_was_not_begun(planned: Planned, walk: 
     walked = unrecorded(walk(planned())("RUNNING", "stop ok", "STOPPED"))
     end = walked("start ok", "RUNNING", "RUNNING").end
     assert (end.outcome, end.debt) == (Outcome.NOT_STARTED, False)
-    assert end.reason == f"brought back as it was: {NO_ROOM}"
+    assert end.reason == f"stopped and started again without a change: {NO_ROOM}"
+
+
+def test_what_never_stopped_is_told_as_left_as_it_was(planned: Planned, walk: Walking) -> None:
+    walked = walk(planned())("RUNNING", "stop busy", *("RUNNING",) * LOOKS)
+    assert walked.move == "stop"
+    end = unrecorded(walked)("RUNNING").end
+    assert (end.outcome, end.debt) == (Outcome.NOT_STARTED, False)
+    assert end.reason == f"left as it was: {NO_ROOM}"
 
 
 def test_what_was_not_begun_is_begun_anew(planned: Planned, walk: Walking) -> None:
@@ -51,7 +58,7 @@ def test_at_home_after_its_put_it_is_left_for_a_later_process_to_settle(
     planned: Planned, walk: Walking
 ) -> None:
     """Here the lease was to be put right; once there is room, a look tells what is left to do."""
-    way = ("RUNNING", "stop ok", "STOPPED", "put ok", "STOPPED new", "start ok", "RUNNING off")
+    way = ("RUNNING", "stop ok", "STOPPED", "put ok", "STOPPED new", "start ok", "RUNNING default")
     walked = walk(planned())(*way)
     assert walked.move == "lease"
     end = unrecorded(walked).end

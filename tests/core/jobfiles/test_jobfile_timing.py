@@ -12,7 +12,7 @@ from fleet.core.jobfiles.job_models import JobFileModel
 from fleet.core.jobfiles.job_values import parse_duration
 from fleet.core.jobfiles.jobfile import parse_job
 from fleet.core.jobfiles.strict_yaml import read_yaml
-from fleet.core.planning.plan import dump_plan, load_plan
+from fleet.core.planning.plan_file import dump_plan, load_plan
 from fleet.core.rollout import Rollout
 from fleet.core.scheduling.timing import Idleness, Moment, Notice, Otherwise
 from fleet.core.scheduling.timing_words import timing_lines, timing_remarks

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,13 +28,17 @@ from fleet.core.pacing.breaker import (
     ALIKE,
     HOPELESS,
     LONGEST_WAIT,
+    MOMENT,
     PROBE_WAIT,
     STEP,
     WINDOW,
     Breaker,
     calls_of,
     cause_of,
+    untroubled,
 )
+from fleet.core.planning.closing import closed_by
+from fleet.core.planning.plan import Change
 
 MOST = 16
 
@@ -72,6 +78,27 @@ def test_calls_that_left_the_window_count_no_more() -> None:
     assert breaker.called(10, 0, WINDOW) == ""
     assert breaker.called(10, 0, WINDOW + 1.0) == ""
     assert breaker.closed
+
+
+def test_a_flood_of_calls_is_remembered_by_its_moments() -> None:
+    breaker = Breaker(MOST)
+    for number in range(10_000):
+        breaker.called(1, 0, number / 1000)
+    assert len(breaker._recent) <= 10 / MOMENT + 1
+    assert breaker.called(1200, 1200, 10.0) == "1200 of 11200 calls failed or were repeated"
+
+
+@pytest.mark.parametrize("status", Status)
+@pytest.mark.parametrize("sends", [0, 1, 2])
+@pytest.mark.parametrize("fate", Fate)
+def test_whoever_is_told_that_an_event_is_untroubled_misses_nothing(
+    planned: Callable[..., Change], status: Status, sends: int, fate: Fate
+) -> None:
+    meaning = None if fate is Fate.ACCEPTED else Meaning.FROZEN
+    answered = Answered(0, 0.0, Step.PUT, fate, meaning=meaning, sends=sends)
+    for event in (Saw(0, 0.0, Sight(status), sends=sends), answered):
+        told = (calls_of(event), cause_of(event), closed_by(event, planned(), sent=True))
+        assert untroubled(event) is (told == ((1, 0), None, None))
 
 
 @pytest.mark.row(5)

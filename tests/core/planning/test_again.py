@@ -128,7 +128,7 @@ def test_one_that_holds_what_somebody_else_gave_it_is_drifted() -> None:
         row(Outcome.DRIFTED, WAS), IMAGE, notebook(THIRD), *put(IMAGE, Fate.ACCEPTED)
     )
     assert outcome is Outcome.DRIFTED
-    assert reason == f"image_id is '{THIRD}', no longer '{NEW}' as the run left it"
+    assert reason == f"image_id is {THIRD}, was {NEW} as the run left it"
 
 
 def test_of_a_change_in_two_steps_only_the_step_that_was_sent_is_taken_back() -> None:
@@ -246,11 +246,11 @@ def test_retry_makes_the_change_where_the_values_from_before_are_still_there() -
 
 
 def test_retry_leaves_alone_what_somebody_has_given_another_value_since() -> None:
-    told = (Outcome.DRIFTED, f"image_id is '{THIRD}', no longer '{OLD}' as the run left it")
+    told = (Outcome.DRIFTED, f"image_id is {THIRD}, was {OLD} as the run left it")
     assert tried_again(IMAGE, WAS, notebook(THIRD)) == told
     assert tried_again(BOTH, BOTH_WAS, notebook(THIRD)) == told
     outcome, reason = tried_again(BOTH, BOTH_WAS, notebook(OLD, name="theirs"))
-    assert (outcome, reason) == (Outcome.DRIFTED, "name is 'theirs', no longer 'nb' as the run left it")
+    assert (outcome, reason) == (Outcome.DRIFTED, "name is theirs, was nb as the run left it")
 
 
 def test_retry_goes_on_from_a_value_that_the_run_gave() -> None:
@@ -261,7 +261,7 @@ def test_retry_goes_on_from_a_value_that_the_run_gave() -> None:
     assert tried_again(BOTH, BOTH_WAS, found, *put(first, Fate.REFUSED))[0] is Outcome.DRIFTED
     assert tried_again(BOTH, BOTH_WAS, notebook(THIRD, name="new"), *put(first, Fate.ACCEPTED)) == (
         Outcome.DRIFTED,
-        f"image_id is '{THIRD}', no longer '{OLD}' as the run left it",
+        f"image_id is {THIRD}, was {OLD} as the run left it",
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet.core.notebook import Status
 from fleet.core.patch import When
 from fleet.core.planning.estimate import (
     ASSUMED_CALL,
@@ -27,6 +28,7 @@ from fleet.core.planning.estimate import (
 )
 from fleet.core.planning.plan import Change, Estimate, Phase, PlanScope
 from fleet.core.rollout import Rollout, Share
+from fleet.core.scheduling.timing import Moment, Otherwise
 from fleet.core.scheduling.waiting import READS
 from tests.plans import make_change
 
@@ -235,3 +237,27 @@ def test_a_save_before_the_stop_takes_its_time_and_its_calls() -> None:
     plain, saving = expected(make_change()), expected(make_change(save="lab/before-nb-0"))
     assert (saving.reads - plain.reads, saving.writes - plain.writes) == (2, 1)
     assert saving.seconds - plain.seconds == ASSUMED_SAVE + 3 * ASSUMED_CALL
+
+
+@pytest.mark.parametrize("when", [Moment.IDLE, Moment.NEXT_STOP])
+def test_a_notebook_that_its_person_stops_costs_no_stop_no_start_and_no_save(when: Moment) -> None:
+    changes = [*some(2), make_change(2, scope="a", run_state=Status.STOPPED)]
+    changes[0] = replace(changes[0], save="lab/before-nb-0")
+    forced = estimate(changes, [FAST], Rollout(when=when, otherwise=Otherwise.FORCE))
+    assert (forced.writes, forced.reads, forced.lists) == (3 + 2 * 2 + 1, 2 * 3 + 2 * 2 + 2, 4)
+    assert forced.spared is not None
+    spared = forced.spared
+    assert (spared.writes, spared.reads, spared.lists, spared.seconds) == (3, 6, 0, 3 * ASSUMED_CALL)
+    assert [one.notebooks for one in forced.away] == [2]
+
+
+def test_where_nobody_is_ever_stopped_that_is_all() -> None:
+    calm = estimate(some(2), [FAST], Rollout(when=Moment.NEXT_STOP))
+    assert (calm.writes, calm.reads, calm.lists, calm.away, calm.spared) == (2, 4, 0, (), None)
+    assert calm.seconds == calm.slow_seconds == 3 * ASSUMED_CALL
+
+
+def test_one_that_must_be_started_is_no_notebook_to_wait_for() -> None:
+    started = make_change(run_state=Status.STOPPED, phases=(Phase(When.RUNNING, {"storage_new_size": 9}),))
+    calm = estimate([started], [FAST], Rollout(when=Moment.NEXT_STOP))
+    assert (calm.writes, calm.spared) == (3, None)

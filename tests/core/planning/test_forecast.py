@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -75,6 +76,46 @@ def test_where_nobody_is_stopped_nobody_is_told(when: Moment) -> None:
     plan = make_plan(make_change(run_state=state), rollout=rollout, created_at=0.0)
     assert forecast(plan).first_stop is None
     assert (forecast(plan).over or 0.0) < HOUR
+
+
+WAITING: dict[str, Any] = {"when": Moment.NEXT_STOP, "patience": 3 * DAY}
+FORCED: dict[str, Any] = {**WAITING, "otherwise": Otherwise.FORCE}
+
+
+@pytest.mark.parametrize(
+    ("fields", "soonest", "latest", "first_stop"),
+    [
+        (WAITING, 0.0, 6 * DAY, None),
+        ({**WAITING, "notice": Notice(("mail",), lead=DAY)}, 0.0, 6 * DAY, None),
+        (FORCED, 0.0, 6 * DAY, 3 * DAY),
+        ({**FORCED, "notice": Notice(("mail",), lead=DAY)}, 0.0, 6 * DAY, 3 * DAY),
+        ({**FORCED, "notice": Notice(("mail",), lead=4 * DAY)}, 0.0, 8 * DAY, 4 * DAY),
+        ({**FORCED, "soak": DAY}, DAY, 7 * DAY, 3 * DAY),
+        ({**FORCED, "calendar": NIGHTLY}, FIRST.begins, 6 * DAY + FIRST.begins, 3 * DAY + FIRST.begins),
+        ({**WAITING, "when": Moment.IDLE}, 0.0, 6 * DAY, None),
+        (
+            {**WAITING, "when": Moment.IDLE, "notice": Notice(("mail",), lead=DAY)},
+            2 * DAY,
+            6 * DAY,
+            DAY,
+        ),
+    ],
+)
+def test_how_long_people_may_keep_their_notebooks_is_between_the_soonest_and_the_latest(
+    fields: dict[str, Any], soonest: float, latest: float, first_stop: float | None
+) -> None:
+    plan = plan_of(2, **fields)
+    over, late = forecast(plan).over, forecast(plan, slow=True).over
+    assert over == pytest.approx(soonest, abs=0.3 * HOUR)
+    assert late == pytest.approx(latest, abs=0.5 * HOUR)
+    assert forecast(plan).first_stop == pytest.approx(first_stop)
+
+
+def test_who_stands_still_already_is_waited_for_by_nobody() -> None:
+    stopped = make_change(run_state=Status.STOPPED)
+    plan = make_plan(stopped, rollout=Rollout(**FORCED), created_at=0.0)
+    assert (forecast(plan, slow=True).over or 0.0) < HOUR
+    assert forecast(plan).first_stop is None
 
 
 def test_on_a_slow_day_it_takes_longer() -> None:

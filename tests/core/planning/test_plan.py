@@ -18,19 +18,8 @@ from fleet.core.errors import UsageError
 from fleet.core.events import Outcome
 from fleet.core.notebook import Lease, LeaseType, Status
 from fleet.core.patch import When
-from fleet.core.planning.plan import (
-    FORMAT,
-    Change,
-    Estimate,
-    Phase,
-    Plan,
-    PlanScope,
-    Settled,
-    dump_plan,
-    load_plan,
-    plan_digest,
-    seal,
-)
+from fleet.core.planning.plan import FORMAT, Change, Estimate, Phase, Plan, PlanScope, Settled
+from fleet.core.planning.plan_file import dump_plan, load_plan, plan_digest, seal
 from fleet.core.rollout import Disruption, Rollout, Share
 
 TEXTS = st.text(max_size=12)

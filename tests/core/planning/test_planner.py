@@ -335,6 +335,16 @@ def test_it_is_told_which_kinds_the_first_wave_tries() -> None:
     assert not [remark for remark in first_wave(6) if "tries" in remark]
 
 
+def test_of_those_who_are_waited_for_it_is_told_how_they_come_to_stand_still() -> None:
+    rollout = replace(
+        RESTARTS, waves=(Share(1), Share(100, percent=True)), when=Moment.NEXT_STOP, patience=60.0
+    )
+    (told,) = wave_remarks(mixed(rollout), rollout)
+    assert told.startswith("wave 1 tries 1 RUNNING, at the next stop, none of 2 RUNNING without a restart")
+    forcing = replace(rollout, otherwise=Otherwise.FORCE)
+    assert "1 RUNNING, at the next stop, else restart after 1m" in next(wave_remarks(mixed(forcing), forcing))
+
+
 def test_with_one_kind_only_there_is_nothing_to_tell() -> None:
     rollout = replace(RESTARTS, waves=(Share(1), Share(100, percent=True)))
     changes, _ = plan_changes(many({"a": 3}), Job(proposal=IMAGE), rollout)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fleet.core.notebook import Status
-from fleet.core.planning.quota import Quota, over_quota, quota_remarks, restarts
+from fleet.core.planning.quota import SOURCE, Quota, over_quota, quota_remarks, restarts
 from fleet.core.rollout import Rollout
 from fleet.core.scheduling.timing import Moment
 from tests.plans import make_change
@@ -48,7 +48,7 @@ def test_the_plan_tells_quota_and_use_and_where_no_place_is_left() -> None:
     quotas = {"lab-a": Quota(10, 7), "lab-b": Quota(10, 10), "lab-c": Quota(-1, 99)}
     said = list(quota_remarks(quotas, {**ONE, "lab-b": 2}, {"lab-d": "forbidden: no"}))
     assert said == [
-        "quota of instances: lab-a uses 7 of 10, lab-b uses 10 of 10",
+        f"quota of instances: lab-a uses 7 of 10, lab-b uses 10 of 10 {SOURCE}",
         f"no instance is left of the quota of lab-b: {PLACE}",
         "the quota of instances is not known for lab-d (forbidden: no)",
     ]
@@ -57,4 +57,4 @@ def test_the_plan_tells_quota_and_use_and_where_no_place_is_left() -> None:
 
 def test_many_scopes_make_no_long_line() -> None:
     (said,) = quota_remarks({f"lab-{at}": Quota(10, 7) for at in range(12)}, {}, {})
-    assert said.endswith("lab-9 uses 7 of 10 and 2 more")
+    assert said.endswith(f"lab-9 uses 7 of 10 and 2 more {SOURCE}")

@@ -38,11 +38,13 @@ from fleet.core.patch import NotebookPatch as Patch
 from fleet.core.patch import When
 from fleet.core.planning.again import Again, Past, Recall, Writes, earliest, retry, undo
 from fleet.core.planning.estimate import Bounds, estimate
-from fleet.core.planning.plan import Change, Phase, Plan, Settled, Stage, dump_plan, load_plan
+from fleet.core.planning.plan import Change, Phase, Plan, Settled, Stage
+from fleet.core.planning.plan_file import dump_plan, load_plan
 from fleet.core.planning.planner import Target, plan_changes, plan_one
 from fleet.core.planning.stages import stage_remarks, stage_words, stages_of, totals
 from fleet.core.rollout import Disruption, Rollout, Share, without_empty_waves
 from fleet.core.rows import Row
+from fleet.core.scheduling.timing import Moment, Otherwise
 from fleet.core.selecting.selection import Key
 from fleet.report.makespan import took
 from fleet.report.summary import summarize
@@ -139,6 +141,11 @@ def test_the_plan_says_that_each_stage_takes_a_restart() -> None:
     first, second = planned(notebook(status=Status.RUNNING))
     assert "is stopped and started 2 times, once for each stage" in first.notes
     assert second.notes == ()
+    patient = Rollout(disruption=Disruption.RESTART, when=Moment.NEXT_STOP, patience=60.0)
+    assert not planned(notebook(status=Status.RUNNING), rollout=patient)[0].notes
+    forcing = replace(patient, otherwise=Otherwise.FORCE)
+    (note,) = planned(notebook(status=Status.RUNNING), rollout=forcing)[0].notes
+    assert note == "is stopped and started up to 2 times, once for each stage"
     assert not [note for change in planned(notebook()) for note in change.notes]
 
 

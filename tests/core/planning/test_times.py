@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.changing.sight import Sight
-from fleet.core.events import Answered, Event, Fate, Intended, Reopened, Saw, Step
+from fleet.core.events import Answered, Event, Fate, Held, Intended, OutOfReach, Reopened, Saw, Step
 from fleet.core.notebook import Flavor, Status
 from fleet.core.patch import When
 from fleet.core.planning.estimate import ASSUMED, ASSUMED_CALL, estimate, expected
@@ -20,7 +20,7 @@ from fleet.core.scheduling.timing import Moment, Otherwise
 from tests.plans import make_change, make_plan
 
 NOW = 1_764_000_000.0
-HERE = "https://here.example.com"
+HERE = "https://here.example.com:8443"
 SCOPE = PlanScope("lab-a", "r", "p", HERE, 9, "k", "1000/s")
 FLAVORS = {name: Flavor(name, category=name.partition("-")[0].upper()) for name in ("cpu", "cpu-big", "gpu")}
 
@@ -44,8 +44,9 @@ def timed(flavor: str, step: str, *seconds: float, where: str = HERE) -> list[Ti
 # --- timing ----------------------------------------------------------------------------------------------
 
 
-def saw(at: float, status: Status) -> Saw:
-    return Saw(0, NOW + at, Sight(status, {}, None, None, 0, ""))
+def saw(at: float, status: Status, listed: float | None = None) -> Saw:
+    listed_at = None if listed is None else NOW + listed
+    return Saw(0, NOW + at, Sight(status, {}, None, None, 0, ""), listed_at=listed_at)
 
 
 def sent(at: float, step: Step, fate: Fate = Fate.ACCEPTED) -> list[Event]:
@@ -59,30 +60,80 @@ def watched(*events: Event, of: Change | None = None) -> list[tuple[str, str, fl
     return [(one.flavor, one.step, one.seconds) for one in watch.timed]
 
 
-def test_a_stop_and_a_start_are_timed_from_the_sending_to_the_end() -> None:
+def test_a_stop_and_a_start_end_in_the_middle_of_the_two_looks_that_bound_them() -> None:
     way = [
         *sent(0, Step.STOP),
         saw(5, Status.STOPPING),
-        saw(30.04, Status.STOPPED),
-        *sent(31, Step.PUT),
-        saw(33, Status.STOPPED),
+        saw(25, Status.STOPPING),
+        saw(35.04, Status.STOPPED),
+        *sent(36, Step.PUT),
+        saw(38, Status.STOPPED),
         *sent(40, Step.START),
-        saw(90, Status.STARTING),
-        saw(140, Status.RUNNING),
+        saw(130, Status.STARTING),
         saw(150, Status.RUNNING),
+        saw(155, Status.RUNNING),
     ]
     assert watched(*way) == [("cpu", "stop", 30.0), ("cpu", "start", 100.0)]
     assert watched(*way, of=change(to="gpu")) == [("cpu", "stop", 30.0), ("gpu", "start", 100.0)]
 
 
+def test_a_list_that_still_shows_it_on_its_way_is_a_look_too() -> None:
+    assert watched(*sent(0, Step.STOP), saw(40, Status.STOPPED, listed=20)) == [("cpu", "stop", 30.0)]
+    assert watched(*sent(0, Step.STOP), saw(25, Status.STOPPING), saw(40, Status.STOPPED, listed=20)) == [
+        ("cpu", "stop", 32.5)
+    ]
+
+
+def test_a_poll_that_is_slower_than_the_stop_teaches_nothing() -> None:
+    assert watched(*sent(0, Step.STOP), saw(20, Status.STOPPED)) == []
+    assert watched(*sent(0, Step.STOP), saw(9.9, Status.STOPPING), saw(30, Status.STOPPED)) == []
+    assert watched(*sent(0, Step.STOP), saw(10, Status.STOPPING), saw(30, Status.STOPPED)) == [
+        ("cpu", "stop", 20.0)
+    ]
+
+
+BREAKS = [
+    OutOfReach(NOW + 100, "here.example.com:8443", "cannot connect", NOW + 90),
+    Held(NOW + 100, "k", "11 % of the calls fail"),
+]
+MENDS = [OutOfReach(NOW + 700, "here.example.com:8443", "", NOW + 700), Held(NOW + 700, "k", "")]
+
+
+@pytest.mark.parametrize(("breaks", "mends"), [*zip(BREAKS, MENDS, strict=True)])
+def test_what_an_outage_or_a_breaker_fell_into_teaches_nothing(breaks: Event, mends: Event) -> None:
+    start = [*sent(0, Step.START), saw(700, Status.STARTING)]
+    assert watched(*start, saw(760, Status.RUNNING)) == [("cpu", "start", 730.0)]
+    assert watched(breaks, mends, *start, saw(760, Status.RUNNING)) == [("cpu", "start", 730.0)]
+    assert watched(*start[:2], breaks, start[2], saw(760, Status.RUNNING)) == []
+    assert watched(*start[:2], breaks, mends, start[2], saw(760, Status.RUNNING)) == []
+    assert watched(breaks, *start[:2], mends, start[2], saw(760, Status.RUNNING)) == []
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        OutOfReach(NOW + 1, "elsewhere.example.com", "cannot connect", NOW),
+        Held(NOW + 1, "wave 2", "not approved"),
+    ],
+)
+def test_news_of_elsewhere_do_no_harm(news: Event) -> None:
+    way = [*sent(0, Step.START), news, saw(90, Status.STARTING), saw(110, Status.RUNNING)]
+    assert watched(*way) == [("cpu", "start", 100.0)]
+
+
 @pytest.mark.parametrize(
     "way",
     [
-        [*sent(0, Step.STOP, Fate.REFUSED), saw(30, Status.STOPPED)],
+        [*sent(0, Step.STOP, Fate.REFUSED), saw(29, Status.STOPPING), saw(30, Status.STOPPED)],
         [*sent(0, Step.START), saw(30, Status.START_FAILED)],
-        [*sent(0, Step.STOP), Reopened(0, NOW + 9_000), saw(9_001, Status.STOPPED)],
-        [saw(30, Status.STOPPED)],
-        [*sent(0, Step.PUT), saw(30, Status.STOPPED)],
+        [
+            *sent(0, Step.STOP),
+            Reopened(0, NOW + 9_000),
+            saw(9_001, Status.STOPPING),
+            saw(9_002, Status.STOPPED),
+        ],
+        [saw(29, Status.STOPPING), saw(30, Status.STOPPED)],
+        [*sent(0, Step.PUT), saw(29, Status.STOPPING), saw(30, Status.STOPPED)],
     ],
 )
 def test_what_was_refused_failed_or_not_seen_through_is_not_timed(way: list[Event]) -> None:
@@ -90,7 +141,12 @@ def test_what_was_refused_failed_or_not_seen_through_is_not_timed(way: list[Even
 
 
 def test_of_several_tries_the_last_is_timed() -> None:
-    way = [*sent(0, Step.START, Fate.REFUSED), *sent(60, Step.START), saw(100, Status.RUNNING)]
+    way = [
+        *sent(0, Step.START, Fate.REFUSED),
+        *sent(60, Step.START),
+        saw(95, Status.STARTING),
+        saw(105, Status.RUNNING),
+    ]
     assert watched(*way) == [("cpu", "start", 40.0)]
 
 

@@ -97,7 +97,7 @@ CASES: list[tuple[Standing, dict[str, Any]]] = [
     (Wait(Why.NOTICE), TOLD),
     (Wait(Why.NOTICE, 150.0), {**TOLD, "now": 149.0, "facts": known(noticed=50.0)}),
     (Go(Leave.STOP), {**TOLD, "now": 150.0, "facts": known(noticed=50.0)}),
-    (late(Outcome.FAILED, "its owner could not be told: no"), {**TOLD, "facts": known(unnoticed="no")}),
+    (late(Outcome.SKIPPED, "its owner could not be told: no"), {**TOLD, "facts": known(unnoticed="no")}),
     (Go(Leave.SPARE), {**NEXT, **TOLD, "facts": known(stopped=True, unnoticed="no")}),
     (Wait(Why.NOTICE), {**NEXT, **FORCE, **TOLD, "now": DAY}),
     (Wait(Why.NOTICE, DAY + 10), {**NEXT, **FORCE, **TOLD, "now": DAY, "facts": known(noticed=DAY - 90)}),

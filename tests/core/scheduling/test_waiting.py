@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.notebook import Status
-from fleet.core.scheduling.waiting import LATEST, READS, Waits, lists
+from fleet.core.scheduling.waiting import EARLY, KEPT, LATEST, SPARED, STRAGGLING, Wait, Waits, pages, worth
 
 STOPPING, STARTING = Status.STOPPING, Status.STARTING
+EVENLY = [float(n) for n in range(50, 150)]  # a wait takes 50 to 149 s
 
 
 def learned(least: float = 1.0, **times: list[float]) -> Waits:
@@ -20,68 +21,121 @@ def learned(least: float = 1.0, **times: list[float]) -> Waits:
     return waits
 
 
-def test_nothing_is_looked_at_sooner_than_the_shortest_pause() -> None:
-    assert learned(5.0).soonest(STOPPING) == 5.0
-    assert learned(5.0, STOPPING=[1.0] * 9).soonest(STOPPING) == 5.0
+def waiting(count: int, seen: float = 0.0) -> list[Wait]:
+    return [Wait(0.0, seen)] * count
+
+
+def first(waits: Waits, many: list[Wait], requests: float = 1.0, matters: float = 1.0) -> int:
+    """The first whole second at which a list pays."""
+    return next(now for now in range(1, 10_000) if waits.list_pays(STARTING, many, requests, now, matters))
+
+
+def first_look(waits: Waits, wait: Wait) -> int:
+    return next(now for now in range(int(wait.seen) + 1, 10_000) if waits.look_pays(STARTING, wait, now))
+
+
+def test_of_what_nobody_knows_how_long_it_takes_news_is_asked_for_at_the_steady_pause() -> None:
+    waits = learned(20.0, STARTING=[100.0] * 4)
+    assert first(waits, waiting(30)) == 20
+    assert first(waits, waiting(30, seen=20.0)) == 40
+    assert first_look(waits, Wait(0.0, 40.0)) == 60
 
 
 def test_a_few_waits_prove_nothing() -> None:
-    assert learned(STARTING=[100.0] * 4).soonest(STARTING) == 1.0
-    assert learned(STARTING=[100.0] * 5).soonest(STARTING) == 80.0
-
-
-def test_the_first_look_comes_before_the_quickest_tenth_is_ready() -> None:
-    assert learned(STARTING=[float(n) for n in range(50, 150)]).soonest(STARTING) == pytest.approx(48.0)
+    assert learned(STARTING=[100.0] * 4).soonest(STARTING, Wait(7.0, 7.0)) == 8.0
+    assert learned(STARTING=[100.0] * 5).soonest(STARTING, Wait(7.0, 7.0)) == 87.0
 
 
 def test_each_kind_of_wait_has_times_of_its_own() -> None:
     waits = learned(STOPPING=[20.0] * 5, STARTING=[100.0] * 5)
-    assert (waits.mean(STOPPING), waits.mean(STARTING)) == (20.0, 100.0)
-    assert waits.soonest(STOPPING) == 16.0
+    assert [waits.soonest(status, Wait(0.0, 0.0)) for status in (STOPPING, STARTING)] == [16.0, 80.0]
 
 
 def test_old_times_are_forgotten() -> None:
-    assert learned(STOPPING=[500.0] * 100 + [20.0] * 100).mean(STOPPING) == 20.0
+    waits = learned(STARTING=[500.0] * KEPT + [20.0] * KEPT)
+    assert waits.soonest(STARTING, Wait(0.0, 0.0)) == 16.0
+    assert first_look(waits, Wait(0.0, 0.0)) == 16 + LATEST * 20
 
 
-def test_a_page_holds_fifty_and_each_status_needs_pages_of_its_own() -> None:
-    assert lists({}) == 0
-    assert lists({STOPPING: 50}) == 1
-    assert lists({STOPPING: 51, STARTING: 1}) == 3
+def test_a_list_pays_when_it_will_tell_of_one_for_each_request() -> None:
+    """Of a hundred who wait, the quickest is ready after 50 s and then one each second."""
+    waits = learned(STARTING=EVENLY)
+    assert first(waits, waiting(100)) == pytest.approx(51, abs=1)
+    assert first(waits, waiting(100), requests=4.0) == pytest.approx(54, abs=1)
+    assert first(waits, waiting(25), requests=1.0) == pytest.approx(54, abs=1)
 
 
-def test_the_more_wait_the_more_often_it_pays_to_poll() -> None:
-    waits = learned(STARTING=[100.0] * 5)
-    assert waits.pause({STARTING: 1}, 1) == pytest.approx(15.0)
-    assert waits.pause({STARTING: 20}, 1) == pytest.approx(5.0)
-    assert waits.pause({STARTING: 50}, 1) == pytest.approx(2.0)
-    assert waits.pause({STARTING: 50}, 4) == pytest.approx(8.0)
-    assert waits.pause({STARTING: 150}, 3) == pytest.approx(2.0)
+def test_however_few_are_ready_the_first_is_not_kept_waiting_for_long() -> None:
+    waits = learned(STARTING=EVENLY)
+    assert first(waits, waiting(3), requests=2.0) == pytest.approx(40 + LATEST * 99.5, abs=1)
 
 
-def test_of_what_nobody_knows_how_long_it_takes_news_is_asked_for_as_often_as_allowed() -> None:
-    waits = learned(5.0, STARTING=[100.0] * 5)
-    assert waits.pause({STOPPING: 30}, 1) == 5.0
-    assert waits.pause({STOPPING: 1, STARTING: 1}, 2) == pytest.approx(LATEST * 50.0)
+def test_where_slots_are_in_plenty_starts_are_listed_less_often() -> None:
+    waits = learned(STARTING=EVENLY)
+    assert first(waits, waiting(100), requests=2.0, matters=SPARED) == pytest.approx(70, abs=1)
+
+
+def test_starts_matter_as_far_as_changes_wait_for_the_cloud_and_not_for_calls() -> None:
+    assert worth(0, 0) == worth(20, 20) == 1.0
+    assert worth(10, 20) == 0.25
+    assert worth(1, 200) == SPARED
+
+
+def test_one_of_a_few_looks_when_it_is_as_likely_ready_as_not() -> None:
+    waits = learned(STARTING=[100.0] * 50 + [110.0] * 50)
+    assert first_look(waits, Wait(0.0, 99.0)) == 110
+    waits = learned(STARTING=[100.0] * 60 + [110.0] * 40)
+    assert first_look(waits, Wait(0.0, 99.0)) == 100
+
+
+def test_one_who_takes_longer_than_all_before_looks_the_more_seldom_the_longer_it_takes() -> None:
+    waits = learned(STARTING=[100.0] * 100)
+    assert first_look(waits, Wait(0.0, 200.0)) == 200 + LATEST * 100
+    assert first_look(waits, Wait(0.0, 960.0)) == 960 + 0.04 / 0.96 * 960
+
+
+def test_it_is_seen_that_waits_became_quicker() -> None:
+    waits = learned(STARTING=[100.0] * KEPT)
+    for _ in range(KEPT):
+        waits.took(STARTING, first_look(waits, Wait(0.0, 0.0)))
+    assert first_look(waits, Wait(0.0, 0.0)) < 90
+
+
+def test_times_are_told_as_shares_of_what_was_expected() -> None:
+    waits = Waits(1.0)
+    for _ in range(10):
+        waits.took(STARTING, 50.0, usual=100.0)
+    assert waits.soonest(STARTING, Wait(0.0, 0.0, usual=600.0)) == 240.0
+
+
+def test_a_page_holds_fifty() -> None:
+    assert [pages(count) for count in (0, 1, 50, 51)] == [0, 1, 1, 2]
 
 
 @given(
-    least=st.floats(0.5, 60.0),
-    times=st.lists(st.floats(0.1, 3600.0), max_size=30),
-    stopping=st.integers(0, 2000),
-    starting=st.integers(1, 2000),
-    workspaces=st.integers(1, 9),
+    times=st.lists(st.floats(1.0, 3600.0), min_size=5, max_size=30),
+    seen=st.floats(0.0, 7200.0),
+    matters=st.floats(SPARED, 1.0),
 )
-def test_polls_stay_cheap_and_their_news_fresh(
-    least: float, times: list[float], stopping: int, starting: int, workspaces: int
+def test_no_end_is_noticed_later_than_promised(times: list[float], seen: float, matters: float) -> None:
+    waits = learned(STARTING=times)
+    wait = Wait(0.0, seen)
+    mean, soonest = sum(times) / len(times), waits.soonest(STARTING, wait)
+    late = soonest + LATEST * mean / matters + 0.01
+    assert waits.list_pays(STARTING, [wait] * 3, 1e9, late, matters)
+    alone = soonest + max(LATEST * mean, STRAGGLING * late) / (1 - STRAGGLING) + 0.01
+    assert waits.look_pays(STARTING, wait, alone)
+
+
+@given(
+    times=st.lists(st.floats(1.0, 3600.0), min_size=5, max_size=30),
+    count=st.integers(1, 500),
+    now=st.floats(0.0, 7200.0),
+)
+def test_nobody_is_looked_at_long_before_the_quickest_so_far_was_ready(
+    times: list[float], count: int, now: float
 ) -> None:
-    """Either polls cost a wait no more than promised, or they pause as long as freshness allows."""
-    waits = learned(least, STARTING=times)
-    waiting = {STOPPING: stopping, STARTING: starting}
-    count = stopping + starting
-    mean = (waits.mean(STOPPING) * stopping + waits.mean(STARTING) * starting) / count
-    requests = min(workspaces * lists(waiting), count)
-    pause = waits.pause(waiting, requests)
-    assert least <= pause <= max(least, LATEST * mean)
-    cost = mean / pause * requests / count
-    assert cost <= READS * 1.000001 or pause >= LATEST * mean * 0.999999
+    waits = learned(STARTING=times)
+    if now < EARLY * min(times):
+        assert not waits.list_pays(STARTING, waiting(count), 1.0, now)
+        assert not waits.look_pays(STARTING, Wait(0.0, 0.0), now)
