@@ -9,7 +9,7 @@ from math import inf
 from typing import Any
 
 from fleet.core.errors import Exit
-from fleet.core.events import Ended, Outcome, RunEnd, dump_event
+from fleet.core.events import Ended, Outcome, RunEnd, WaveStarted, dump_event
 from fleet.core.fold import exit_code
 from fleet.core.notebook import Status as SeenStatus
 from fleet.core.planning.plan import Change
@@ -122,7 +122,7 @@ def _stopped_by_us(storm: Storm, until: int) -> set[str]:
 def _spared(storm: Storm) -> Iterator[str]:
     """Where persons are waited for, nobody's notebook is stopped before the patience is over."""
     assert storm.plan is not None
-    rollout, began = storm.plan.rollout, storm.state.memory.began
+    rollout = storm.plan.rollout
     if rollout.when is Moment.NOW:
         return
     started: set[str] = set()  # by us: those we may stop again
@@ -134,8 +134,15 @@ def _spared(storm: Storm) -> Iterator[str]:
             started.add(record.notebook)
         if record.operation != "StopNotebook" or record.notebook in started:
             continue
-        if rollout.stops_nobody or record.at < began[change.wave] + rollout.patience:
+        if rollout.stops_nobody or record.at < _waits_since(storm, change, record.at) + rollout.patience:
             yield f"{record.notebook}: stopped at {record.at}, which nobody was to be"
+
+
+def _waits_since(storm: Storm, change: Change, at: float) -> float:
+    """When its wave began first; of one that goes before its wave, when the round began that it is in."""
+    began = [event for event in storm.events if isinstance(event, WaveStarted) and event.at <= at]
+    own = [event.at for event in began if event.wave == change.wave]
+    return min(own) if own else max(event.at for event in began)
 
 
 def _saved(storm: Storm) -> Iterator[str]:
