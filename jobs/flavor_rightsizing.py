@@ -13,6 +13,7 @@ are given only where their own usage was measured.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from typing import Annotated
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from fleet.core.catalog import mismatches
+from fleet.core.duration import duration
 from fleet.core.errors import UsageError
 from fleet.core.events import Outcome
 from fleet.core.job import Context, Facts, JobSpec, Resize, Skip, Wants
@@ -232,8 +234,8 @@ class FlavorRightsizing(JobSpec):
         shares = {name: usage.share(name) for name in (Resource.CPU, Resource.MEMORY)}
         if min(shares.values()) >= self.usage.min_share:
             return ""
-        told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
-        return f"too little data: {told} of {_days(usage.window)}, {self.usage.min_share:.0%} are needed"
+        told = ", ".join(f"{name} {_floored(100 * share):g}%" for name, share in shares.items())
+        return f"too little data: {told} of {_days(usage.window)}, {100 * self.usage.min_share:g}% are needed"
 
     def _enough(self, level: Level | None) -> bool:
         return level is not None and level.share >= self.usage.min_share
@@ -348,4 +350,9 @@ def _told(name: Resource, usage: Usage, of: str) -> str:
 
 
 def _days(seconds: float) -> str:
-    return f"{seconds / DAY:.1f}".removesuffix(".0") + "d"
+    return f"{_floored(seconds / DAY):g}d" if seconds >= DAY else duration(max(0.0, seconds))
+
+
+def _floored(value: float) -> float:
+    """To a tenth, and down: what is too little must not look like enough."""
+    return math.floor(round(10 * value, 6)) / 10

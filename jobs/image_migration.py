@@ -318,6 +318,12 @@ class ImageMigration(JobSpec):
         """An image of its own for each notebook, in the organization of the others."""
         return image_path(self._saves_to(context), notebook, context.now) if self.save_first else ""
 
+    def saves_by(self, context: Context) -> str:
+        """Whether somebody named the organization, or the images that are there did."""
+        if self.save_to is not None:
+            return "named by save_to"
+        return "guessed from the saved images that are there; save_to names another"
+
     def _saves_to(self, context: Context) -> str:
         """The organization that was named, or the only one that there are images of; empty for none."""
         images = context.catalog.images.values()

@@ -130,10 +130,12 @@ IN_PART: Mapping[int, str] = {
 def marks(kind: str) -> Iterator[tuple[object, str]]:
     """Every argument of a mark of this kind in the test modules, with the place where it stands."""
     for path in sorted(TESTS.rglob("test_*.py")):
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == f"pytest.mark.{kind}":
-                for argument in node.args:
-                    yield ast.literal_eval(argument), f"{path.relative_to(TESTS)}:{node.lineno}"
+        source = path.read_text("utf-8")
+        for node in ast.walk(ast.parse(source)) if f"pytest.mark.{kind}(" in source else ():
+            match node:
+                case ast.Call(ast.Attribute(ast.Attribute(ast.Name("pytest"), "mark"), attr)) if attr == kind:
+                    for argument in node.args:
+                        yield ast.literal_eval(argument), f"{path.relative_to(TESTS)}:{node.lineno}"
 
 
 KNOWN: Mapping[str, Mapping[int, str] | Mapping[str, str]] = {"row": ROWS, "security": SECURITY}

@@ -7,10 +7,15 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import anyio
+import pytest
 
 T = TypeVar("T")
 
 EPOCH = 1_750_000_000.0
+
+IN_MEMORY = pytest.mark.looptime(
+    noop_cycles=0
+)  # no socket, no thread: the clock need not wait for the outside
 
 
 class LoopClock:

@@ -146,16 +146,14 @@ def _perform(
         if yes and not sys.stdin.isatty():
             raise unconfirmed(plan.notebooks, plan.confirm_over)
         whole = completer(context, config, base / "RUN")
-        say_lines(folded(map(whole, plan_lines(plan)), sys.stderr))
+        say_lines(folded(map(whole, plan_lines(plan, now=CLOCK.wall())), sys.stderr))
         confirm(plan.notebooks)
     folder = open_run(base, _new_run(), plan)
     folder = claim(folder, plan, specs, claims_file(os.environ), CLOCK.wall())
     say(f"run {folder.run}\n")
     whole = completer(context, config, folder.path)
     watch_run(plan, folder, specs, whole, log_file, "debug" if debug else "info")
-    report = told(context, config, folder.path)
-    show_report(report, output, brief=True)
-    return report.exit
+    return _tell_end(context, config, folder.path, output, whole)
 
 
 def resume(
@@ -192,9 +190,24 @@ def resume(
     say(f"run {folder.run}\n")
     whole = completer(context, config, path)
     watch_run(plan, folder, specs, whole, log_file, "debug" if debug else "info", past)
-    report = told(context, config, path)
-    show_report(report, output, brief=True)
-    return report.exit
+    return _tell_end(context, config, path, output, whole)
+
+
+def _tell_end(
+    context: typer.Context, config: Path | None, folder: Path, output: Format, whole: Callable[[str], str]
+) -> int:
+    """Shows the report of the run that is over. Whatever keeps it from being shown does not change its code.
+
+    Where not even the journal can be read, nobody knows how its notebooks stand.
+    """
+    code = Exit.STRANDED
+    try:
+        report = told(context, config, folder)
+        code = report.exit
+        show_report(report, output, brief=True)
+    except (FleetError, OSError) as error:
+        say_lines([whole(f"fleet: {error}"), whole(f"see what became of it: fleet report {folder.name}")])
+    return code
 
 
 def _new_run() -> str:

@@ -121,7 +121,7 @@ def _walk(context: typer.Context, cloud: Cloud, files: tuple[Path, Path, Path], 
     still = _on_the_old_image(cloud)
     _command("show", plan_file)
     plan = load_plan(plan_file.read_bytes(), str(plan_file))
-    write_lines(folded(plan_lines(plan), sys.stdout))
+    write_lines(folded(plan_lines(plan, now=time.time()), sys.stdout))
     _command("apply", plan_file, "--confirm", plan.notebooks, "--config", config, "--run-dir", runs)
     specs = settings_for(context, config).scopes()
     run = open_run(runs, new_run_id(time.time(), "demo"), plan)

@@ -101,7 +101,7 @@ def ls(
     with PageProgress(CLOCK.monotonic) as pages:
         selected = anyio.run(survey, pages)
     if explain is not None:
-        subject = find(selected, explain, now)
+        subject = find(selected, named[0], now)
         write_lines(folded(explanation(subject, why(picker, sample, selected, subject)), sys.stdout))
         return
     selections = sampled(selected, sample)

@@ -111,7 +111,7 @@ def show(
     if format == "json":
         write(dump_plan(loaded).decode())
     elif format == "table":
-        lines = map(completer(context, None, None), plan_lines(loaded, every=every))
+        lines = map(completer(context, None, None), plan_lines(loaded, every=every, now=CLOCK.wall()))
         write_lines(folded(lines, sys.stdout))
     else:
         raise UsageError(f"--format: {format!r} is neither table nor json")
@@ -196,12 +196,17 @@ def _explained(
     context: typer.Context, job: Path, config: Path | None, choice: Choice, notebook_id: str
 ) -> Iterator[str]:
     """Why a plan for the job file would concern the notebook or not."""
-    parse_ids([notebook_id])
+    (wanted,) = parse_ids([notebook_id])
     order, scopes = _read(job, choice)
     specs, shielded = _configured(context, config, order, scopes)
 
+    def others() -> Sequence[ScopeSpec]:
+        settings, named = settings_for(context, config), {spec.name for spec in specs}
+        return settings.scopes(name for name in settings.names if name not in named)
+
     async def ask(pages: PageProgress) -> tuple[Subject, Findings]:
-        return await explain_job(shielded, specs, CLOCK, notebook_id, memory=limit_memory(), on_read=pages)
+        memory = limit_memory()
+        return await explain_job(shielded, specs, CLOCK, wanted, others=others, memory=memory, on_read=pages)
 
     with PageProgress(CLOCK.monotonic) as pages:
         subject, findings = anyio.run(ask, pages)

@@ -11,9 +11,10 @@ from typing import Any
 from fleet.cli.output import table
 from fleet.core.duration import duration
 from fleet.core.notebook import Status
-from fleet.core.planning.estimate import ASSUMED
-from fleet.core.planning.forecast import forecast
-from fleet.core.planning.plan import Change, Cost, Effort, Estimate, Plan
+from fleet.core.planning.estimate import ASSUMED, Times
+from fleet.core.planning.forecast import Misfits, forecast
+from fleet.core.planning.left_out import by_kind
+from fleet.core.planning.plan import Change, Cost, Effort, Estimate, Plan, Settled
 from fleet.core.planning.stages import stage_words
 from fleet.core.rollout import Rollout
 from fleet.core.scheduling.calendar import Span, told, told_span
@@ -25,12 +26,16 @@ from fleet.core.text import clean
 FIRST = 20
 OWNERS = 10
 WINDOWS = 10
+KINDS = 20
 DAY = 86_400.0
 LOOKS = 60.0 / REQUEST  # a minute, at those who wait
 
 
-def plan_lines(plan: Plan, *, every: bool = False) -> Iterator[str]:
-    """The numbers, what is to change, who is left out and why, how it will be released."""
+def plan_lines(plan: Plan, *, every: bool = False, now: float | None = None) -> Iterator[str]:
+    """The numbers, what is to change, who is left out and why, how it will be released.
+
+    What is expected when counts from `now` (wall s), by default from the making of the plan.
+    """
     yield from _head(plan)
     if plan.changes:
         shown = plan.changes if every else plan.changes[:FIRST]
@@ -41,16 +46,28 @@ def plan_lines(plan: Plan, *, every: bool = False) -> Iterator[str]:
         if len(shown) < len(plan.changes):
             yield f"... and {len(plan.changes) - len(shown)} more (--all shows every row)"
     if plan.settled:
-        reasons = Counter((row.outcome.value, row.reason) for row in plan.settled)
-        left = [(str(count), outcome, reason) for (outcome, reason), count in reasons.most_common()]
         yield ""
-        yield from table(("count", "left out", "why"), left)
+        yield from _left_out(plan.settled)
         if every:
             yield ""
             whom = [(row.scope, row.name or row.id, row.owner, row.reason) for row in plan.settled]
             yield from table(("scope", "left out", "owner", "why"), whom)
     yield ""
-    yield from _tail(plan)
+    yield from _tail(plan, plan.created_at if now is None else now)
+
+
+def _left_out(settled: Sequence[Settled]) -> Iterator[str]:
+    """What is left out by kind of reason, with an example for each."""
+    kinds = by_kind(settled)
+    rows = [
+        (str(kind.count), row.outcome.value, row.name or row.id, row.reason)
+        for kind in kinds[:KINDS]
+        for row in (kind.such,)
+    ]
+    yield from table(("count", "left out", "such as", "why"), rows)
+    if more := len(kinds) - len(rows):
+        notebooks = sum(kind.count for kind in kinds[KINDS:])
+        yield f"... and {more} more ({notebooks} notebooks): see --format json"
 
 
 def _head(plan: Plan) -> Iterator[str]:
@@ -80,7 +97,7 @@ def _restarts(plan: Plan) -> Iterator[str]:
         yield f"{len(waited_for)} {Status.RUNNING}, {restart_words(plan.rollout)}"
 
 
-def _tail(plan: Plan) -> Iterator[str]:
+def _tail(plan: Plan, now: float) -> Iterator[str]:
     if not plan.changes:
         yield "nothing to do"
         return
@@ -100,7 +117,7 @@ def _tail(plan: Plan) -> Iterator[str]:
     yield from _estimate(plan)
     for name, reason in plan.overrides.items():
         yield f"guards.{name} is lifted: {reason}"
-    yield from _calendar(plan)
+    yield from _calendar(plan, now)
     for check in plan.checks:
         yield f"note: {check}"
 
@@ -109,11 +126,14 @@ def _estimate(plan: Plan) -> Iterator[str]:
     """Calls, how long it takes, and whose notebooks are away meanwhile."""
     estimate, waits = plan.estimate, plan.rollout.when is not Moment.NOW
     most = "up to " if waits and any(map(stops, plan.changes)) else ""
-    work = f"{_calls(estimate)} in about {_range(estimate.seconds, estimate.slow_seconds)} of work"
-    restarts = any(change.needs_restart and not _spared(change, plan.rollout) for change in plan.changes)
-    yield f"estimate: {most}{work}{f' ({_believed(estimate)})' if restarts else ''}"
+    pauses = sum(plan.pause_before(wave) for wave in sorted({change.wave for change in plan.changes})[1:])
+    soaks = f" and {duration(pauses)} of {'pauses' if plan.stages else 'soak'}" if pauses else ""
+    usual, slow = (max(0.0, seconds - pauses) for seconds in (estimate.seconds, estimate.slow_seconds))
+    work = f"{_calls(estimate)} in about {_range(usual, slow)} of work{soaks}"
+    restarts = [one for one in plan.changes if one.needs_restart and not _spared(one, plan.rollout)]
+    yield f"estimate: {most}{work}{f' ({_believed(estimate.times, restarts)})' if restarts else ''}"
     if (spared := estimate.spared) is not None:
-        least = f"{_calls(spared)} in about {duration(spared.seconds)} of work"
+        least = f"{_calls(spared)} in about {duration(max(0.0, spared.seconds - pauses))} of work{soaks}"
         yield f"if all stop by themselves: {least}, and nobody is stopped by us"
     if estimate.away:
         told = [
@@ -135,20 +155,22 @@ def _spared(change: Change, rollout: Rollout) -> bool:
     return rollout.stops_nobody and change.run_state is Status.RUNNING
 
 
-def _believed(estimate: Estimate) -> str:
+def _believed(times: Times, restarts: Sequence[Change]) -> str:
     """Where the times of stops and starts are from."""
     assumed = (
         f"stops of {_range(ASSUMED.stop, ASSUMED.slow_stop)} and starts of "
         f"{_range(ASSUMED.start, ASSUMED.slow_start)} assumed"
     )
-    if not estimate.times:
+    if not times:
         return f"P50 to P95, {assumed}"
     flavors = "; ".join(
         f"{clean(flavor)} stops in {_range(took.stop, took.slow_stop)}, "
         f"starts in {_range(took.start, took.slow_start)}"
-        for flavor, took in estimate.times.items()
+        for flavor, took in times.items()
     )
-    return f"P50 to P95, learned: {flavors}"
+    others = sum(not {one.flavor, one.after.get("flavor", one.flavor)} <= times.keys() for one in restarts)
+    rest = f"; {others} on other flavors: assumed {duration(ASSUMED.stop)} + {duration(ASSUMED.start)}"
+    return f"P50 to P95, learned: {flavors}{rest if others else ''}"
 
 
 def _range(usual: float, slow: float) -> str:
@@ -156,7 +178,7 @@ def _range(usual: float, slow: float) -> str:
     return one if other == one or slow < usual else f"{one} to {other}"
 
 
-def _calendar(plan: Plan) -> Iterator[str]:
+def _calendar(plan: Plan, now: float) -> Iterator[str]:
     """When changes may begin, and what is expected when if the plan is applied at once."""
     calendar = plan.rollout.calendar
     for window in calendar.windows:
@@ -167,27 +189,34 @@ def _calendar(plan: Plan) -> Iterator[str]:
     if calendar or waits or plan.rollout.notice is not None:
         zones = [window.timezone for window in calendar.windows]
         zones += [blackout.timezone for blackout in calendar.blackouts]
-        yield from _course(plan, zones[0] if zones else "UTC")
+        yield from _course(plan, now, zones[0] if zones else "UTC")
 
 
-def _course(plan: Plan, where: str) -> Iterator[str]:
+def _course(plan: Plan, now: float, where: str) -> Iterator[str]:
     """What is expected in which window, and when it is over: if all goes well, and on a slow day."""
-    usual, slow = forecast(plan), forecast(plan, slow=True)
+    usual, slow = forecast(plan, now), forecast(plan, now, slow=True)
+    if usual.misfits is not None and usual.misfits.number == len(plan.changes):
+        yield f"note: NOTHING WILL BE CHANGED: {_misfit_words(usual.misfits)}"
+        return
     if usual.begins is None:
         yield "note: no window opens within a year"
         return
+    unless = usual.misfits != slow.misfits
+    if slow.misfits is not None:
+        yield f"note: {_misfit_words(slow.misfits)}{' if they do not stop by themselves' if unless else ''}"
     if plan.rollout.calendar:
         for span, visits in usual.visits[:WINDOWS]:
             waves = ", ".join(map(str, visits))
             yield f"expected: {_open_time(span, where)}: wave{'s' * (len(visits) > 1)} {waves}"
         if (more := len(usual.visits) - WINDOWS) > 0:
             yield f"... and {more} more windows"
+    stop = slow.first_stop if unless else usual.first_stop
     ours = "first stop" if plan.rollout.when is Moment.NOW else "first stop by us"
-    first = f", {ours} {told(usual.first_stop, where)}" if usual.first_stop is not None else ""
+    first = f", {ours} {told(stop, where)}" if stop is not None else ""
     patient = plan.rollout.when is not Moment.NOW and any(map(stops, plan.changes))
     soonest = "at the soonest" if patient else "about"
     over = "not within a year" if usual.over is None else f"{soonest} {told(usual.over, where)}"
-    latest, why = _latest(plan, slow.over, patient)
+    latest, why = _latest(plan, now, slow.over, patient)
     late = "not within a year" if latest is None else told(latest, where)
     if late not in over:
         over += f", {why} {late}"
@@ -195,23 +224,33 @@ def _course(plan: Plan, where: str) -> Iterator[str]:
     yield f"times, if applied at once: begins {begins}{first}, over {over}"
     if waits := waiting_words(plan.rollout, disturbs=any(map(stops, plan.changes))):
         looks = f"; to see who stopped, up to {LOOKS:.0f} requests a minute in each scope" if patient else ""
-        yield f"all in all: {_whole(plan, usual.over, latest)}; waits {waits}{looks}"
+        yield f"all in all: {_whole(now, usual.over, latest)}; waits {waits}{looks}"
 
 
-def _latest(plan: Plan, over: float | None, patient: bool) -> tuple[float | None, str]:
+def _latest(plan: Plan, now: float, over: float | None, patient: bool) -> tuple[float | None, str]:
     """When all is over at the latest, and why then."""
     deadline = plan.rollout.deadline
-    ends = None if deadline is None else plan.created_at + deadline
+    ends = None if deadline is None else now + deadline
     if ends is not None and (over is None or ends < over):
         return ends, "ended by the deadline"
     return over, "at the latest" if patient else "on a slow day"
 
 
-def _whole(plan: Plan, soonest: float | None, latest: float | None) -> str:
+def _misfit_words(misfits: Misfits) -> str:
+    takes = _range(misfits.shortest, misfits.longest)
+    who = (
+        "1 change fits no window: it takes"
+        if misfits.number == 1
+        else (f"{misfits.number} changes fit no window: they take")
+    )
+    return f"{who} about {takes}, the longest window is {duration(misfits.window)}"
+
+
+def _whole(now: float, soonest: float | None, latest: float | None) -> str:
     """From the beginning to the end, with all waits."""
     if soonest is None or latest is None:
         return "not within a year"
-    one, other = _long(soonest - plan.created_at), _long(latest - plan.created_at)
+    one, other = _long(soonest - now), _long(latest - now)
     return one if one == other or latest < soonest else f"{one} to {other}"
 
 

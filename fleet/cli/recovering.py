@@ -24,7 +24,7 @@ from fleet.core.errors import FleetError, UsageError
 from fleet.core.planning.plan import Plan
 from fleet.core.planning.plan_file import load_plan
 from fleet.core.text import clean
-from fleet.journal.errors import JournalError
+from fleet.journal.errors import JournalError, OtherFormat
 from fleet.journal.lock import is_locked
 from fleet.journal.runs import PLAN
 from fleet.service.recovering import Remains, remains
@@ -88,8 +88,11 @@ def _remains(folder: Path) -> Remains | None:
     """What the journal still tells; None where that is nothing."""
     try:
         return remains(folder)
+    except OtherFormat as other:
+        say_lines([str(other)])
     except JournalError:
-        return None
+        pass
+    return None
 
 
 def _planned(folder: Path) -> Plan:

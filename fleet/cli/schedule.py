@@ -98,11 +98,11 @@ def history(
     Sends nothing, writes nothing.
     """
     tasks = _tasks(jobs, runs_folder(context, config, run_dir))
-    rows = [(task.job, entry) for task in tasks for entry in task.diary.entries()]
+    rows = [(task, entry) for task in tasks for entry in task.diary.entries()]
     if output == "jsonl":
-        write("".join(json.dumps(_plain(job, entry)) + "\n" for job, entry in rows))
+        write("".join(json.dumps(_plain(task.job, entry)) + "\n" for task, entry in rows))
     elif output == "table":
-        cells = [_cells(job, entry) for job, entry in rows]
+        cells = [_cells(task, entry) for task, entry in rows]
         write_lines(folded(table(("job", "due", "at", "what", "run", "exit"), cells), sys.stdout))
     else:
         raise UsageError(f"--output: {output!r} is neither table nor jsonl")
@@ -114,9 +114,11 @@ def _plain(job: str, entry: Entry) -> dict[str, object]:
     return {"job": job, **times, "what": entry.note, "run": entry.run or None, "exit": entry.exit}
 
 
-def _cells(job: str, entry: Entry) -> tuple[str, ...]:
+def _cells(task: Task, entry: Entry) -> tuple[str, ...]:
+    """The entry for a person, by the clock of the schedule, as `next_times` tells it."""
     code = "" if entry.exit is None else str(entry.exit)
-    return (job, instant(entry.due) or "", instant(entry.at) or "", entry.note, entry.run, code)
+    due, at = (told(moment, task.schedule.timezone) for moment in (entry.due, entry.at))
+    return (task.job, due, at, entry.note, entry.run, code)
 
 
 def _tasks(jobs: Sequence[Path], base: Path) -> list[Task]:

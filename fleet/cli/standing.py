@@ -25,7 +25,7 @@ def screen(standing: Standing, answer: Answer | None, now: float) -> Iterator[st
     """One fact a line, and a row for each change under way. `answer` is what the run says of itself."""
     report, snapshot = standing.report, standing.snapshot
     yield f"run {report.run}, job {report.job}: {_state(report, answer)} after {duration(snapshot.elapsed)}"
-    yield tally(report.counts)
+    yield tally(report.counts, report.between_stages)
     if report.live:
         yield f"{wording.place(snapshot)}, {wording.activity(snapshot)}, {wording.remaining(snapshot)}"
     elif report.reason:
@@ -69,9 +69,13 @@ def as_object(standing: Standing, answer: Answer | None) -> dict[str, object]:
         "finished_at": instant(report.finished_at),
         "elapsed_s": round(snapshot.elapsed, 3),
         "left_s": None if snapshot.left is None else round(snapshot.left, 3),
+        "work_left_s": None if snapshot.work is None else round(snapshot.work, 3),
+        "waits_until": instant(snapshot.waits_until),
+        "waits_later_s": round(snapshot.waits_later, 3),
         "wave": None if wave is None else wave.number,
         "waves": len(snapshot.waves),
         "counts": dict(report.counts),
+        "between_stages": {str(done): number for done, number in report.between_stages.items()},
         "under_way": snapshot.under_way,
         "away": snapshot.away,
         "debts": len(report.debts),

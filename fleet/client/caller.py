@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import anyio
+from msgspec.structs import replace
 
 from fleet.client.auth import Auth
 from fleet.client.canary import Canary

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -128,7 +129,9 @@ class Operations:
         """ListWorkspaces: one page."""
         return self._get("workspaces", "/workspaces", {"limit": PAGE_SIZE, "offset": offset}, PAGE_CAP)
 
-    def _notebook(self, notebook_id: str, tail: str = "") -> str:
+    @staticmethod
+    @lru_cache(1024)  # a notebook under way is named several times, and every time must be a UUID
+    def _notebook(notebook_id: str, tail: str = "") -> str:
         return f"/notebooks/{require_uuid('notebook id', notebook_id)}{tail}"
 
     def _get(

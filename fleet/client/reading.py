@@ -67,11 +67,11 @@ class _Notebook(Struct, gc=False):
     custom_spec: Raw = Raw()
     image: Raw = Raw()
     lease: _Lease | None = None
-    pool: _Named | None = None
+    pool: Raw = Raw()
     volume: Raw = Raw()
     endpoints: tuple[_Endpoint, ...] | None = None
     workspace_id: Text = None
-    user: _Named | None = None
+    user: Raw = Raw()
     user_id: Text = None
     tags: tuple[_Tag, ...] | None = None
     create_at: Number = None
@@ -87,7 +87,8 @@ class _Page(Struct, gc=False):
 
 _NOTEBOOK = json.Decoder(_Notebook)
 _PAGE = json.Decoder(_Page)
-_NOBODY = _Named()
+_NAMED = json.Decoder(_Named | None)
+_once = rows.once
 
 
 def notebook(body: bytes) -> Notebook | None:
@@ -113,9 +114,10 @@ def notebooks(body: bytes) -> rows.Page | None:
 
 
 def _value(row: _Notebook) -> Notebook:
-    lease, flavor = row.lease, row.flavor or ""
+    lease, flavor = row.lease, _once(row.flavor or "")
     status, word = rows.condition(row.status or "", None if lease is None else lease.type or "")
-    pool, user = row.pool or _NOBODY, row.user or _NOBODY
+    pool_id, pool_name = _named(_part(row.pool))
+    user_id, user_name = _named(_part(row.user))
     return Notebook(
         id=row.id,
         status=status,
@@ -123,18 +125,18 @@ def _value(row: _Notebook) -> Notebook:
         name=row.name or "",
         description=row.description or "",
         fail_reason=clean(row.fail_reason) if row.fail_reason else "",
-        feature=row.feature or "",
+        feature=_once(row.feature or ""),
         flavor=flavor,
         custom_spec=_custom_spec(_part(row.custom_spec), flavor) if row.custom_spec else None,
         image=_image(_part(row.image)),
         lease=None if lease is None else _lease(lease),
-        pool_id=pool.id or "",
-        pool_name=pool.name or "",
+        pool_id=pool_id,
+        pool_name=pool_name,
         volume=_volume(_part(row.volume)),
         endpoints=tuple([_endpoint(one) for one in row.endpoints]) if row.endpoints else (),
-        workspace_id=row.workspace_id or "",
-        owner=user.name or "",
-        owner_id=user.id or row.user_id or "",
+        workspace_id=_once(row.workspace_id or ""),
+        owner=user_name,
+        owner_id=user_id or (_once(row.user_id) if row.user_id else ""),
         tags={tag.key: tag.value or "" for tag in row.tags} if row.tags else rows.NO_TAGS,
         create_at=row.create_at or 0,
         update_at=row.update_at or 0,
@@ -161,11 +163,18 @@ def _lease(row: _Lease) -> Lease:
 
 def _endpoint(row: _Endpoint) -> Endpoint:
     return Endpoint(
-        row.service or row.dev_service or "",
-        rows.key_names(row.key_pair_names, row.ssh_keys),
-        row.allowed_access_ips,
+        _once(row.service or row.dev_service or ""),
+        _once(rows.key_names(row.key_pair_names, row.ssh_keys)),
+        _once(row.allowed_access_ips),
         row.uri or "",
     )
+
+
+@lru_cache(_REMEMBERED)
+def _named(text: bytes) -> tuple[str, str]:
+    """Id and name of a pool or a user."""
+    named = None if text in _NULL else _NAMED.decode(text)
+    return ("", "") if named is None else (named.id or "", named.name or "")
 
 
 @lru_cache(_REMEMBERED)

@@ -26,7 +26,7 @@ KIB_PER_MIB = 1024
 
 
 @lru_cache(maxsize=4096)
-def _once(value: T) -> T:
+def once(value: T) -> T:
     """The value, in the object of an equal one read before: a large fleet repeats a few images and words."""
     return value
 
@@ -125,9 +125,9 @@ class _Endpoint(_Row):
 
     def value(self) -> Endpoint:
         return Endpoint(
-            _once(self.service or self.dev_service),
-            _once(key_names(self.key_pair_names, self.ssh_keys)),
-            _once(self.allowed_access_ips),
+            once(self.service or self.dev_service),
+            once(key_names(self.key_pair_names, self.ssh_keys)),
+            once(self.allowed_access_ips),
             self.uri,
         )
 
@@ -195,18 +195,18 @@ class _Notebook(_Row):
             name=self.name,
             description=self.description,
             fail_reason=clean(self.fail_reason),
-            feature=_once(self.feature),
-            flavor=_once(self.flavor),
-            custom_spec=None if self.custom_spec is None else _once(self.custom_spec.value(self.flavor)),
-            image=_once(self.image.value()),
+            feature=once(self.feature),
+            flavor=once(self.flavor),
+            custom_spec=None if self.custom_spec is None else once(self.custom_spec.value(self.flavor)),
+            image=once(self.image.value()),
             lease=None if self.lease is None else self.lease.value(),
-            pool_id=_once(self.pool.id),
-            pool_name=_once(self.pool.name),
-            volume=None if self.volume is None else _once(self.volume.value()),
+            pool_id=once(self.pool.id),
+            pool_name=once(self.pool.name),
+            volume=None if self.volume is None else once(self.volume.value()),
             endpoints=tuple(endpoint.value() for endpoint in self.endpoints),
-            workspace_id=_once(self.workspace_id),
-            owner=_once(self.user.name),
-            owner_id=_once(self.user.id or self.user_id),
+            workspace_id=once(self.workspace_id),
+            owner=once(self.user.name),
+            owner_id=once(self.user.id or self.user_id),
             tags={tag.key: tag.value for tag in self.tags} if self.tags else NO_TAGS,
             create_at=self.create_at,
             update_at=self.update_at,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import IntEnum
+
+import msgspec
 
 from fleet.core.notebook import Notebook
 
@@ -18,8 +19,7 @@ class Rank(IntEnum):
     NEW = 2  # for one to which nothing was sent: it would only add to what is to be brought home
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """An accepted write. `sends` counts the requests it took, refused ones included."""
 
     status: int
@@ -27,8 +27,7 @@ class Receipt:
     sends: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """An answered read of one notebook."""
 
     notebook: Notebook
@@ -36,8 +35,7 @@ class Reading:
     sends: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class SavedImage:
+class SavedImage(msgspec.Struct, frozen=True, gc=False):
     """The status of an image that was asked for by name; empty when there is none of that name.
 
     `touched_at` is when it was made or changed last, in wall ms of the cloud.
@@ -52,8 +50,7 @@ def _never() -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """A place in the write queue: the monotonic instants (s) from which and until which the write may leave.
 
     Later, what was looked at before the write would be old. `held` is asked right before the bytes leave:
@@ -63,4 +60,4 @@ class Turn:
     at: float
     until: float = math.inf
     rank: Rank = Rank.NEW
-    held: Callable[[], bool] = field(default=_never, repr=False, compare=False)
+    held: Callable[[], bool] = _never

@@ -122,13 +122,17 @@ class Answered(_Told, frozen=True):
 
 
 class Saw(_Told, frozen=True):
-    """A look succeeded. `listed_at` is when a list last showed the notebook on its way, if one did."""
+    """A look succeeded. `listed_at` is when a list last showed the notebook on its way, if one did.
+
+    Of its `sends`, the question for a saved image included, `repeats` were sent because one had failed.
+    """
 
     item: int
     at: float
     sight: Sight
     request_id: str = ""
     sends: int = 1
+    repeats: int = 0
     listed_at: float | None = None
 
 
@@ -187,9 +191,12 @@ class RunResumed(_Told, frozen=True):
 
 
 class WaveStarted(_Told, frozen=True):
+    """Changes of the wave may begin. `stand_ins` are items of the next one that go first, in its stead."""
+
     at: float
     wave: int
     changes: int
+    stand_ins: tuple[int, ...] = ()
 
 
 class WaveEnded(_Told, frozen=True):
@@ -232,12 +239,14 @@ class Counted(_Told, frozen=True):
 class Held(_Told, frozen=True):
     """New changes of `where` are held back for the reason in `text`; empty: no longer.
 
-    `where` is a scope, a flavor in a scope, a throttle key or a wave that nobody has let pass yet.
+    `where` is a scope, a flavor in a scope, a throttle key or a wave that nobody has let pass yet. It is over
+    `until` this wall second at the latest, where that is known.
     """
 
     at: float
     where: str
     text: str
+    until: float | None = None
 
 
 class Used(_Told, frozen=True):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fleet.core.changing.life import Life
+from fleet.core.changing.look_rules import BY_FORCE
 from fleet.core.errors import Exit
 from fleet.core.events import (
     Began,
@@ -31,6 +32,7 @@ from fleet.core.events import (
     WaveStarted,
 )
 from fleet.core.pacing.pace import Limit
+from fleet.core.planning.by_item import changes_by_item
 from fleet.core.planning.plan import Change, Plan
 from fleet.core.rows import Row, Track, joined, settled_row, track_of
 from fleet.core.scheduling.timing import Memory
@@ -80,11 +82,11 @@ class RunState:
     memory: Memory = field(default_factory=Memory)
     uses: dict[int, str] = field(default_factory=dict)
     gaps: bool = False
-    _changes: dict[int, Change] = field(init=False, repr=False, compare=False)
+    _changes: Mapping[int, Change] = field(init=False, repr=False, compare=False)
     _tracks: dict[int, Track] = field(default_factory=dict, init=False)  # of changes that have begun
 
     def __post_init__(self) -> None:
-        self._changes = {change.item: change for change in self.plan.changes}
+        self._changes = changes_by_item(self.plan.changes)
 
     def apply(self, event: Event) -> None:
         """Takes in the next event. Raises ValueError when it is about no change of the plan."""
@@ -97,6 +99,8 @@ class RunState:
             track.apply(event)
             if isinstance(event, Began | Reopened):
                 self.waves_ended.pop(change.wave, None)
+            if isinstance(event, Began) and change.wave in self.memory.began:
+                self.memory.stand_ins.pop(event.item, None)  # it was to stand in, and began with its own wave
             return
         self.memory.see(event)
         match event:
@@ -167,9 +171,12 @@ class RunState:
 
     def _row(self, change: Change) -> Row:
         row = self._track(change).row(self.at)
-        if change.item in self.uses and row.started_at is None:
-            return replace(row, reason=f"waits for its notebook to be idle: {self.uses[change.item]}")
-        return row
+        use = self.uses.get(change.item)
+        if use is None:
+            return row
+        if row.started_at is None:
+            return replace(row, reason=f"waits for its notebook to be idle: {use}")
+        return replace(row, reason=row.reason.replace(BY_FORCE, f"{BY_FORCE}; last known use: {use}"))
 
     def _joined(self, rows: Sequence[Row]) -> Iterable[Row]:
         """The rows of the changes, those of one notebook in one."""

@@ -145,6 +145,10 @@ class JobSpec(BaseModel, ABC):
         """
         return ""
 
+    def saves_by(self, context: Context) -> str:
+        """What made the job choose where it saves, in words for the plan such as "named by save_to"."""
+        return ""
+
     def remarks(self, notebook: Notebook, context: Context) -> tuple[str, ...]:
         """What a person should know of this notebook's change before saying yes."""
         return ()

@@ -331,7 +331,7 @@ class When(StrEnum):
     ANY = "ANY"
 
     def allows(self, status: Status) -> bool:
-        return self is When.ANY or self.value == status.value
+        return self is When.ANY or self._value_ == status._value_
 
 
 # The Update API page says "stopped" for everything; the error code 6347 is worded per field and state, and

@@ -56,8 +56,8 @@ class Row:
 
     `outcome` is None while the change is open. Instants are wall seconds; `away_s` counts from our stop to
     the look that showed RUNNING again, or to the end when there was none. `idle_s` are the seconds between
-    its stages, in which nothing was done. `written` says that a PUT was accepted or may have been. `fix` pays
-    the `debt`.
+    its stages, in which nothing was done. `stages_done` is the number of the last stage that went well, where
+    there are several. `written` says that a PUT was accepted or may have been. `fix` pays the `debt`.
     """
 
     item: int
@@ -78,6 +78,7 @@ class Row:
     finished_at: float | None = None
     away_s: float = 0.0
     idle_s: float = 0.0
+    stages_done: int = 0
     calls: Calls = Calls()
     request_ids: tuple[str, ...] = ()
     written: bool = False
@@ -233,6 +234,7 @@ def joined(stages: Mapping[int, Row]) -> Row:
     rows = list(stages.values())
     begun = [row for row in rows if row.calls != Calls()] or rows[:1]
     number, deciding = next(((n, row) for n, row in stages.items() if row.outcome not in WELL), (0, rows[-1]))
+    done = max((n for n in stages if not number or n < number), default=0)
     outcome = deciding.outcome
     if outcome in WELL:
         outcome = Outcome.CHANGED if any(row.outcome is Outcome.CHANGED for row in rows) else outcome
@@ -242,19 +244,32 @@ def joined(stages: Mapping[int, Row]) -> Row:
         item=rows[0].item,
         wave=deciding.wave,
         outcome=outcome,
-        reason=f"stage {number}: {deciding.reason}" if number and deciding.reason else deciding.reason,
+        reason=_reason(deciding, number, done) if number else deciding.reason,
         before=before,
         after=before | {name: value for row in begun for name, value in row.after.items()},
         started_at=begun[0].started_at,
         finished_at=None if outcome is None else begun[-1].finished_at,
         away_s=round(sum(row.away_s for row in rows), 3),
         idle_s=round(sum(_between(one, other) for one, other in pairwise(begun)), 3),
+        stages_done=done,
         calls=_sum_of(row.calls for row in rows),
         request_ids=tuple(dict.fromkeys(chain.from_iterable(row.request_ids for row in rows))),
         written=any(row.written for row in rows),
         debt=any(row.debt for row in rows),
         fix=next((row.fix for row in rows if row.fix), ""),
     )
+
+
+def _reason(row: Row, number: int, done: int) -> str:
+    """What became of stage `number`, and that those up to `done` are behind it: their values are written."""
+    begun = " not started" if row.outcome is Outcome.NOT_STARTED else ""
+    told = f"stage {number}{begun}: {row.reason}" if row.reason else ""
+    return "; ".join(filter(None, (stages_words(done) if done else "", told)))
+
+
+def stages_words(done: int) -> str:
+    """For people: what a notebook has behind it that has `done` so many stages."""
+    return "stage 1 done" if done == 1 else f"stages 1 to {done} done"
 
 
 def _between(one: Row, other: Row) -> float:

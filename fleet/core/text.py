@@ -15,7 +15,7 @@ def clean(text: str, limit: int = LONGEST) -> str:
 
     What was cut off is shown by an ellipsis. Cleaning twice changes nothing.
     """
-    if len(text) <= limit and text.isprintable() and _INVISIBLE.isdisjoint(text):
+    if len(text) <= limit and text.isprintable() and (text.isascii() or _INVISIBLE.isdisjoint(text)):
         return text
     pieces: list[str] = []
     room = limit

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -110,17 +111,35 @@ class Book:
 
     def usages(self, percentile: float) -> Iterator[tuple[str, Usage]]:
         """The usage of every notebook, with no levels where there was no data."""
+        return self._usages(self.window, percentile)
+
+    def latest(self, lasting: float) -> Iterator[tuple[str, Usage]]:
+        """The usage of every notebook in `lasting` seconds, back from the newest data of each resource.
+
+        The window must be longer, as data appear late. The last sample before those seconds counts for what
+        has data, not for what was used.
+        """
+        return self._usages(lasting, 100.0)
+
+    def _usages(self, lasting: float, percentile: float) -> Iterator[tuple[str, Usage]]:
         for notebook in self._since:
             levels = {
-                resource: self._level(self._highest[notebook, resource], percentile)
+                resource: self._level(self._highest[notebook, resource], lasting, percentile)
                 for resource in Resource
                 if (notebook, resource) in self._highest
             }
-            yield notebook, Usage(self.window, percentile, levels)
+            yield notebook, Usage(lasting, percentile, levels)
 
-    def _level(self, series: array[float], percentile: float) -> Level:
+    def _end_of(self, slot: int) -> float:
+        return min(self.until, self.begin + (slot + 1) * self.step)
+
+    def _level(self, series: array[float], lasting: float, percentile: float) -> Level:
         filled = [slot for slot, value in enumerate(series) if value >= 0.0]
-        values = sorted(series[slot] for slot in filled)
+        # The newest sample may lie at the very beginning of its interval.
+        newest = self.begin + filled[-1] * self.step
+        earlier = bisect_right(filled, newest - lasting, key=self._end_of)
+        values = sorted(series[slot] for slot in filled[earlier:])
+        filled = filled[max(0, earlier - 1) :]
         # What is measured less often than we ask still covers the time between two samples.
         gaps = sorted(after - before for before, after in pairwise(filled)) or [1]
         usual_gap = gaps[len(gaps) // 2]
@@ -129,8 +148,8 @@ class Book:
             usual=values[max(0, math.ceil(percentile / 100.0 * len(values)) - 1)],
             peak=values[-1],
             share=min(1.0, len(filled) * covers / self._slots),
-            first=min(self.until, self.begin + (filled[0] + 1) * self.step),
-            last=min(self.until, self.begin + (filled[-1] + 1) * self.step),
+            first=self._end_of(filled[0]),
+            last=self._end_of(filled[-1]),
             hole=(gaps[-1] - 1) * self.step,
         )
 
@@ -191,7 +210,8 @@ def use_of(
     peaks = {name: level.peak for name, level in usage.levels.items() if name in below}
     if busy := [name for name, peak in peaks.items() if peak > below[name]]:
         most = min(busy, key=_TELLING.index)
-        return Use(False, f"{_amount(most, peaks[most], below[most])} in the last {duration(usage.window)}")
+        amount = _amount(most, peaks[most], below[most])
+        return Use(False, f"{amount} in the last {duration(usage.window)} of data")
     dark = [name for name in Resource if name in needs and not _knows(usage, name, lasting, fresh_since)]
     if needs and not dark:
         return Use(True, f"idle for {duration(lasting)}")

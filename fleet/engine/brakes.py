@@ -7,17 +7,19 @@ throttle key is kept, news are recorded, and a run that has become hopeless is t
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import cast
 
 from fleet.core.errors import TRANSIENT, CallError, Meaning
 from fleet.core.events import Answered, Blind, Ended, Event, Held, Intended, Late, RunEnd, Saw
 from fleet.core.pacing.breaker import Breaker, calls_of, cause_of, untroubled
+from fleet.core.planning.by_item import changes_by_item
 from fleet.core.planning.closing import Group, closed_by, groups_of
 from fleet.core.planning.plan import Change, Plan
 from fleet.engine.control import Control
 from fleet.engine.ports import Clock
 from fleet.engine.tape import Tape
 
-_TOLD = (Saw, Answered, Blind, Late)
+_TOLD = frozenset({Saw, Answered, Blind, Late})
 SHORTEST_WAIT = 0.01  # s; a wait that rounding makes shorter than the clock's step would never end
 
 
@@ -28,7 +30,7 @@ class Brakes:
         self._tape = tape
         self._clock = clock
         self._control = control
-        self._changes = {change.item: change for change in plan.changes}
+        self._changes = changes_by_item(plan.changes)
         self._keys = {scope.name: scope.throttle for scope in plan.scopes}
         self._breakers: defaultdict[str, Breaker] = defaultdict(lambda: Breaker(plan.rollout.concurrency))
         self._causes: dict[int, str] = {}
@@ -69,9 +71,10 @@ class Brakes:
 
     def __call__(self, event: Event) -> None:
         """Takes in an event, also one of a look that will be repeated and is not recorded."""
-        if isinstance(event, _TOLD):
-            if (change := self._changes.get(event.item)) is not None:
-                self._told(change, event)
+        if type(event) in _TOLD:  # most are, and to ask by the type costs least
+            told = cast(Saw | Answered | Blind | Late, event)
+            if (change := self._changes.get(told.item)) is not None:
+                self._told(change, told)
         elif isinstance(event, Intended):
             self._sent.add(event.item)
         elif isinstance(event, Ended) and event.item in self._under_way:
@@ -97,7 +100,9 @@ class Brakes:
 
     def _called(self, scope: str, calls: int, failed: int) -> None:
         breaker = self._breaker(scope)
-        self._heard(breaker, scope, breaker.called(calls, failed, self._clock.monotonic()))
+        news = breaker.called(calls, failed, self._clock.monotonic())
+        if news or not breaker.calm:
+            self._heard(breaker, scope, news)
 
     def _heard(self, breaker: Breaker, scope: str, news: str) -> None:
         """Records what a breaker made of an event, and lets the crew look again."""

@@ -15,7 +15,7 @@ from fleet.core.errors import FATAL
 from fleet.core.events import Answered, Blind, Event, RunEnd
 from fleet.engine.approvals import Approvals
 
-_TOLD = (Answered, Blind)  # with a meaning, if it did not succeed
+_TOLD = frozenset({Answered, Blind})  # with a meaning, if it did not succeed
 
 
 class Budgets(Protocol):
@@ -88,5 +88,7 @@ class Control:
 
     def observe(self, event: Event) -> None:
         """Ends the run at the first failure that every further call would share."""
-        if isinstance(event, _TOLD) and event.meaning in FATAL:
+        if type(event) not in _TOLD:  # as most are not: nothing is asked more often than this
+            return
+        if isinstance(event, Answered | Blind) and event.meaning in FATAL:
             self.drain(RunEnd.LOCKED_OUT, f"{event.meaning}: {event.text}", broken=True)

@@ -186,14 +186,19 @@ class Crew:
     async def _work_wave(self, wave: int, changes: Iterable[Change]) -> bool:
         """Works these as part of the wave; False when the run was told to end before they began."""
         ready = [change for change in changes if self._may_follow(change)]
+        del changes  # while a large wave is worked, one list of what is left of it is enough
         if ready:
             await self._pauses.before(ready[0].wave)
         if self._control.end is not None:
             return False
-        self._tape.note(WaveStarted(self._clock.wall(), wave, len(ready)))
+        stand_ins = tuple(change.item for change in ready if change.wave != wave)
+        started = WaveStarted(self._clock.wall(), wave, len(ready), stand_ins)
+        self._tape.note(started)
         if ready:
             self._pauses.begun(wave)
-        self._admission.release(self._room.open_wave(wave, ready))
+        ready = self._room.open_wave(started, ready)
+        self._admission.release(ready)
+        del ready
         await self._work_released()
         self._leave_out()
         return True
@@ -230,6 +235,8 @@ class Crew:
 
     def _wave_of(self, change: Change) -> int:
         """The wave that a change counts for: before its own has begun, that in which it stands in."""
+        if self._catching_up:
+            return self._room.counts_for(change)
         opened = self._room.opened
         return change.wave if change.wave in opened or not opened else max(opened)
 
@@ -320,8 +327,11 @@ class Crew:
         if life.stage in (Stage.SPARED, Stage.PUT_OFF):
             self._give_back(change, life)
             return
+        if self._catching_up and _outcome(life) is Outcome.NOT_STARTED:  # there was no room for its journal
+            self._give_back(change, life.anew())
+            return
         if _outcome(life) is Outcome.CHANGED and performance.sent_at is not None:
-            self._room.pace.took(life.change, self._clock.monotonic() - performance.sent_at)
+            self._room.took(life.change, self._clock.monotonic() - performance.sent_at)
         self._book(change, life)
         self._admission.ended(change, failed=_failed(life), back=_is_back(life))
 

@@ -6,12 +6,12 @@ Both count from the end of a wave, also when that was in an earlier process: no 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 import anyio
 
 from fleet.core.events import Held
 from fleet.core.planning.plan import Plan
+from fleet.core.scheduling.readiness import second
 from fleet.engine.control import Control
 from fleet.engine.ports import Clock
 from fleet.engine.tape import Tape
@@ -44,8 +44,7 @@ class Pauses:
         if seconds <= 0:
             return
         where, now = f"wave {wave}", self._clock.wall()
-        begins = datetime.fromtimestamp(now + seconds, UTC)
-        self._tape.note(Held(now, where, f"begins at {begins:%Y-%m-%d %H:%M:%S} UTC"))
+        self._tape.note(Held(now, where, f"begins at {second(now + seconds)}", now + seconds))
         with anyio.move_on_after(seconds):
             await self._control.draining.wait()
         self._tape.note(Held(self._clock.wall(), where, ""))

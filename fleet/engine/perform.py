@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 import anyio
 
@@ -15,7 +16,7 @@ from fleet.core.calls import Rank, Receipt, SavedImage, Turn
 from fleet.core.changing.change import Await, End, Look, Write, advance, decide
 from fleet.core.changing.life import Life, Stage, over
 from fleet.core.changing.saving import asks_for_image, status_of, unseen
-from fleet.core.changing.sight import GONE, Sight, sight_of
+from fleet.core.changing.sight import GONE, sight_of
 from fleet.core.errors import TRANSIENT, CallError, Meaning, RecordingFailed
 from fleet.core.events import (
     Answered,
@@ -32,7 +33,7 @@ from fleet.core.events import (
     Saw,
     Step,
 )
-from fleet.core.notebook import Notebook, Status
+from fleet.core.notebook import Status
 from fleet.core.patch import When
 from fleet.core.planning.estimate import Times, wait_of
 from fleet.core.planning.plan import Change
@@ -46,7 +47,8 @@ from fleet.engine.watch import Watch
 LATEST = 5.0  # seconds after its turn and its look that a write may still leave
 # These could undo what somebody did since the look. A start could not, and a debt waits for none.
 _OVERTURNING = frozenset({Step.SAVE, Step.STOP, Step.PUT, Step.LEASE})
-LOOK_AGAIN = 5.0  # seconds between looks while the cloud does not answer
+LOOK_AGAIN = 5.0  # seconds between looks while the cloud does not answer, at first: each pause doubles
+LOOK_AGAIN_MOST = 60.0
 _NOT_ASKED = SavedImage()
 
 
@@ -94,6 +96,7 @@ class Performance:
         self._time_up = here.clock.monotonic() + here.deadline
         self._waits_for: Status | None = None
         self._since = 0.0
+        self._seen_waiting = -inf  # when a look last showed that it waits on
         self._listed_at: float | None = None
 
     async def run(self) -> Life:
@@ -276,11 +279,13 @@ class Performance:
         event = None if wait else await self._single_look()
         if event is not None and not _to_repeat(event):
             return event
+        pause = wait or LOOK_AGAIN
         with anyio.move_on_after(self._time_left()):
             while True:
                 if event is not None:
                     self._here.brakes(event)
-                await anyio.sleep(wait if event is None else LOOK_AGAIN)
+                await anyio.sleep(pause)
+                pause = LOOK_AGAIN if event is None else min(2 * pause, LOOK_AGAIN_MOST)
                 event = await self._single_look()
                 if not _to_repeat(event):
                     return event
@@ -293,18 +298,21 @@ class Performance:
             sends = look.sends
             # From here on it grows old, also while the image is asked for.
             at, self._looked_at = self._now(), self._here.clock.boottime()
-            asks = asks_for_image(self._life, look.notebook.status)
-            saved = await self._saved() if asks else _NOT_ASKED
+            saved, image = _NOT_ASKED, ""
+            if asks_for_image(self._life, look.notebook.status):
+                saved = await self._saved()
+                image = status_of(self._life, saved)
         except CallError as error:
             if error.meaning is Meaning.GONE:
-                return Saw(item, self._now(), GONE, request_id=error.request_id, sends=error.sends)
+                return Saw(item, self._now(), GONE, error.request_id, error.sends, _repeats(error.sends))
             return Blind(item, self._now(), error.meaning, error.text, sends=sends + error.sends)
         return Saw(
             item,
             at,
-            self._sight(look.notebook, status_of(self._life, saved)),
+            sight_of(look.notebook, self._change.after, int(at * 1000), image),
             request_id=look.request_id,
             sends=sends + saved.sends,
+            repeats=_repeats(sends) + _repeats(saved.sends),
             listed_at=self._listed_at,
         )
 
@@ -320,25 +328,25 @@ class Performance:
         clock, watch = self._here.clock, self._here.watch
         if self._waits_for is not status:
             self._waits_for, self._since = status, clock.monotonic()
-        usual = wait_of(self._change, status, self._here.times)
+        if self._seen_waiting >= self._time_up:  # nothing but a look may say that it is late
+            return self._late(watch.failing)
+        usual, listed = wait_of(self._change, status, self._here.times), None
         with anyio.move_on_after(self._time_left()):
             try:
                 listed = await watch.worth_a_look(self._change.id, status, self._since, usual)
             except CallError as error:
                 return Blind(self._change.item, self._now(), error.meaning, error.text, sends=0)
-            if listed is not None:
-                self._listed_at = self._now() - (clock.monotonic() - listed)
-            event = await self._look(0.0)
-            self._listed_at = None
-            if isinstance(event, Saw) and event.sight.status.heading is None:
-                if event.sight.status is status.heading:
-                    watch.took(status, clock.monotonic() - self._since, usual)
-                self._waits_for = None
-            return event
-        return self._late(watch.failing)
-
-    def _sight(self, notebook: Notebook, saved: str) -> Sight:
-        return sight_of(notebook, self._change.after, int(self._now() * 1000), saved)
+        if listed is not None:
+            self._listed_at = self._now() - (clock.monotonic() - listed)
+        event = await self._look(0.0)
+        self._listed_at = None
+        if isinstance(event, Saw) and event.sight.status.heading is None:
+            if event.sight.status is status.heading:
+                watch.took(status, clock.monotonic() - self._since, usual)
+            self._waits_for = None
+        else:
+            self._seen_waiting = clock.monotonic()
+        return event
 
     def _time_left(self) -> float:
         return max(0.0, self._time_up - self._here.clock.monotonic())
@@ -367,6 +375,11 @@ class Performance:
         self._here.tape.note(
             Ended(self._change.item, self._now(), end.outcome, end.reason, end.debt, end.fix)
         )
+
+
+def _repeats(sends: int) -> int:
+    """How many requests of a call were sent because one before had failed."""
+    return max(0, sends - 1)
 
 
 def _to_repeat(event: Saw | Blind) -> bool:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import anyio
 
-from fleet.core.events import Held, RunEnd, Used
+from fleet.core.events import Held, RunEnd, Used, WaveStarted
 from fleet.core.planning.plan import Change
 from fleet.core.rollout import Rollout
 from fleet.core.scheduling.readiness import (
@@ -82,7 +82,8 @@ class WaitingRoom:
         self._clock = clock
         self._control = control
         self._trouble = trouble
-        self.pace = pace
+        self._pace = pace
+        self._learned = False  # how long changes take, since all were judged
         self._judge = Judge(rollout, ends, pace)
         self.facts: dict[int, Facts] = {}
         self.postponed: Mapping[str, float] | None = None  # nobody can tell
@@ -109,9 +110,13 @@ class WaitingRoom:
         """Whether a change under way may come back to wait, as its notebook must not be stopped."""
         return holds_back(self._rollout)
 
-    def open_wave(self, wave: int, changes: Sequence[Change]) -> list[Change]:
+    def counts_for(self, change: Change) -> int:
+        """The wave for which a change counts that began in an earlier process."""
+        return self._memory.counts_for(change.item, change.wave)
+
+    def open_wave(self, started: WaveStarted, changes: Sequence[Change]) -> list[Change]:
         """Takes in those of a wave that begins who have to wait, and returns all others."""
-        self._memory.began.setdefault(wave, self._clock.wall())
+        self._memory.see(started)
         free = list[Change]()
         for change in changes:
             if self._rollout.calendar or (is_careful(self._rollout) and stops(change)):
@@ -124,7 +129,8 @@ class WaitingRoom:
         """This change waits; again, if its notebook was not as thought or its moment was over."""
         facts = self.facts.get(change.item)
         if facts is None:
-            since = self._memory.began.get(change.wave, self._clock.wall())
+            since = self._memory.waits_since(change.item, change.wave)
+            since = self._clock.wall() if since is None else since
             facts = self.facts[change.item] = Facts(since, stops)
         facts.stops, facts.stopped = stops, False
         facts.noticed = self._memory.noticed.get((change.wave, change.owner))
@@ -172,13 +178,18 @@ class WaitingRoom:
             self._tape.note(Used(now, news))
         self.news()
 
+    def took(self, change: Change, seconds: float) -> None:
+        """Takes in a change that came to a good end: what others need decides where they fit in."""
+        self._pace.took(change, seconds)
+        self._learned = True
+
     def put_off(self, change: Change) -> None:
         """This change waits again, as its moment was over before it sent anything."""
         self.enter(change, stops=self.facts[change.item].stops)
 
     def close(self) -> None:
         """Nobody is waited for any more."""
-        self._tell({}, {}, self._clock.wall())
+        self._tell({}, {}, {}, self._clock.wall())
 
     def news(self) -> None:
         """Lets everybody who waits be judged again."""
@@ -190,23 +201,33 @@ class WaitingRoom:
         """Hands out changes as their moment comes, until cancelled."""
         while True:
             self._news = anyio.Event()
-            nap = LONGEST_NAP
             try:
                 wake = self._sort_out(release, drop)
-                nap = min(nap, max(SHORTEST_NAP, wake - self._clock.wall()))
             except Exception as error:  # an error of our own must not leave the others stopped
                 self._trouble(error)
-            with anyio.move_on_after(nap if self._waiting else None):
+                wake = self._clock.wall() + LONGEST_NAP
+            await self._nap(wake)
+
+    async def _nap(self, wake: float) -> None:
+        """Until there is news, or the wall clock says `wake`; to look at it now and then judges nobody."""
+        lain = self._clock.wall()
+        while not self._news.is_set():
+            left = max(SHORTEST_NAP, wake - self._clock.wall())
+            with anyio.move_on_after(min(left, LONGEST_NAP) if self._waiting else None):
                 await self._news.wait()
+            if self._learned or not lain <= self._clock.wall() < wake:  # it may have been set back
+                return
 
     def _sort_out(self, release: Release, drop: Leaving) -> float:
         """Judges all who wait; returns when the next of them may be ready."""
         now = self._clock.wall()
         opening = cache(partial(self._opening, now))
         self._opened |= opening(0.0) == now
+        self._learned = False
         ready: list[Change] = []
         waiting: defaultdict[Why, list[tuple[Change, Facts]]] = defaultdict(list)
         untils: dict[Why, float] = {}
+        latest: defaultdict[Why, float] = defaultdict(float)
         for item in sorted(self._waiting):
             change = self._waiting[item]
             match self._standing(change, now, opening):
@@ -219,15 +240,18 @@ class WaitingRoom:
                     drop(change, end)
                 case Wait(why, until):
                     waiting[why].append((change, self.facts[item]))
+                    latest[why] = max(latest[why], math.inf if until is None else until)
                     if until is not None:
                         untils[why] = min(until, untils.get(why, until))
-        self._tell(waiting, untils, now)
+        self._tell(waiting, untils, latest, now)
         if ready:
             release(ready)
             self._control.stir()
         if Why.WINDOW in waiting and self._opened and not self._rollout.carry_over:
             self._control.drain(RunEnd.HALTED, "the window is over, and rollout.carry_over is false")
-        return min(untils.values(), default=now + LONGEST_NAP)
+        if not self._opened:
+            untils[Why.WINDOW] = min(untils.get(Why.WINDOW, math.inf), opening(0.0) or math.inf)
+        return min(untils.values(), default=math.inf)
 
     def _standing(self, change: Change, now: float, opening: Opening) -> Standing:
         postponed = UNKNOWN if self.postponed is None else self.postponed.get(change.owner)
@@ -247,13 +271,21 @@ class WaitingRoom:
         for watcher in self.watchers:
             watcher.left(change)
 
-    def _tell(self, waiting: Mapping[Why, Waiting], untils: Mapping[Why, float], now: float) -> None:
+    def _tell(
+        self,
+        waiting: Mapping[Why, Waiting],
+        untils: Mapping[Why, float],
+        latest: Mapping[Why, float],
+        now: float,
+    ) -> None:
         """Says who waits for what, whenever that changes."""
         for why in Why:
             text, examples = "", ""
             if why in waiting:
-                text, examples = held_words(why, waiting[why], untils.get(why), now)
+                otherwise = self._rollout.otherwise
+                text, examples = held_words(why, waiting[why], untils.get(why), now, otherwise)
             if text != self._told.get(why, ""):
                 self._told[why] = text
                 told = f"{text} ({examples}, as of {moment(now)})" if examples else text
-                self._tape.note(Held(now, why.name.lower(), told))
+                until = last if (last := latest.get(why, math.inf)) < math.inf else None
+                self._tape.note(Held(now, why.name.lower(), told, until))

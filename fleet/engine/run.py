@@ -79,7 +79,7 @@ async def run_plan(
             if plan.rollout.deadline is not None:
                 background.start_soon(_deadline, plan.rollout.deadline, control)
             brakes = Brakes(plan, tape, clock, control)
-            tape.show_to(brakes)
+            tape.show_to(brakes.__call__)  # bound: Python calls that in place
 
             def polled(scope: str, error: CallError | None) -> None:
                 brakes.polled(scope, error)

@@ -1,24 +1,25 @@
 """One list poll answers everyone who waits in a scope, so that waiting costs next to no calls of its own.
 
 A poll lists those who are still on their way. Whoever is not among them is told to look for himself, and that
-look is the proof: a row may be missing or old, a look is neither. When to poll is decided in
-`core.scheduling.waiting`.
+look is the proof: a row may be missing or old, a look is neither. Where lists fail, all who wait look for
+themselves. When to poll is decided in `core.scheduling.waiting`.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import anyio
 
-from fleet.core.errors import FATAL, CallError
+from fleet.core.errors import CallError, Meaning
 from fleet.core.notebook import Status
-from fleet.core.scheduling.waiting import Wait, Waits, pages, worth
+from fleet.core.scheduling.waiting import PAGE, Wait, Waits, pages, worth
 from fleet.engine.ports import Clock, Cloud
 
 _STEP = 0.5  # s between two moments at which it is weighed whether to poll
+_BROKEN = 2  # polls for one status that failed in a row: those who wait look for themselves
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +63,7 @@ class Watch:
         self._waiters: dict[str, _Waiter] = {}
         self._wanted = anyio.Event()
         self.failing = ""  # why the last poll failed
+        self._failed: Counter[Status] = Counter()  # polls in a row
         self.under_way = 0
         self._times = 1.0  # as many requests as pages: a scope of many workspaces has a list for each
 
@@ -107,9 +109,12 @@ class Watch:
             return
         for status, waiters in waiting.items():
             now = self._clock.monotonic()
-            if self._times * pages(len(waiters)) >= len(waiters):  # each of them may as well look for himself
-                self._wake(one for one in waiters if self._waits.look_pays(status, one.wait, now))
-            elif self._list_pays(status, waiters, now):
+            few = self._times * pages(len(waiters)) >= len(waiters)  # each may as well look for himself
+            pays = not few and self._list_pays(status, waiters, now)
+            if few or self._failed[status] >= _BROKEN:
+                looking = [one for one in waiters if self._waits.look_pays(status, one.wait, now)]
+                self._wake(looking if few else sorted(looking, key=_asked)[:PAGE])
+            if pays:
                 await self._poll(status, len(waiters), now)
         await anyio.sleep(self._pause())
 
@@ -141,11 +146,13 @@ class Watch:
         except CallError as error:
             self._polled(error)
             self.failing = error.text
-            if error.meaning in FATAL:
+            self._failed[status] += 1
+            if error.meaning is Meaning.UNAUTHENTICATED:  # a look would fail alike
                 self._wake(self._waiters.values(), error)
             return
         self._polled(None)
         self.failing = ""
+        self._failed[status] = 0
         self._times = max(1.0, (self._cloud.calls.get("list", 0) - sent) / pages(number))
         for key in passing:
             if (still := self._waiters.get(key)) is not None:
@@ -161,3 +168,7 @@ class Watch:
             if not waiter.woken.is_set():
                 waiter.error = error
                 waiter.woken.set()
+
+
+def _asked(waiter: _Waiter) -> float:
+    return waiter.asked

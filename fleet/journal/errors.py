@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from fleet.core.errors import Exit, FleetError, RecordingFailed
 
 
 class JournalError(FleetError):
     """The journal cannot be used: which file, why, what to do."""
+
+
+class OtherFormat(JournalError):
+    """The journal at `path` is whole, but of the format `number` of another version."""
+
+    def __init__(self, path: Path, number: str, ours: int) -> None:
+        self.state = f"format {number}"
+        self.reason = (
+            f"is of {self.state}, this version reads journals of format {ours}; "
+            "use the version that began the run"
+        )
+        super().__init__(f"{path}: {self.reason}")
 
 
 class JournalBusy(JournalError):

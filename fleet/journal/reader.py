@@ -22,7 +22,7 @@ from fleet.core.fold import RunState
 from fleet.core.planning.plan import Plan
 from fleet.core.planning.plan_file import load_plan
 from fleet.journal.balance import Brief, read_brief
-from fleet.journal.errors import JournalDamage, JournalError
+from fleet.journal.errors import JournalDamage, JournalError, OtherFormat
 from fleet.journal.lost import lost, unreadable
 from fleet.journal.rows import EVENT, FORMAT, Record, event_of, intact, meta_intact
 
@@ -154,10 +154,7 @@ class JournalReader:
                 self.damage.append(JournalDamage("meta", str(row[0]), str(row[0]), "wrong checksum"))
         found = meta.get("format", str(FORMAT))
         if found != str(FORMAT):
-            raise JournalError(
-                f"{self.path}: is of format {found[:9]}, this version reads journals of format {FORMAT}; "
-                "use the version that began the run"
-            )
+            raise OtherFormat(self.path, found[:9], FORMAT)
         if not {"format", "run", "job", "digest"} <= meta.keys():
             raise lost(self.path, "is no journal, or damaged at its beginning")
         return meta

@@ -50,7 +50,10 @@ def meta_intact(record: Record) -> bool:
 
 def event_record(seq: int, event: Event) -> Record:
     """Its checksum begins with the number and is over the bare bytes: nothing costs a run more than these."""
-    body = _body(event)
+    try:
+        body = dump_event(event)
+    except ValueError:
+        body = _lenient(event)
     return seq, body.decode(), crc32(body, seq)
 
 
@@ -68,12 +71,9 @@ def event_of(record: Record) -> Event | None:
         return None
 
 
-def _body(event: Event) -> bytes:
-    try:
-        return dump_event(event)
-    except ValueError:
-        # A lone surrogate in foreign text has no UTF-8 form. No notebook's name may keep us from recording.
-        return json.dumps(to_builtins(event), ensure_ascii=False).encode("utf-8", "replace")
+def _lenient(event: Event) -> bytes:
+    """A lone surrogate in foreign text has no UTF-8 form. No notebook's name may keep us from recording."""
+    return json.dumps(to_builtins(event), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def item_records(plan: Plan) -> Iterator[Record]:

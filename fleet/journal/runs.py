@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 
 from fleet.core.errors import UsageError
 from fleet.core.fold import count
 from fleet.core.planning.members import members
-from fleet.journal.errors import JournalError
+from fleet.journal.errors import JournalError, OtherFormat
 from fleet.journal.filesystem import network_mount
 from fleet.journal.lock import is_locked
 from fleet.journal.lost import PLAN as PLAN
@@ -38,8 +39,9 @@ class RunSummary:
     """One run at a glance. Instants are wall seconds.
 
     `state` is `running`, how the run ended (`finished`, `halted`, `interrupted`, `credentials lost`), or
-    `damaged` when its journal cannot be read, or `journal lost` when all the same its plan can tell what is
-    owed: then `counts` are empty. A run that broke off counts as `interrupted`.
+    `damaged` when its journal cannot be read, `journal lost` when all the same its plan can tell what is
+    owed, or `format N` when only another version can read it: then `counts` are empty. A run that broke off
+    counts as `interrupted`.
     """
 
     run: str
@@ -141,6 +143,8 @@ def _summary(folder: Path) -> RunSummary:
             return _read_summary(folder, reader, running)
     except JournalLost:
         return RunSummary(folder.name, _planned_job(folder), "journal lost", None, None, {}, folder)
+    except OtherFormat as other:
+        return RunSummary(folder.name, _planned_job(folder), other.state, None, None, {}, folder)
     except JournalError:
         return RunSummary(folder.name, "", "damaged", None, None, {}, folder)
 
@@ -148,7 +152,7 @@ def _summary(folder: Path) -> RunSummary:
 def _planned_job(folder: Path) -> str:
     """The job's name by the plan, which begins with it; empty where it does not."""
     with suppress(OSError, ValueError, RecursionError), (folder / PLAN).open("rb") as file:
-        for key, value in members(file.read(_HEAD).decode(errors="replace"), ()):
+        for key, value in members(StringIO(file.read(_HEAD).decode(errors="replace")), ()):
             if key == "job" and isinstance(value, str):
                 return value
     return ""

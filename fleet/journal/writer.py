@@ -147,7 +147,8 @@ class Journal(_OnFile):
             self._thread.join()
 
     def _hand_over(self, entry: _Entry) -> None:
-        self._check_open()
+        if self._closed:
+            self._check_open()
         self._entries.append(entry)
         if (entry[1] is not None and not self._rung) or len(self._entries) == FULL:
             self._rung = True

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from fleet.core.duration import duration
-from fleet.core.rows import Row
+from fleet.core.rows import Row, stages_words
 from fleet.core.text import clean
 from fleet.report.makespan import took
 from fleet.report.summary import Report, next_steps
@@ -23,7 +24,7 @@ def _lines(report: Report) -> Iterator[str]:
     reason = f": {clean(report.reason, LONGEST)}" if report.reason else ""
     took_all = duration(report.duration_s)
     yield f"run {report.run}, job {clean(report.job)}: {report.state} after {took_all}{reason}"
-    yield tally(report.counts)
+    yield tally(report.counts, report.between_stages)
     for name, why in report.overrides.items():
         yield f"guards.{name} is lifted: {clean(why, LONGEST)}"
     if (makespan := report.makespan) is not None:
@@ -44,10 +45,17 @@ def _lines(report: Report) -> Iterator[str]:
     yield from next_steps(report)
 
 
-def tally(counts: Mapping[str, int]) -> str:
-    """`214 selected: 61 changed, 3 unchanged`; the parts add up to the whole."""
+def tally(counts: Mapping[str, int], between_stages: Mapping[int, int] = MappingProxyType({})) -> str:
+    """`214 selected: 61 changed, 3 unchanged`; the parts add up to the whole.
+
+    Behind it stands what those did that are `between_stages`: `stage 1 done: 6 notebooks`.
+    """
     parts = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
-    return f"{sum(counts.values())} selected: {parts}" if parts else "0 selected"
+    stages = (
+        f"{stages_words(done)}: {number} notebook{'s' * (number > 1)}"
+        for done, number in between_stages.items()
+    )
+    return "; ".join((f"{sum(counts.values())} selected: {parts}", *stages)) if parts else "0 selected"
 
 
 def _effort(report: Report) -> Iterator[str]:

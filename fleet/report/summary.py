@@ -5,6 +5,7 @@ Pure, and the same for every format; the rows come from `core.fold`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -13,7 +14,7 @@ from fleet.core.errors import Exit
 from fleet.core.events import Outcome
 from fleet.core.fold import Debt, RunState, count, debts, exit_code
 from fleet.core.pacing.pace import Limit
-from fleet.core.rows import Calls, Row
+from fleet.core.rows import WELL, Calls, Row
 from fleet.report.makespan import Makespan, makespan, took
 
 
@@ -30,14 +31,15 @@ class Cost:
 class Report:
     """One run. Instants are wall seconds, durations seconds.
 
-    `state` is `running`, how the run ended, or `interrupted` when it broke off; `reason` says why. `costs`
-    is by the run state that the notebooks had before. `calls` are those of the rows; `requests` are all that
-    the run made, by operation, list polls and logins included: at least so many when they are not all
-    `requests_known`, as a process was killed. `limits` are those that the cloud named, by throttle key,
-    `throttled` the last news of one that named none. `peaks` tell by throttle key how many requests left at
-    most in any window of each limit that was kept; a process that was killed, as at least one was when the
-    run `broke_off`, told none. `undoable` says that a PUT was accepted or may have been. `makespan` is None
-    where a person, a budget or a crash had its part in how long the run took. `config` and
+    `state` is `running`, how the run ended, or `interrupted` when it broke off; `reason` says why.
+    `between_stages` are the notebooks that have so many stages done and not their last: their outcome tells
+    of the stage after. `costs` is by the run state that the notebooks had before. `calls` are those of the
+    rows; `requests` are all that the run made, by operation, list polls and logins included: at least so many
+    when they are not all `requests_known`, as a process was killed. `limits` are those that the cloud named,
+    by throttle key, `throttled` the last news of one that named none. `peaks` tell by throttle key how many
+    requests left at most in any window of each limit that was kept; a process that was killed, as at least
+    one was when the run `broke_off`, told none. `undoable` says that a PUT was accepted or may have been.
+    `makespan` is None where a person, a budget or a crash had its part in how long the run took. `config` and
     `run_dir` are the options that commands named here need to find the same cloud and the same runs again.
     `damage` lists what of the journal is not to be trusted, `overrides` the guards that the plan lifts.
     """
@@ -52,6 +54,7 @@ class Report:
     makespan: Makespan | None
     rows: tuple[Row, ...]
     counts: Mapping[str, int]
+    between_stages: Mapping[int, int]
     calls: Calls
     costs: Mapping[str, Cost]
     longest_away: Row | None
@@ -104,6 +107,7 @@ def summarize(state: RunState, *, live: bool = False, damage: Iterable[object] =
         makespan=makespan(state, duration_s),
         rows=rows,
         counts=count(rows),
+        between_stages=_between_stages(rows),
         calls=_total(rows),
         costs=_costs(rows),
         longest_away=_largest(rows, lambda row: row.away_s),
@@ -144,6 +148,11 @@ def next_steps(report: Report) -> tuple[str, ...]:
     if report.undoable:
         steps.append(f"to take the changes back: fleet undo {report.run} -o PLAN")
     return tuple(map(report.whole, steps))
+
+
+def _between_stages(rows: Iterable[Row]) -> dict[int, int]:
+    found = Counter(row.stages_done for row in rows if row.stages_done and row.outcome not in WELL)
+    return dict(sorted(found.items()))
 
 
 def _total(rows: Iterable[Row]) -> Calls:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from fleet.client.clock import Clock
 from fleet.client.connect import connect
 from fleet.client.memory import LimitFile
+from fleet.core.errors import CallError, Meaning
 from fleet.core.job import Context
 from fleet.core.planning.planner import Target, plan_changes
 from fleet.core.scope import ScopeSpec
 from fleet.core.selecting.explain import Finding, Findings, explain, why
 from fleet.core.selecting.fields import Subject
 from fleet.core.selecting.selection import Selection
+from fleet.core.selecting.selector import Unheld
 from fleet.service.facts import gather
 from fleet.service.planning import Order, look
 from fleet.service.survey import OnRead, unwatched
@@ -24,13 +26,36 @@ async def explain_job(
     clock: Clock,
     notebook_id: str,
     *,
+    others: Callable[[], Sequence[ScopeSpec]] = tuple,
     memory: LimitFile | None = None,
     on_read: OnRead = unwatched,
 ) -> tuple[Subject, Findings]:
     """The notebook, and what speaks for planning it and what against. Nothing is written to the cloud.
 
+    `specs` are the scopes that the job names, `others` tells those that it leaves alone.
+
     Raises FleetError as `make_plan`, and UsageError when no scope holds the notebook.
     """
+    try:
+        return await _explained(order, specs, clock, notebook_id, memory, on_read)
+    except Unheld as missing:
+        if notebook_id not in missing.ids:
+            raise
+        subject = await _elsewhere(others(), clock, notebook_id, memory)
+        if subject is None:
+            raise
+    return subject, (Finding(f"scope {subject.scope} is not among the job's scopes", False),)
+
+
+async def _explained(
+    order: Order,
+    specs: Sequence[ScopeSpec],
+    clock: Clock,
+    notebook_id: str,
+    memory: LimitFile | None,
+    on_read: OnRead,
+) -> tuple[Subject, Findings]:
+    """The answer for a notebook in one of the job's scopes. Raises Unheld when none of them holds it."""
     async with connect(specs, memory=memory, monotonic=clock.monotonic, wall=clock.wall) as clouds:
         now = int(clock.wall() * 1000)
         contexts, selections = await look(
@@ -44,6 +69,25 @@ async def explain_job(
         *_protections(order, subject),
         _proposed(order, subject, facts.contexts[subject.scope]),
     )
+
+
+async def _elsewhere(
+    others: Sequence[ScopeSpec], clock: Clock, notebook_id: str, memory: LimitFile | None
+) -> Subject | None:
+    """The notebook, if one of the other scopes holds it. Raises CallError when one that may does not say."""
+    untold: CallError | None = None
+    async with connect(others, memory=memory, monotonic=clock.monotonic, wall=clock.wall) as clouds:
+        for name, cloud in clouds.items():
+            try:
+                reading = await cloud.look(notebook_id)
+            except CallError as error:
+                if error.meaning is not Meaning.GONE:
+                    untold = error
+            else:
+                return Subject(reading.notebook, name, int(clock.wall() * 1000))
+    if untold is not None:
+        raise untold
+    return None
 
 
 def find(selections: Sequence[Selection], notebook_id: str, now: int) -> Subject:

@@ -21,7 +21,7 @@ from fleet.core.planning.plan import Change, Plan, PlanScope, Settled
 from fleet.core.planning.plan_file import seal
 from fleet.core.scope import ScopeSpec
 from fleet.journal.claims import Key, left_behind
-from fleet.journal.errors import JournalError
+from fleet.journal.errors import JournalError, OtherFormat
 from fleet.journal.reader import JournalReader
 from fleet.journal.runs import JOURNAL, is_run_dir
 
@@ -100,9 +100,9 @@ class Debts:
         try:
             with JournalReader(folder / JOURNAL) as reader:
                 return self._owed(folder, keys, reader)
-        except JournalError:
-            reason = f"claimed by run {folder.name}, whose journal cannot be read; {_way_out(folder)}"
-            self.reasons |= dict.fromkeys(keys, reason)
+        except JournalError as error:
+            why = error.reason if isinstance(error, OtherFormat) else f"cannot be read; {_way_out(folder)}"
+            self.reasons |= dict.fromkeys(keys, f"claimed by run {folder.name}, whose journal {why}")
             return keys
 
     def _owed(self, folder: Path, keys: Collection[Key], reader: JournalReader) -> list[Key]:

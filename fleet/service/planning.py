@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from fleet.core.planning.plan_file import seal
 from fleet.core.planning.planner import Target, plan_changes, wave_remarks
 from fleet.core.planning.prices import Prices, price_remarks, read_prices, with_costs
 from fleet.core.planning.quota import over_quota, quota_remarks, restarts
+from fleet.core.planning.saves import save_remarks
 from fleet.core.planning.stages import of_first_stage, stage_remarks, stages_of, totals
 from fleet.core.planning.times import Timed, learned
 from fleet.core.rollout import Rollout, Share, without_empty_waves
@@ -170,24 +171,23 @@ async def make_plan(
     selections = sampled(selected, order.sample)
     gathered = await informed(order, chosen, contexts, selections)
     contexts = gathered.contexts
-    targets = [
-        Target(row, contexts[found.scope], protection(order, row, contexts[found.scope]))
-        for found in selections
-        for row in found.matched
-    ]
+    listed = {found.scope: len(found.rows) for found in selections}
+    left_out = [*_restless(selections), *_vanished(selections, order.expected)]
+    narrowed = tuple(_narrowed(order, selected))
     flavors = {id: row for context in contexts.values() for id, row in context.catalog.flavors.items()}
     learn = partial(learned, timed, endpoints={spec.endpoint for spec in specs}, flavors=flavors)
+    targets = _targets(order, contexts, selections)
+    del selected, selections  # of a large fleet, the rows should not lie beside the whole plan
     changes, settled = plan_changes(targets, order.job, order.rollout, learn)
     if prices is not None:
         changes = with_costs(changes, prices, dict(running_shares(contexts.values())))
-    overrides = await _lifted(order, chosen, selections, len({(one.scope, one.id) for one in changes}))
+    overrides = await _lifted(order, chosen, sum(listed.values()), len(heads(changes)))
     restarting = restarts(changes, order.rollout)
     quotas = await read_quotas(chosen, restarting)
     overrides |= lifted(over_quota(quotas.told, restarting), order.overrides)
-    left_out = [*_restless(selections), *_vanished(selections, order.expected)]
     settled += tuple(replace(row, item=len(changes) + len(settled) + at) for at, row in enumerate(left_out))
     times = learn(changes)
-    scopes = tuple(_plan_scope(spec, found) for spec, found in zip(specs, selections, strict=True))
+    scopes = tuple(_plan_scope(spec, listed[spec.name]) for spec in specs)
     words = next((order.job.stages(context) for context in contexts.values()), ())
     stages = stages_of(changes, order.job.pause(), words, order.rollout, order.earliest)
     return seal(
@@ -204,6 +204,7 @@ async def make_plan(
             settled=settled,
             checks=(
                 *stage_remarks(stages, order.job.pause()),
+                *save_remarks(changes, {name: order.job.saves_by(at) for name, at in contexts.items()}),
                 *_checks(specs, changes, order.rollout),
                 *gathered.notes,
                 *quota_remarks(quotas.told, restarting, quotas.untold),
@@ -212,7 +213,7 @@ async def make_plan(
             estimate=estimate(changes, scopes, order.rollout, stages, times),
             names=_image_names(changes, contexts),
             protect=order.guards.protect.text if order.guards.protect is not None else "",
-            narrowed=tuple(_narrowed(order, selected)),
+            narrowed=narrowed,
             overrides=overrides,
             confirm_over=order.guards.confirm_over,
             stages=stages,
@@ -255,6 +256,15 @@ async def informed(
     return await gather(order.job, contexts, clouds, rows, folder=order.folder, resizes=order.resizes)
 
 
+def _targets(
+    order: Order, contexts: Mapping[str, Context], selections: Iterable[Selection]
+) -> Iterator[Target]:
+    for found in selections:
+        context = contexts[found.scope]
+        for row in found.matched:
+            yield Target(row, context, protection(order, row, context))
+
+
 def prices_of(order: Order) -> Prices | None:
     """The prices that the order names. Raises UsageError when they cannot be read."""
     if order.prices is None:
@@ -273,11 +283,8 @@ def protection(order: Order, notebook: Notebook, context: Context) -> str:
     return next(found, "")
 
 
-async def _lifted(
-    order: Order, clouds: Mapping[str, Catalogued], selections: Sequence[Selection], count: int
-) -> dict[str, str]:
-    """The guards that the order lifts. Raises GuardError for one that forbids `count` changes."""
-    listed = sum(len(found.rows) for found in selections)
+async def _lifted(order: Order, clouds: Mapping[str, Catalogued], listed: int, count: int) -> dict[str, str]:
+    """The guards that the order lifts. Raises GuardError for one that forbids `count` changes of `listed`."""
     too_many = any(name == "max_share" for name, _ in exceeded(order.guards, count, listed))
     if too_many and order.picker.pushdown():  # what was listed may be a part of all
         listed = await _held(clouds)
@@ -346,13 +353,13 @@ def _image_names(changes: Sequence[Change], contexts: Mapping[str, Context]) -> 
     return names
 
 
-def _plan_scope(spec: ScopeSpec, found: Selection) -> PlanScope:
+def _plan_scope(spec: ScopeSpec, listed: int) -> PlanScope:
     return PlanScope(
         name=spec.name,
         region=spec.region,
         project_id=spec.project_id,
         endpoint=spec.endpoint,
-        listed=len(found.rows),
+        listed=listed,
         throttle=spec.throttle,
         rate=str(spec.rate or ""),
     )
@@ -377,9 +384,6 @@ def _checks(specs: Sequence[ScopeSpec], changes: Sequence[Change], rollout: Roll
             said.append(f"max_failures {rollout.max_failures}: at most {slots} go at once, as each may fail")
     said += wave_remarks(of_first_stage(changes), rollout)
     said += timing_remarks(rollout)
-    if saves := sum(bool(change.save) for change in changes):
-        what = "environment is saved as an image" if saves == 1 else "environments are saved as images"
-        said.append(f"{saves} {what} first; that takes minutes, costs space")
     notes: dict[str, int] = {}
     for change in changes:
         for note in change.notes:

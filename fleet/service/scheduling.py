@@ -155,4 +155,6 @@ def _leave_out(task: Task, due: Due, clock: Clock, tell: Tell, why: str) -> None
 
 
 def _begun(due: Due) -> str:
-    return f"begun; {due.missed} earlier times were missed" if due.missed else "begun"
+    if not due.missed:
+        return "begun"
+    return f"begun; {due.missed} earlier {'time was' if due.missed == 1 else 'times were'} missed"

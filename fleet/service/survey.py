@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -119,7 +119,7 @@ async def survey(
     async def one(name: str, scope: Listing) -> None:
         catalog = (catalogs or {}).get(name, UNREAD)
 
-        def pick(rows: Sequence[Notebook]) -> dict[str, Notebook]:
+        def pick(rows: Iterable[Notebook]) -> dict[str, Notebook]:
             return select(rows, picker, name, now, catalog)
 
         passes = await _read(name, scope, filters, pick, on_read)
@@ -137,18 +137,20 @@ async def _read(
     name: str,
     scope: Listing,
     filters: Mapping[str, str],
-    pick: Callable[[Sequence[Notebook]], Mapping[str, Notebook]],
+    pick: Callable[[Iterable[Notebook]], Mapping[str, Notebook]],
     on_read: OnRead,
 ) -> Passes:
     """Passes over one scope until two agree, four at most; one with a hole counts, but is not believed."""
     passes, broken = Passes(name), None
     for number in range(1, MAX_PASSES + 1):
+        passes.lay_aside()
         try:
             rows = await scope.list_pass(filters, partial(on_read, name, number))
         except BrokenPass as error:
             broken = error
             continue
         passes.take(rows, pick(rows))
+        del rows  # or two passes lie in memory while the next one is read
         if passes.agree:
             break
     if passes.taken < 2 and broken is not None:

@@ -12,7 +12,8 @@ import json
 import re
 import typing
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -49,12 +50,20 @@ def load_document(shape: type[T], text: str, where: str, empty: object) -> T:
         value = yaml.load(text, Loader=_Loader)  # noqa: S506
     except yaml.YAMLError as error:
         raise DocumentError(f"{where}: not valid YAML: {_yaml_problem(error)}") from error
-    adapter: TypeAdapter[T] = TypeAdapter(shape)
     try:
         # JSON mode lets lists stand for tuples while types stay strict.
-        return adapter.validate_json(_as_json(empty if value is None else value, where))
+        found: T = _adapter(cast(Any, shape)).validate_json(
+            _as_json(empty if value is None else value, where)
+        )
+        return found
     except ValidationError as error:
         raise DocumentError(f"{where}: {_first_problem(error, shape)}") from error
+
+
+@cache
+def _adapter(shape: Any) -> TypeAdapter[Any]:
+    """Making one takes longer than most documents."""
+    return TypeAdapter(shape)
 
 
 def _as_json(value: object, where: str) -> bytes:

@@ -76,6 +76,7 @@ def picture(snapshot: Snapshot, whole: Callable[[str], str] = str) -> Group:
     lines: list[RenderableType] = [
         _line(head, "bold"),
         _bar(snapshot),
+        *map(_line, filter(None, [wording.waits(snapshot)])),
         _line(wording.outcomes(snapshot)),
         _line(wording.activity(snapshot)),
         *(_wave(wave, len(str(len(snapshot.waves)))) for wave in _near(snapshot.waves)),
@@ -104,7 +105,7 @@ def _bar(snapshot: Snapshot) -> Table:
     share = 100 * snapshot.ended // snapshot.total if snapshot.total else 100
     row.add_row(
         ProgressBar(total=max(1, snapshot.total), completed=snapshot.ended, width=30),
-        _line(f"{snapshot.ended}/{snapshot.total} ended, {share}%, {wording.remaining(snapshot)}"),
+        _line(f"{snapshot.ended}/{snapshot.total} ended, {share}%, {wording.work(snapshot)}"),
     )
     return row
 

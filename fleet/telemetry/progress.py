@@ -33,12 +33,15 @@ from fleet.core.events import (
     WaveStarted,
 )
 from fleet.core.notebook import Status
+from fleet.core.planning.by_item import Marks, changes_by_item
 from fleet.core.planning.plan import Plan
+from fleet.core.scheduling.timing import Moment
 from fleet.telemetry.remaining import Remaining
 
 WINDOW = 10.0  # seconds over which calls are counted
 TROUBLES = 3  # how many of the latest ones are kept
 
+_OUTCOMES = ("", *Outcome)  # none, and how a change may end
 _STEPS = frozenset(Step)  # requests that are events of their own
 _TROUBLE = frozenset({Outcome.FAILED, Outcome.STRANDED, Outcome.UNKNOWN, Outcome.DRIFTED})
 
@@ -81,6 +84,9 @@ class Trouble:
 class Snapshot:
     """A run at one instant. Durations in seconds; `left` is the estimate, None after the end.
 
+    It holds `work` and the pauses to come, but nobody knows how long persons keep their notebooks:
+    `waits_until` is the wall second at which what is held now is over at the latest, where that is known, and
+    `waits_later` is what later waves wait at most, for their soaks and for persons.
     `steered` is what somebody told the run last. `out_of_reach` says why hosts do not answer, and how long.
     """
 
@@ -95,6 +101,9 @@ class Snapshot:
     calls_per_second: float
     elapsed: float
     left: float | None
+    work: float | None
+    waits_until: float | None
+    waits_later: float
     waves: tuple[WaveProgress, ...]
     troubles: tuple[Trouble, ...]
     slowed: str
@@ -126,7 +135,7 @@ class Progress:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._changes = {change.item: change for change in plan.changes}
+        self._changes = changes_by_item(plan.changes)
         self._waves: dict[int, _Wave] = {}
         for change in sorted(plan.changes, key=lambda change: change.wave):
             self._waves.setdefault(change.wave, _Wave()).size += 1
@@ -134,7 +143,7 @@ class Progress:
         self._total = len(plan.changes)
         self._settled = 0  # changes that ended and of which nothing more is known
         self._begun: set[int] = set()
-        self._ended: dict[int, Outcome] = {}
+        self._ended = Marks()  # places in _OUTCOMES
         self._outcomes: Counter[Outcome] = Counter()
         self._away: set[int] = set()
         self._debts: set[int] = set()
@@ -195,12 +204,12 @@ class Progress:
 
         Nothing more may happen to the others that have begun or ended.
         """
-        ended = {item: self._ended[item] for item in items if item in self._ended}
+        ended = [(item, _OUTCOMES[mark]) for item in items if (mark := self._ended[item])]
         return {
             "total": self._total,
-            "settled": self._settled + len(self._ended) - len(ended),
+            "settled": self._settled + self._ended.size - len(ended),
             "items": list(items),
-            "ended": list(ended.items()),
+            "ended": ended,
             "begun": list(self._begun),
             "away": list(self._away),
             "debts": list(self._debts),
@@ -208,7 +217,7 @@ class Progress:
             "calls": list(self._calls),
             "waves": [[number, one.size, one.ended, one.state] for number, one in self._waves.items()],
             "soak_from": self._soak_from,
-            "held": [[event.at, event.where, event.text] for event in self._held.values()],
+            "held": [[event.at, event.where, event.text, event.until] for event in self._held.values()],
             "out_of_reach": [
                 [event.at, event.host, event.text, event.since] for event in self._out_of_reach.values()
             ],
@@ -225,7 +234,8 @@ class Progress:
         """
         made = cls(plan)
         made._total, made._settled = dumped["total"], dumped["settled"]
-        made._ended = {item: Outcome(outcome) for item, outcome in dumped["ended"]}
+        for item, outcome in dumped["ended"]:
+            made._ended[item] = _OUTCOMES.index(outcome)
         made._begun, made._away = set(dumped["begun"]), set(dumped["away"])
         made._debts = set(dumped["debts"])
         made._outcomes.update({Outcome(outcome): n for outcome, n in dumped["outcomes"].items()})
@@ -234,7 +244,7 @@ class Progress:
             number: _Wave(size, ended, WaveState(word)) for number, size, ended, word in dumped["waves"]
         }
         made._soak_from = dumped["soak_from"]
-        made._held = {where: Held(at, where, text) for at, where, text in dumped["held"]}
+        made._held = {held[1]: Held(*held) for held in dumped["held"]}
         made._out_of_reach = {
             host: OutOfReach(at, host, text, since) for at, host, text, since in dumped["out_of_reach"]
         }
@@ -255,7 +265,7 @@ class Progress:
             run=self._run,
             job=self._plan.job,
             total=self._total,
-            ended=self._settled + len(self._ended),
+            ended=self._settled + self._ended.size,
             under_way=len(self._begun),
             away=len(self._away),
             debts=len(self._debts),
@@ -263,6 +273,9 @@ class Progress:
             calls_per_second=self._rate(now),
             elapsed=max(0.0, until - self._started_at) if self._started_at is not None else 0.0,
             left=self._left(now),
+            work=self._work(now),
+            waits_until=self._waits_until(now),
+            waits_later=self._waits_later(),
             waves=tuple(
                 WaveProgress(number, wave.size, wave.ended, wave.state)
                 for number, wave in enumerate(self._waves.values(), start=1)
@@ -291,34 +304,24 @@ class Progress:
         self._remaining.go_on(at)
         for wave in self._waves.values():
             wave.state = WaveState.RUNNING if wave.state is WaveState.HALTED else wave.state
-        for item in [item for item, outcome in self._ended.items() if outcome is Outcome.NOT_STARTED]:
-            del self._ended[item]
-            self._outcomes[Outcome.NOT_STARTED] -= 1
-            self._wave_of(item).ended -= 1
+        for item in self._ended.items(_OUTCOMES.index(Outcome.NOT_STARTED)):
+            self._reopen(item)
             self._remaining.wait_again(item)
 
     def _begin(self, event: Began | Reopened) -> None:
         item = event.item
         self._remaining.begin(event)
-        earlier = self._ended.pop(item, None)
-        wave = self._wave_of(item)
-        if earlier is not None:  # a resumed run takes it up again
-            self._outcomes[earlier] -= 1
-            wave.ended -= 1
+        self._reopen(item)
         self._begun.add(item)
 
     def _finish(self, event: Ended) -> None:
         item = event.item
         self._remaining.end(event)
         self._begun.discard(item)
-        earlier = self._ended.pop(item, None)
-        wave = self._wave_of(item)
-        if earlier is not None:
-            self._outcomes[earlier] -= 1
-            wave.ended -= 1
-        self._ended[item] = event.outcome
+        self._reopen(item)
+        self._ended[item] = _OUTCOMES.index(event.outcome)
         self._outcomes[event.outcome] += 1
-        wave.ended += 1
+        self._wave_of(item).ended += 1
         if event.debt:
             self._debts.add(item)
             self._away.add(item)
@@ -328,6 +331,14 @@ class Progress:
         if event.outcome in _TROUBLE:
             change = self._changes[item]
             self._troubles.append(Trouble(change.scope, change.name, event.outcome, event.reason))
+
+    def _reopen(self, item: int) -> None:
+        """Takes back the end that was counted, if there was one: a resumed run takes the change up again."""
+        mark = self._ended[item]
+        if mark:
+            self._ended[item] = 0
+            self._outcomes[_OUTCOMES[mark]] -= 1
+            self._wave_of(item).ended -= 1
 
     def _called(self, at: float, sends: int) -> None:
         if self._calls and self._calls[-1][0] == at:
@@ -340,21 +351,44 @@ class Progress:
         """Requests in the last WINDOW seconds, a second; those of a list poll count when it is over."""
         return sum(sends for at, sends in self._calls if now - WINDOW < at <= now) / WINDOW
 
+    @property
+    def _halted(self) -> bool:
+        return any(wave.state is WaveState.HALTED for wave in self._waves.values())
+
+    def _work(self, now: float) -> float | None:
+        """Seconds of work to go; None when the run has ended."""
+        return None if self._end is not None else self._remaining.seconds(now, halted=self._halted)
+
     def _left(self, now: float) -> float | None:
-        """Seconds to go, the soaks still to come included; None when the run has ended."""
-        if self._end is not None:
-            return None
-        states = [wave.state for wave in self._waves.values()]
-        halted = WaveState.HALTED in states
-        left = self._remaining.seconds(now, halted=halted)
-        if halted:
+        """Seconds to go, the pauses still to come included; None when the run has ended."""
+        left = self._work(now)
+        if left is None or self._halted:
             return left
-        soak = self._plan.rollout.soak
-        begun = sum(state is not WaveState.WAITING for state in states)
-        left += soak * max(0, len(states) - max(1, begun))
-        if self._soak_from is not None and begun < len(states):
-            left -= min(max(0.0, now - self._soak_from), soak)
-        return left
+        pauses = [self._plan.pause_before(wave) for wave in self._to_come()]
+        if self._soak_from is not None and pauses:
+            pauses[0] -= min(max(0.0, now - self._soak_from), pauses[0])
+        return left + sum(pauses)
+
+    def _to_come(self) -> list[int]:
+        """The waves that have not begun; the first of all has nothing to wait for."""
+        return [
+            number
+            for place, (number, wave) in enumerate(self._waves.items())
+            if place and wave.state is WaveState.WAITING
+        ]
+
+    def _waits_until(self, now: float) -> float | None:
+        untils = [event.until for event in self._held.values() if event.until is not None]
+        return max((until for until in untils if until > now), default=None)
+
+    def _waits_later(self) -> float:
+        """Seconds; the pause that goes on is no longer one of them."""
+        if self._end is not None or self._halted:
+            return 0.0
+        rollout, waves = self._plan.rollout, self._to_come()
+        patience = 0.0 if rollout.when is Moment.NOW else rollout.patience * len(waves)
+        soaking = 1 if self._soak_from is not None else 0
+        return patience + sum(self._plan.pause_before(wave) for wave in waves[soaking:])
 
     def _wave_of(self, item: int) -> _Wave:
         return self._waves[self._changes[item].wave]

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from fleet.core.events import Began, Ended, Reopened
+from fleet.core.planning.by_item import Marks, changes_by_item
 from fleet.core.planning.estimate import Bounds, Load, expected, length_of, measured_pace, still_needs
 from fleet.core.planning.plan import Change, Plan
 
@@ -15,15 +16,15 @@ class Remaining:
     """What is left of the changes of one plan. An event about no change of the plan counts for nothing."""
 
     def __init__(self, plan: Plan) -> None:
-        self._changes = {change.item: change for change in plan.changes}
+        self._changes = changes_by_item(plan.changes)
         self._bounds = Bounds.of(plan.changes, plan.scopes, plan.rollout)
         self._loads = {wave: Load(self._bounds) for wave in sorted({change.wave for change in plan.changes})}
         spared, times = plan.rollout.stops_nobody, plan.estimate.times
         self._expected = partial(expected, times=times, spared=spared)
         self._length_of = partial(length_of, times=times, spared=spared)
+        self._waiting = Marks()
         for change in plan.changes:
-            self._count(change)
-        self._waiting = set(self._changes)
+            self._wait(change)
         self._under_way: dict[int, float] = {}
         self._broken_off: set[int] = set()
         self._longest = max((self._length_of(change) for change in plan.changes), default=0.0)
@@ -35,7 +36,7 @@ class Remaining:
         return {
             "bounds": self._bounds.dump(),
             "loads": [[wave, load.dump()] for wave, load in self._loads.items()],
-            "waiting": [item for item in items if item in self._waiting],
+            "waiting": [item for item in items if self._waiting[item]],
             "under_way": list(self._under_way.items()),
             "broken_off": list(self._broken_off),
             "measured": [self._longest, self._took, self._assumed],
@@ -45,7 +46,10 @@ class Remaining:
         """Goes on from what `dump` wrote about `items`; every other change of the plan still waits."""
         self._bounds = Bounds.loaded(dumped["bounds"])
         self._loads = {wave: Load.loaded(self._bounds, load) for wave, load in dumped["loads"]}
-        self._waiting = (self._changes.keys() - set(items)) | set(dumped["waiting"])
+        for item in items:
+            self._waiting[item] = 0
+        for item in dumped["waiting"]:
+            self._waiting[item] = 1
         self._under_way = dict(dumped["under_way"])
         self._broken_off = set(dumped["broken_off"])
         self._longest, self._took, self._assumed = dumped["measured"]
@@ -78,9 +82,8 @@ class Remaining:
 
     def wait_again(self, item: int) -> None:
         """A change that had ended without a start gets its turn after all."""
-        if item not in self._waiting:
-            self._waiting.add(item)
-            self._count(self._changes[item])
+        if not self._waiting[item]:
+            self._wait(self._changes[item])
 
     def seconds(self, now: float, *, halted: bool) -> float:
         """Seconds until the last change has ended; when `halted`, until the last one that is under way has.
@@ -99,9 +102,13 @@ class Remaining:
             for wave, load in self._loads.items()
         )
 
+    def _wait(self, change: Change) -> None:
+        self._waiting[change.item] = 1
+        self._count(change)
+
     def _stop_waiting(self, change: Change) -> None:
-        if change.item in self._waiting:
-            self._waiting.remove(change.item)
+        if self._waiting[change.item]:
+            self._waiting[change.item] = 0
             self._count(change, -1)
 
     def _count(self, change: Change, by: int = 1) -> None:

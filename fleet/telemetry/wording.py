@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fleet.core.duration import duration
+from fleet.core.scheduling.readiness import second
 from fleet.telemetry.progress import Snapshot
 
 
@@ -26,5 +27,22 @@ def place(snapshot: Snapshot) -> str:
 
 
 def remaining(snapshot: Snapshot) -> str:
-    """The estimate, or how the run ended."""
-    return str(snapshot.end) if snapshot.left is None else f"about {duration(snapshot.left)} left"
+    """The estimate and what is waited for, or how the run ended."""
+    return "; ".join(filter(None, (work(snapshot), waits(snapshot))))
+
+
+def work(snapshot: Snapshot) -> str:
+    """The estimate without what is waited for, or how the run ended."""
+    if snapshot.work is None:
+        return str(snapshot.end)
+    return f"about {duration(snapshot.work)} {'of work ' if waits(snapshot) else ''}left"
+
+
+def waits(snapshot: Snapshot) -> str:
+    """Until when the run waits besides its work; empty if it does not."""
+    parts = []
+    if snapshot.waits_until is not None:
+        parts.append(f"waits until {second(snapshot.waits_until)} at the latest")
+    if snapshot.waits_later:
+        parts.append(f"later waves wait up to {duration(snapshot.waits_later)}")
+    return "; ".join(parts)

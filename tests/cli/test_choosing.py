@@ -190,6 +190,29 @@ def test_a_plan_explains_the_jobs_own_answer_too(lab: Lab, shell: Shell) -> None
     assert (lab.writes, shell.files) == ([], before)
 
 
+def test_a_notebook_of_a_scope_that_the_job_does_not_name_is_out_for_that(lab: Lab, shell: Shell) -> None:
+    lab.job("select:", "scopes: [lab-a]\nselect:")
+    elsewhere = shell("ls", "-o", "id", "--scope", "lab-b").out.split()[0]
+    result = shell("plan", "job.yaml", "--explain", elsewhere)
+    assert (result.code, result.out.splitlines()) == (
+        0,
+        [
+            f"{lab.cloud.world.notebooks[elsewhere].name} (lab-b, {elsewhere}): out",
+            "out  scope lab-b is not among the job's scopes",
+        ],
+    )
+    shell.write("ids.txt", elsewhere)  # also when a list names it
+    assert shell("plan", "job.yaml", "--ids", "ids.txt", "--explain", elsewhere).out == result.out
+    lost = shell.refused("plan", "job.yaml", "--explain", MISSING)
+    assert lost == f"fleet: no scope holds a notebook with id {MISSING}; correct the id\n"
+
+
+def test_the_id_to_explain_may_be_written_in_capitals(lab: Lab, shell: Shell) -> None:
+    row = lab.old()[0]
+    for words in (("ls",), ("plan", "job.yaml")):
+        assert shell(*words, "--explain", row.id.upper()).out == shell(*words, "--explain", row.id).out
+
+
 def test_a_job_that_skips_the_notebook_says_why(lab: Lab, shell: Shell) -> None:
     lab.job("disruption: restart", "disruption: none")
     lab.job('status == "STOPPED"', "true")

@@ -8,7 +8,8 @@ from fleet.cli.planview import plan_lines
 from fleet.core.events import Held, RunStarted
 from fleet.core.notebook import Status
 from fleet.core.planning.estimate import estimate
-from fleet.core.planning.plan import Plan
+from fleet.core.planning.plan import Plan, Took
+from fleet.core.planning.plan_file import dump_plan
 from fleet.core.rollout import Rollout
 from fleet.core.scheduling.calendar import Calendar, Window
 from fleet.core.scheduling.timing import Moment, Notice, Otherwise
@@ -140,3 +141,59 @@ def test_a_plan_that_waits_for_nobody_says_nothing_of_it() -> None:
     assert told(plan, "estimate: ").startswith("7 writes, 10 reads, ")
     assert told(plan, "away, in all: ") == "2 of ann for 6m7s"
     assert not any(line.startswith(("all in all", "times", "if all stop")) for line in plan_lines(plan))
+
+
+# --- what the plan must not promise ----------------------------------------------------------------------
+
+
+def in_windows_of(lasts: float, *states: Status, **fields: Any) -> Plan:
+    changes = [make_change(at, run_state=state) for at, state in enumerate(states)]
+    rollout = Rollout(calendar=Calendar((Window("0 22 * * *", lasts),)), **fields)
+    return make_plan(*changes, rollout=rollout, created_at=0.0)
+
+
+def test_changes_that_fit_no_window_are_told() -> None:
+    plan = in_windows_of(120.0, Status.RUNNING, Status.RUNNING, Status.STOPPED)
+    assert told(plan, "note: ") == ("2 changes fit no window: they take about 3m4s, the longest window is 2m")
+    assert told(plan, "expected: ") == "Thu 1970-01-01 22:00 UTC to 22:02: wave 1"
+
+
+def test_that_no_change_fits_a_window_is_told_loudly_and_nothing_is_promised() -> None:
+    plan = in_windows_of(120.0, Status.RUNNING)
+    assert told(plan, "note: ") == (
+        "NOTHING WILL BE CHANGED: 1 change fits no window: it takes about 3m4s, the longest window is 2m"
+    )
+    assert not any(line.startswith(("expected", "times", "all in all")) for line in plan_lines(plan))
+
+
+def test_what_fits_no_window_unless_its_person_stops_it_is_told_so() -> None:
+    waits: dict[str, Any] = {"when": Moment.NEXT_STOP, "otherwise": Otherwise.FORCE, "patience": DAY}
+    plan = in_windows_of(120.0, Status.RUNNING, **waits)
+    assert told(plan, "note: ").endswith("the longest window is 2m if they do not stop by themselves")
+    assert "first stop" not in told(plan, "times, ")
+
+
+def test_soaks_are_no_work() -> None:
+    changes, rollout = [make_change(0), make_change(1, wave=2)], Rollout(soak=600.0)
+    plan = make_plan(*changes, rollout=rollout, estimate=estimate(changes, (), rollout))
+    assert " in about 6m7s to 12m7s of work and 10m of soak (" in told(plan, "estimate: ")
+
+
+def test_what_was_not_learned_is_told_to_be_assumed() -> None:
+    changes = [make_change(0), make_change(1, flavor="large"), make_change(2, flavor="gone")]
+    changes.append(make_change(3, flavor="gone", run_state=Status.STOPPED))
+    times = {"modelarts.vm.cpu.2u": Took(10.0, 20.0, 15.0, 30.0, 20)}
+    plan = make_plan(*changes, estimate=estimate(changes, (), Rollout(), times=times))
+    learned = "learned: modelarts.vm.cpu.2u stops in 10s to 15s, starts in 20s to 30s"
+    assert told(plan, "estimate: ").endswith(f"{learned}; 2 on other flavors: assumed 1m + 2m)")
+    whole = make_plan(changes[0], estimate=estimate(changes[:1], (), Rollout(), times=times))
+    assert told(whole, "estimate: ").endswith(f"{learned})")
+
+
+def test_a_plan_that_is_shown_later_counts_from_the_present(shell: Any) -> None:
+    plan = in_windows_of(3600.0, Status.RUNNING)
+    (shell.folder / "plan.json").write_bytes(dump_plan(plan))
+    assert "begins Thu 1970-01-01" in told(plan, "times, ")
+    shown = shell("show", "plan.json").out
+    assert "times, if applied at once: begins " in shown
+    assert "1970" not in shown

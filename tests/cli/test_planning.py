@@ -14,7 +14,10 @@ import pytest
 import yaml
 
 from fleet.cli.planview import plan_lines
+from fleet.core.events import Outcome
+from fleet.core.planning.plan import Settled
 from fleet.core.planning.plan_file import load_plan
+from tests.plans import make_plan
 
 Lab = Any
 Shell = Any
@@ -76,7 +79,22 @@ def test_what_is_left_out_is_told_with_the_reason(lab: Lab, shell: Shell) -> Non
     row.tags["keep"] = "true"
     lab.job("rollout:", "guards: {protect: has(tags.keep)}\nrollout:")
     lines = [line.split() for line in shell("plan", "job.yaml").out.splitlines()]
-    assert ["1", "skipped", "protected", "by", "guards.protect"] in lines
+    assert ["1", "skipped", row.name, "protected", "by", "guards.protect"] in lines
+
+
+def test_what_is_left_out_for_ever_different_reasons_is_told_by_kind() -> None:
+    rows = [
+        Settled(item, "lab-a", str(item), f"nb-{item}", "", Outcome.SKIPPED, reason)
+        for item, reason in enumerate(
+            [f"cpu {share}% of 14d" for share in range(300)]
+            + [f"flavor f{kind} is gone" for kind in range(25)]
+        )
+    ]
+    lines = list(plan_lines(make_plan(settled=tuple(rows))))
+    begin = next(at for at, line in enumerate(lines) if line.startswith("count"))
+    assert lines[begin + 1].split() == ["300", "skipped", "nb-0", "cpu", "0%", "of", "14d"]
+    assert lines[begin + 20].split()[:3] == ["1", "skipped", "nb-318"]
+    assert lines[begin + 21] == "... and 6 more (6 notebooks): see --format json"
 
 
 def test_the_limits_of_the_rollout_are_told_in_one_spelling(lab: Lab, shell: Shell) -> None:

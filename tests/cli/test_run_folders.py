@@ -225,6 +225,7 @@ def test_a_journal_of_another_format_is_not_taken_up(lab: Lab, shell: Shell, bro
     assert (lab.cloud.log, journal.read_bytes()) == ([], before)
     with pytest.raises(JournalError, match="is of format 3"):
         reopen_run(broken_off)
+    assert line.removeprefix("fleet: ") in shell("recover", RUN, "--run-dir", lab.runs).err
     alter(journal, "format", "2")
     assert shell("resume", RUN, "--run-dir", lab.runs).code == 0
 

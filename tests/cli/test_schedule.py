@@ -40,6 +40,8 @@ def test_history_shows_what_became_of_every_time(shell: Shell) -> None:
     assert [line.split()[-2:] for line in shell(*words).out.splitlines()[2:]] == [
         ["20260921-141320-abcd", "3"]
     ]
+    due, at = ["Mon", "2026-09-21", "22:13", "CST"], ["Mon", "2026-09-21", "22:15", "CST"]
+    assert shell(*words).out.splitlines()[2].split()[1:9] == [*due, *at]
     last = shell(*words, "-o", "jsonl").out.splitlines()[-1]
     assert '"due": "2026-09-21T14:13:20' in last
     assert '"exit": 3' in last

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,11 +15,12 @@ import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import pytest
 
 from fleet.cli.app import run
+from fleet.simulator.messages import Reply, Request
 
 Lab = Any
 Shell = Any
@@ -67,6 +69,39 @@ def test_a_run_goes_on_when_nobody_listens_and_its_exit_code_is_right(
     with os.fdopen(os.dup(deaf), "w") as out, os.fdopen(os.dup(deaf), "w") as err:
         code = run_to(out, shell, "apply", plan, "--yes", "--run-dir", lab.runs, stderr=err)
     assert (code, lab.writes) == (5, ["UpdateNotebook"])
+
+
+def test_a_report_that_cannot_be_written_does_not_change_the_exit_code_of_its_run(
+    lab: Lab, shell: Shell
+) -> None:
+    plan, row = lab.plan(lab.pick(2)), lab.old()[0]
+    del lab.cloud.world.notebooks[row.id]
+    shell.capture.readouterr()
+    with open("/dev/full", "w") as full:
+        assert run_to(full, shell, "apply", plan, "--yes", "--run-dir", lab.runs) == 5
+    said = shell.capture.readouterr().err.splitlines()
+    assert "fleet: cannot write to stdout: no space left on device" in said
+    (folder,) = lab.runs.iterdir()
+    again = said[-1].removeprefix("see what became of it: fleet ")
+    assert f"report {folder.name} --config" in again
+    assert shell(*shlex.split(again)).code == 0
+
+
+def test_a_run_that_wrote_and_of_which_nothing_can_be_told_does_not_end_as_if_it_had_not(
+    lab: Lab, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, handle = lab.plan(lab.pick(1)), lab.cloud.handle
+
+    def losing_the_journal(request: Request, now: float) -> Reply:
+        if request.method == "PUT":
+            for file in lab.runs.glob("*/journal.db"):
+                file.unlink()
+        return cast(Reply, handle(request, now))
+
+    monkeypatch.setattr(lab.cloud, "handle", losing_the_journal)
+    result = shell("apply", plan, "--yes", "--run-dir", lab.runs)
+    assert (lab.writes, result.code) == (["UpdateNotebook"], 7)
+    assert "there is no journal" in result.err
 
 
 def test_a_full_disk_behind_stdout_is_one_line(shell: Shell) -> None:

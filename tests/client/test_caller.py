@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from fleet.client.auth import Auth
 from fleet.client.caller import Caller
@@ -23,11 +24,12 @@ from fleet.core.calls import Rank
 from fleet.core.errors import TRANSIENT, CallError, Meaning
 from fleet.core.events import OutOfReach, Slowed
 from fleet.core.pacing.pace import Pace, Rate
+from tests.virtual import IN_MEMORY
 
 if TYPE_CHECKING:
     Sample = Callable[[str], bytes]
 
-pytestmark = pytest.mark.looptime
+pytestmark = IN_MEMORY
 
 READ = Request("get", Kind.READ, "GET", "/v1/x")
 WRITE = Request("put", Kind.WRITE, "PUT", "/v1/x", body=b"{}")

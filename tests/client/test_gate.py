@@ -17,8 +17,9 @@ from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Slowed
 from fleet.core.pacing.pace import HEADROOM, Limit, Pace, Rate
 from fleet.core.pacing.send_log import largest_count
+from tests.virtual import IN_MEMORY
 
-pytestmark = pytest.mark.looptime
+pytestmark = IN_MEMORY
 
 
 class Watched:

@@ -19,8 +19,9 @@ from fleet.core.pacing.probing import GROWS_BACK
 from fleet.core.pacing.send_log import largest_count
 from fleet.simulator.refusals import Refusal
 from fleet.simulator.throttle import Caller, Limit, Throttle
+from tests.virtual import IN_MEMORY
 
-pytestmark = pytest.mark.looptime
+pytestmark = IN_MEMORY
 
 TEN_A_SECOND = (Limit(policy="user", limit=600, seconds=60), Limit(policy="ip", limit=12, seconds=1))
 MINUTE_AND_SECONDS = (Limit(policy="user", limit=100, seconds=60), Limit(policy="ip", limit=5, seconds=5))

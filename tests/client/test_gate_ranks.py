@@ -14,8 +14,9 @@ from fleet.core.calls import Rank
 from fleet.core.errors import CallError, Meaning
 from fleet.core.pacing.pace import HEADROOM, Limit, Pace, Rate
 from fleet.core.pacing.send_log import largest_count
+from tests.virtual import IN_MEMORY
 
-pytestmark = pytest.mark.looptime
+pytestmark = IN_MEMORY
 
 BEAT = 10.0 * (1 + HEADROOM)  # s between two slots
 SLOW = Rate(6, 60.0)

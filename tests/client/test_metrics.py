@@ -134,7 +134,7 @@ async def test_idle_is_told_from_busy_and_from_unknown(cloud: Cloud, spec_of: Sp
         activity = Idleness(api.metrics, needs, lambda: NOW, minutes=30)
         uses = await activity.use(list(needs))
         assert [uses[row.id].idle for row in (busy, idle, unknown)] == [False, True, None]
-        assert re.fullmatch(r"CPU [\d.]+ % > 5 % in the last 55m", uses[busy.id].why)
+        assert re.fullmatch(r"CPU [\d.]+ % > 5 % in the last 30m of data", uses[busy.id].why)
         since = r"since \d{4}-\d\d-\d\d \d\d:\d\d UTC or longer"
         assert re.fullmatch(
             f"no data of CPU, network from AOM at 127.0.0.1:\\d+ {since}", uses[unknown.id].why

@@ -27,13 +27,13 @@ DOCUMENTED: dict[str, Any] = {
     "custom_spec": {"arch": "AARCH64", "category": "ASCEND", "cpu": 2.0},
     "image": {"id": "i", "name": "torch", "size": 5, "resource_categories": ["CPU"], "new": {"a": [1.5]}},
     "lease": {"enable": True, "type": "IDLE", "create_at": 1, "duration": 2, "update_at": 3},
-    "pool": {"id": "p", "name": "blue"},
+    "pool": {"id": "p1", "name": "blue"},
     "volume": {"category": "EVS", "capacity": 50, "mount_path": "/home"},
     "endpoints": [
         {"dev_service": "SSH", "ssh_keys": ["k"], "allowed_access_ips": ["203.0.113.1"], "uri": "u"}
     ],
     "workspace_id": "0",
-    "user": {"id": "u", "name": "ana", "domain": {"id": "d"}},
+    "user": {"id": "u1", "name": "ana", "domain": {"id": "d"}},
     "user_id": "v",
     "tags": [{"key": "env", "value": "prod"}, {"key": "keep"}],
     "create_at": 1638841744515,
@@ -205,8 +205,19 @@ def test_what_many_notebooks_have_alike_is_read_once() -> None:
     one, other = (reading.notebook(json.dumps({**DOCUMENTED, "id": name}).encode()) for name in "ab")
     assert one is not None
     assert other is not None
-    for name in ("image", "volume", "custom_spec"):
+    texts = ("feature", "flavor", "pool_id", "pool_name", "workspace_id", "owner", "owner_id")
+    for name in ("image", "volume", "custom_spec", *texts):
         assert getattr(one, name) is getattr(other, name) is not None
+    for name in ("service", "key_pair_names", "allowed_access_ips"):
+        assert getattr(one.endpoints[0], name) is getattr(other.endpoints[0], name) is not None
+
+
+def test_the_one_id_of_a_user_in_older_answers_is_read_once_too() -> None:
+    older = {**DOCUMENTED, "user": None, "user_id": "v" * 32}
+    one, other = (reading.notebook(json.dumps({**older, "id": name}).encode()) for name in "ab")
+    assert one is not None
+    assert other is not None
+    assert one.owner_id is other.owner_id == "v" * 32
 
 
 @pytest.mark.security("secrets")

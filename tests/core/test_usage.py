@@ -187,7 +187,32 @@ def test_only_samples_of_all_the_time_prove_that_it_was_idle(ages: list[float], 
     for age in ages:
         for resource in (CPU, Resource.NETWORK_RECEIVE):
             mine.take(NB, resource, NOW - age, 0.0)
-    assert use_of(usage_of(mine, 100.0), proves_idle("CPU"), 1800.0, NOW - 960).idle is verdict
+    ((_, usage),) = mine.latest(1800.0)
+    assert use_of(usage, proves_idle("CPU"), 1800.0, NOW - 960).idle is verdict
+
+
+@pytest.mark.parametrize("late", [10.0, 700.0])
+@pytest.mark.parametrize(("ago", "idle"), [(1700.0, False), (1870.0, True), (2000.0, True)])
+def test_what_was_used_longer_ago_than_it_must_be_idle_does_not_count(
+    late: float, ago: float, idle: bool
+) -> None:
+    mine = Book({NB: 0.0}, window=2760.0, until=NOW, step=60.0)
+    for age in (late + 60.0 * n for n in range(34)):
+        for resource in (CPU, Resource.NETWORK_RECEIVE):
+            mine.take(NB, resource, NOW - age, 0.0)
+    mine.take(NB, CPU, NOW - late - ago, 90.0)
+    ((_, usage),) = mine.latest(1800.0)
+    assert use_of(usage, proves_idle("CPU"), 1800.0, NOW - 960).idle is idle
+
+
+@given(st.sets(st.integers(0, 45)), st.integers(10, 40), st.sampled_from([60.0, 600.0]))
+def test_every_sample_of_the_time_that_must_be_idle_counts(ages: set[int], minutes: int, step: float) -> None:
+    busiest = Book({NB: 0.0}, window=minutes * 60.0 + 900.0 + step, until=NOW, step=step)
+    for age in ages:
+        busiest.take(NB, CPU, NOW - 60.0 * age, 1.0 + age)
+    ((_, usage),) = busiest.latest(minutes * 60.0)
+    if counted := [age for age in ages if age - min(ages) < minutes and 60.0 * age <= busiest.window]:
+        assert usage.levels[CPU].peak >= 1.0 + max(counted)
 
 
 def test_with_nothing_needed_nothing_is_proven() -> None:

@@ -20,7 +20,8 @@ from tests.virtual import run_while
 
 Making = Callable[..., Any]
 HOUR, DAY = 3600.0, 86_400.0
-NEXT_STOP = {"when": Moment.NEXT_STOP, "patience": DAY}
+PATIENCE = 6 * HOUR  # longer than any lease of a bench
+NEXT_STOP = {"when": Moment.NEXT_STOP, "patience": PATIENCE}
 FORCE = Otherwise.FORCE
 
 

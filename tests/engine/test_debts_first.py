@@ -6,17 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from fleet.core.changing.sight import sight_of
 from fleet.core.errors import Meaning
 from fleet.core.events import Answered, Began, ChangeEvent, Fate, Intended, Outcome, RunEnd, Saw, Step
 from fleet.core.fold import fold
 from fleet.core.notebook import Status
 from fleet.engine.run import run_plan
-from tests.virtual import EPOCH
+from tests.virtual import EPOCH, IN_MEMORY
 
-pytestmark = pytest.mark.looptime
+pytestmark = IN_MEMORY
 
 Making = Callable[..., Any]
 

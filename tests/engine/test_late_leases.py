@@ -12,8 +12,9 @@ import pytest
 from fleet.core.calls import Rank, Receipt, Turn
 from fleet.core.events import Outcome
 from fleet.core.notebook import Lease
+from tests.virtual import IN_MEMORY
 
-pytestmark = pytest.mark.looptime
+pytestmark = IN_MEMORY
 
 Making = Callable[..., Any]
 

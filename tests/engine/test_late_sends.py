@@ -13,8 +13,9 @@ from fleet.core.calls import Rank, Receipt, Turn
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Answered, Event, Intended, Outcome, RunEnd, Step
 from fleet.core.notebook import Image
+from tests.virtual import IN_MEMORY
 
-pytestmark = pytest.mark.looptime
+pytestmark = IN_MEMORY
 
 Making = Callable[..., Any]
 

@@ -18,13 +18,14 @@ from fleet.core.scheduling.calendar import Blackout, Calendar, Window
 from fleet.core.scheduling.timing import Moment, Notice
 from fleet.engine.readiness_attendants import People
 from fleet.engine.run import run_plan
-from tests.engine.persons import DAY, HOUR, NEXT_STOP, Making, Somebody, go, person, stops
-from tests.virtual import EPOCH, run_while
+from tests.engine.persons import DAY, HOUR, NEXT_STOP, PATIENCE, Making, Somebody, go, person, stops
+from tests.virtual import EPOCH, IN_MEMORY, run_while
 
-pytestmark = pytest.mark.looptime
+pytestmark = IN_MEMORY
 
 NIGHT = Calendar((Window("0 22 * * *", 2 * HOUR),))  # EPOCH is Sun 2025-06-15 15:06:40 UTC
-IDLE: dict[str, Any] = {"when": Moment.IDLE, "patience": DAY}
+APART = 3 * HOUR  # two stages
+IDLE: dict[str, Any] = {"when": Moment.IDLE, "patience": PATIENCE}
 
 
 async def killed_at(made: Any, step: Step) -> list[Event]:
@@ -114,7 +115,7 @@ async def test_where_nobody_is_to_be_left_alone_a_stop_that_never_arrived_is_sen
 
 
 def staged(made: Any) -> Any:
-    """Two images, a day apart, for notebooks that stand still at first."""
+    """Two images, some hours apart, for notebooks that stand still at first."""
     firsts = [replace(change, run_state=Status.STOPPED) for change in made.plan.changes]
     seconds = [
         replace(
@@ -129,7 +130,7 @@ def staged(made: Any) -> Any:
         )
         for change in firsts
     ]
-    stages = (Stage(1, 1, 0.0), Stage(2, 2, DAY))
+    stages = (Stage(1, 1, 0.0), Stage(2, 2, APART))
     made.plan = seal(replace(made.plan, changes=(*firsts, *seconds), stages=stages))
     for key, row in made.cloud.notebooks.items():
         made.cloud.notebooks[key] = replace(row, status=Status.STOPPED)
@@ -139,16 +140,16 @@ def staged(made: Any) -> Any:
 async def test_one_that_a_person_started_between_two_stages_is_spared(bench: Making) -> None:
     made = staged(bench(2, **NEXT_STOP))
     started, stopped = person(made, 0, Status.RUNNING), person(made, 0, Status.STOPPED)
-    assert await go(made, None, (DAY / 2, started), (1.5 * DAY, stopped)) is RunEnd.FINISHED
+    assert await go(made, None, (APART / 2, started), (1.5 * APART, stopped)) is RunEnd.FINISHED
     assert stops(made) == []
     assert made.outcomes == [Outcome.CHANGED] * 4
     assert {row.image for row in made.cloud.notebooks.values()} == {Image("newer")}
-    assert made.at("send put nb-0")[-1] > 1.5 * DAY
+    assert made.at("send put nb-0")[-1] > 1.5 * APART
 
 
 async def test_its_owner_is_told_before_it_is_stopped_and_it_runs_again(bench: Making) -> None:
     made, some = staged(bench(2, notice=Notice(("mail",), lead=2 * HOUR))), Somebody()
-    assert await go(made, some, (DAY / 2, person(made, 0, Status.RUNNING))) is RunEnd.FINISHED
+    assert await go(made, some, (APART / 2, person(made, 0, Status.RUNNING))) is RunEnd.FINISHED
     assert stops(made) == ["nb-0"]
     (told,) = (event for event in made.recorder.events if isinstance(event, Noticed))
     assert made.at("send stop")[0] >= told.at - EPOCH + 2 * HOUR
@@ -199,9 +200,9 @@ async def test_one_who_was_idle_when_he_began_to_queue_is_spared_when_that_is_ol
 async def test_an_owner_s_wish_that_arrives_while_it_queues_is_heard(bench: Making) -> None:
     made, some = bench(1, notice=Notice(("mail",), lead=100.0, postponed="later.csv")), Somebody()
     at_a_slow_gate(made, 700.0)
-    wish = (400.0, lambda: some.wishes.update({"owner-0": EPOCH + DAY}))
+    wish = (400.0, lambda: some.wishes.update({"owner-0": EPOCH + 2 * HOUR}))
     assert await go(made, some, wish) is RunEnd.FINISHED
-    assert made.at("send stop")[0] >= DAY
+    assert made.at("send stop")[0] >= 2 * HOUR
 
 
 # --- when a pause is over that came while it queued -------------------------------------------------------

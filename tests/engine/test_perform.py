@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
+import anyio
 import pytest
 
 from fleet.core.calls import Rank
@@ -16,8 +17,9 @@ from fleet.core.notebook import Image, Status
 from fleet.core.patch import When
 from fleet.core.planning.plan import Phase
 from fleet.core.planning.plan_file import seal
+from tests.virtual import EPOCH, IN_MEMORY
 
-pytestmark = pytest.mark.looptime
+pytestmark = IN_MEMORY
 
 Making = Callable[..., Any]
 Failing = Callable[..., CallError]
@@ -202,7 +204,8 @@ async def test_a_change_that_takes_too_long_goes_home_and_a_second_time_ends_str
     await made.run()
     late = [event.at for event in made.recorder.events if isinstance(event, Late)]
     assert len(late) == 2
-    assert late[1] - late[0] == pytest.approx(300.0)
+    assert late[1] - late[0] == pytest.approx(300.0, abs=0.2)
+    assert made.at("look")[-1] == pytest.approx(made.ended[0].at - EPOCH, abs=0.01)  # its last act
     assert made.outcomes == [Outcome.STRANDED]
     assert made.ended[0].debt
     assert made.ended[0].fix.startswith("fleet start --scope lab-a nb-0")
@@ -253,12 +256,64 @@ async def test_whoever_waits_until_the_time_is_up_tells_why_the_cloud_could_not_
     bench: Making, call_error: Failing
 ) -> None:
     made = bench(5, change_deadline=300.0)
-    polls = made.cloud.refuse["poll"]
-    polls += [call_error(Meaning.UNREACHABLE)] * 1000
+    made.cloud.refuse["poll"] += [call_error(Meaning.UNREACHABLE)] * 1000
+    hang = made.cloud.move
+    made.cloud.move = lambda key, passing, seconds, then: hang(key, passing, 1e6, then)
     await made.run()
     late = [event.reason for event in made.recorder.events if isinstance(event, Late)]
     assert set(late) == {"its time was up (it was unreachable)"}
     assert made.ended[0].reason.endswith("its time was up (it was unreachable), still in stage: stopping")
+
+
+@pytest.mark.parametrize("meaning", [Meaning.FORBIDDEN, Meaning.ODD, Meaning.SERVER, Meaning.WRONG_ADDRESS])
+@pytest.mark.parametrize("count", [2, 20])
+async def test_lists_that_never_succeed_leave_nobody_stopped(
+    bench: Making, call_error: Failing, meaning: Meaning, count: int
+) -> None:
+    made = bench(count)
+    made.cloud.refuse["poll"] += [call_error(meaning)] * 1000
+    await made.run()
+    assert made.outcomes == [Outcome.CHANGED] * count
+    assert made.clock.monotonic() < 300.0
+
+
+async def test_before_the_time_is_up_a_look_finds_who_is_ready_whatever_lists_show(bench: Making) -> None:
+    made = bench(5, change_deadline=600.0)
+
+    async def shows_everyone_for_ever(statuses: object) -> list[str]:
+        await anyio.sleep(0.1)
+        return list(made.cloud.notebooks)
+
+    made.cloud.poll = shows_everyone_for_ever
+    await made.run()
+    assert {row.status for row in made.cloud.notebooks.values()} == {Status.RUNNING}
+    assert not any(ended.debt for ended in made.ended.values())
+
+
+async def test_a_start_whose_answer_comes_after_the_time_is_up_is_looked_at_first(bench: Making) -> None:
+    made = bench(change_deadline=300.0)
+    start = made.cloud.start
+
+    async def answers_late(*words: Any) -> Any:
+        receipt = await start(*words)
+        await anyio.sleep(400.0)
+        return receipt
+
+    made.cloud.start = answers_late
+    await made.run()
+    assert made.outcomes == [Outcome.CHANGED]
+
+
+async def test_looks_that_are_not_answered_are_repeated_less_and_less_often(
+    bench: Making, call_error: Failing
+) -> None:
+    made = bench(change_deadline=3600.0)
+    made.cloud.refuse["look"] = [call_error(Meaning.UNREACHABLE) for _ in range(10)]
+    await made.run()
+    looks = made.at("look")[:11]
+    gaps = [round(after - before) for before, after in pairwise(looks)]
+    assert gaps == [5, 10, 20, 40, 60, 60, 60, 60, 60, 60]
+    assert made.outcomes == [Outcome.CHANGED]
 
 
 async def test_a_poll_that_succeeds_takes_the_trouble_back(bench: Making, call_error: Failing) -> None:

@@ -10,21 +10,21 @@ import anyio
 import pytest
 
 from fleet.core.errors import CallError, Meaning
-from fleet.core.events import Began, Ended, Outcome, RunEnd, RunEnded, Used, WaveStarted
+from fleet.core.events import Began, Ended, Held, Outcome, RunEnd, RunEnded, Used, WaveStarted
 from fleet.core.fold import fold
 from fleet.core.notebook import Lease, Status
 from fleet.core.planning.plan_file import seal
 from fleet.core.rollout import Share
-from fleet.core.scheduling.readiness import moment
+from fleet.core.scheduling.readiness import moment, second
 from fleet.core.scheduling.timing import Moment
 from fleet.core.usage import Use
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan
 from tests.engine.persons import (
-    DAY,
     FORCE,
     HOUR,
     NEXT_STOP,
+    PATIENCE,
     Making,
     Somebody,
     draining,
@@ -34,9 +34,9 @@ from tests.engine.persons import (
     rename,
     stops,
 )
-from tests.virtual import EPOCH
+from tests.virtual import EPOCH, IN_MEMORY
 
-pytestmark = pytest.mark.looptime
+pytestmark = IN_MEMORY
 
 
 # --- the next stop ---------------------------------------------------------------------------------------
@@ -48,17 +48,21 @@ async def test_a_notebook_that_its_person_stops_is_changed_and_stays_stopped(ben
         made,
         None,
         (1000.0, person(made, 0, Status.STOPPED)),
-        (50_000.0, person(made, 1, Status.STOPPED)),
+        (20_000.0, person(made, 1, Status.STOPPED)),
     )
     assert end is RunEnd.FINISHED
     assert made.outcomes == [Outcome.CHANGED] * 2
     assert made.log.words("send") == ["send put nb-0", "send put nb-1"]
     assert {row.status for row in made.cloud.notebooks.values()} == {Status.STOPPED}
     begun = [event.at - EPOCH for event in made.recorder.events if isinstance(event, Began)]
-    assert begun[0] < 1200 < 50_000 < begun[1] < 50_200
+    assert begun[0] < 1200 < 20_000 < begun[1] < 20_200
     lease = "; the next lease ends at 2025-06-15 20:06 UTC"
-    assert f"2 wait for their notebook to stop{lease}" in held(made)
-    assert "1 wait for their notebook to stop" in held(made)
+    since = next(event.at for event in made.recorder.events if isinstance(event, WaveStarted))
+    over = f"; the patience is over at {second(since + PATIENCE)}, then they are skipped"
+    assert f"2 wait for their notebook to stop{lease}{over}" in held(made)
+    assert f"1 wait for their notebook to stop{over}" in held(made)
+    (until,) = {event.until for event in made.recorder.events if isinstance(event, Held) and event.text}
+    assert until == pytest.approx(since + PATIENCE, abs=0.1)
 
 
 async def test_who_did_not_stop_in_time_is_skipped_and_never_touched(bench: Making) -> None:
@@ -66,17 +70,18 @@ async def test_who_did_not_stop_in_time_is_skipped_and_never_touched(bench: Maki
     end = await go(made, None, (1000.0, person(made, 0, Status.STOPPED)))
     assert end is RunEnd.FINISHED
     assert made.outcomes == [Outcome.CHANGED, Outcome.SKIPPED]
-    assert made.ended[1].reason == "did not stop by itself within 1d"
+    assert made.ended[1].reason == "did not stop by itself within 6h"
     assert made.log.words("send") == ["send put nb-0"]
-    assert made.ended[1].at - made.recorder.events[0].at == pytest.approx(DAY, abs=2)
+    assert made.ended[1].at - made.recorder.events[0].at == pytest.approx(PATIENCE, abs=2)
 
 
 async def test_who_did_not_stop_in_time_is_forced_where_the_rollout_says_so(bench: Making) -> None:
     made = bench(1, **NEXT_STOP, otherwise=FORCE)
     assert await go(made) is RunEnd.FINISHED
     assert made.outcomes == [Outcome.CHANGED]
-    assert made.ended[0].reason == "it was still in use when the patience was over"
-    assert made.at("send stop")[0] == pytest.approx(DAY, abs=5)
+    assert made.ended[0].reason == "stopped by force: the patience was over"
+    assert any(text.endswith(", then they are stopped by force") for text in held(made))
+    assert made.at("send stop")[0] == pytest.approx(PATIENCE, abs=5)
     assert made.cloud.read("nb-0").status is Status.RUNNING
 
 
@@ -113,7 +118,7 @@ async def test_a_wave_is_not_over_while_one_of_it_waits_again(bench: Making) -> 
     second = next(
         event for event in made.recorder.events if isinstance(event, WaveStarted) and event.wave == 2
     )
-    assert second.at - made.recorder.events[0].at == pytest.approx(DAY, abs=5)
+    assert second.at - made.recorder.events[0].at == pytest.approx(PATIENCE, abs=5)
     assert made.outcomes == [Outcome.SKIPPED] * 2
 
 
@@ -172,7 +177,7 @@ async def test_the_end_of_a_countdown_is_when_its_notebook_is_looked_at(bench: M
 async def test_looking_after_those_who_wait_is_modest(bench: Making) -> None:
     made = bench(200, **NEXT_STOP)
     await go(made, None)
-    assert made.log.count("poll") <= DAY / 60 + 10
+    assert made.log.count("poll") <= PATIENCE / 60 + 10
     assert made.log.count("look") <= 200 * 12  # at the end of their leases
 
 
@@ -218,7 +223,7 @@ async def test_a_poll_that_fails_in_passing_is_repeated(bench: Making) -> None:
 
 async def test_a_run_that_is_taken_up_again_has_what_is_left_of_its_patience(bench: Making) -> None:
     made = bench(2, **NEXT_STOP)
-    await go(made, None, (1000.0, person(made, 0, Status.STOPPED)), (DAY / 2, draining(made)))
+    await go(made, None, (1000.0, person(made, 0, Status.STOPPED)), (PATIENCE / 2, draining(made)))
     assert made.outcomes == [Outcome.CHANGED]
     state = fold(made.plan, made.recorder.events)
     made.control = Control()
@@ -235,7 +240,7 @@ async def test_a_run_that_is_taken_up_again_has_what_is_left_of_its_patience(ben
     )
     assert end is RunEnd.FINISHED
     assert made.outcomes == [Outcome.CHANGED, Outcome.SKIPPED]
-    assert made.ended[1].at - EPOCH == pytest.approx(DAY, abs=5)
+    assert made.ended[1].at - EPOCH == pytest.approx(PATIENCE, abs=5)
     again = fold(made.plan, made.recorder.events)
     assert [row.outcome for row in again.rows()] == [Outcome.CHANGED, Outcome.SKIPPED]
     assert [row.run_state_before for row in again.rows()] == ["STOPPED", "RUNNING"]
@@ -260,7 +265,7 @@ async def test_a_change_that_was_killed_midway_comes_home_to_where_its_person_le
 
 # --- idle ------------------------------------------------------------------------------------------------
 
-IDLE = {"when": Moment.IDLE, "patience": DAY}
+IDLE = {"when": Moment.IDLE, "patience": PATIENCE}
 
 
 async def test_only_who_is_idle_is_stopped(bench: Making) -> None:
@@ -271,9 +276,9 @@ async def test_only_who_is_idle_is_stopped(bench: Making) -> None:
     assert stops(made) == ["nb-0"]
     assert made.outcomes == [Outcome.CHANGED, Outcome.SKIPPED, Outcome.SKIPPED]
     assert made.ended[0].reason == "it was idle when it was stopped"
-    assert made.ended[1].reason == "did not become idle or stop within 1d: GPU 43 % > 1 % in the last 55m"
-    assert made.ended[2].reason == "did not become idle or stop within 1d: no data of GPU from AOM"
-    assert some.asked <= DAY / 300 + 2
+    assert made.ended[1].reason == "did not become idle or stop within 6h: GPU 43 % > 1 % in the last 55m"
+    assert made.ended[2].reason == "did not become idle or stop within 6h: no data of GPU from AOM"
+    assert some.asked <= PATIENCE / 300 + 2
 
 
 async def test_one_that_is_busy_again_when_its_turn_comes_waits_again(bench: Making) -> None:
@@ -322,7 +327,7 @@ async def test_busy_and_unknown_are_told_apart_while_they_wait_and_when_the_run_
     await go(made, some, (900.0, draining(made)))
     told = next(text for text in held(made) if "busy" in text)
     assert told.startswith("3 wait for their notebook to be idle: 1 busy, 2 without data; the next lease")
-    assert f"lease ends at {moment(ends)} (" in told
+    assert f"lease ends at {moment(ends)}; the patience is over at " in told
     assert "busy: GPU 43 % > 1 % in the last 55m; " in told
     assert "without data: no data of CPU, as of " in told
     waiting = fold(made.plan, [event for event in made.recorder.events if not isinstance(event, RunEnded)])
@@ -336,6 +341,19 @@ async def test_busy_and_unknown_are_told_apart_while_they_wait_and_when_the_run_
     over = {row.id: row for row in fold(made.plan, made.recorder.events).rows()}
     assert over["nb-2"].outcome is Outcome.NOT_STARTED
     assert "asked to; waits for its notebook to be idle: no data of CPU, as of " in over["nb-2"].reason
+
+
+@pytest.mark.parametrize("idle", [False, None])
+async def test_a_forced_stop_tells_what_was_known_of_the_use_and_claims_no_more(
+    bench: Making, idle: bool | None
+) -> None:
+    made, some = bench(1, **IDLE, otherwise=FORCE), Somebody()
+    some.idles, some.whys = {"nb-0": idle}, {"nb-0": "what was found"}
+    await go(made, some)
+    (row,) = fold(made.plan, made.recorder.events).rows()
+    assert row.outcome is Outcome.CHANGED
+    told = "stopped by force: the patience was over; last known use: what was found, as of "
+    assert row.reason.startswith(told)
 
 
 async def test_a_number_that_changes_is_no_news(bench: Making) -> None:
@@ -363,4 +381,4 @@ async def test_metrics_that_do_not_answer_are_told_of_those_who_wait(bench: Maki
 
     some.use = fail  # type: ignore[method-assign]
     assert await go(made, some) is RunEnd.FINISHED
-    assert made.ended[0].reason == "did not become idle or stop within 1d: usage cannot be read: HTTP 500"
+    assert made.ended[0].reason == "did not become idle or stop within 6h: usage cannot be read: HTTP 500"

@@ -28,8 +28,9 @@ from fleet.core.patch import When
 from fleet.core.planning.plan import Phase
 from fleet.core.planning.plan_file import seal
 from fleet.core.rollout import Share
+from tests.virtual import IN_MEMORY
 
-pytestmark = pytest.mark.looptime
+pytestmark = IN_MEMORY
 
 Making = Callable[..., Any]
 Failing = Callable[..., CallError]

@@ -11,7 +11,7 @@ import pytest
 
 from fleet.core.calls import Rank, Turn
 from fleet.core.errors import CallError, Meaning
-from fleet.core.events import Event, Outcome
+from fleet.core.events import Event, Held, Outcome, Saw
 from fleet.core.fold import fold
 from fleet.core.notebook import Status
 from fleet.core.patch import When
@@ -19,8 +19,9 @@ from fleet.core.planning.plan import Phase
 from fleet.core.planning.plan_file import seal
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan
+from tests.virtual import IN_MEMORY
 
-pytestmark = pytest.mark.looptime
+pytestmark = IN_MEMORY
 
 Making = Callable[..., Any]
 Failing = Callable[..., CallError]
@@ -52,6 +53,18 @@ async def taken_up(made: Any, events: list[Event]) -> None:
 
 def sends(made: Any) -> list[str]:
     return [word.split()[1] for word in made.log.words("send")]
+
+
+async def test_asking_for_images_is_no_trouble_for_the_breaker(bench: Making) -> None:
+    made = bench(12, concurrency=12)
+    changes = (replace(change, save=f"lab/before-{change.id}") for change in made.plan.changes)
+    made.plan = seal(replace(made.plan, changes=tuple(changes)))
+    await made.run()
+    assert made.outcomes == [Outcome.CHANGED] * 12
+    assert [event for event in made.recorder.events if isinstance(event, Held)] == []
+    asked = [event for event in made.recorder.events if isinstance(event, Saw) and event.sends > 1]
+    assert len(asked) >= 12
+    assert not any(event.repeats for event in asked)
 
 
 async def test_the_image_is_there_before_the_stop_is_sent(saving: Making) -> None:

@@ -13,8 +13,9 @@ from fleet.core.events import Outcome, RunEnd
 from fleet.core.fold import fold
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan
+from tests.virtual import IN_MEMORY
 
-pytestmark = pytest.mark.looptime
+pytestmark = IN_MEMORY
 
 Making = Callable[..., Any]
 Failing = Callable[..., CallError]

@@ -20,8 +20,9 @@ from fleet.core.planning.plan_file import seal
 from fleet.core.rollout import Share
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan
+from tests.virtual import IN_MEMORY
 
-pytestmark = pytest.mark.looptime
+pytestmark = IN_MEMORY
 
 Making = Callable[..., Any]
 Failing = Callable[..., CallError]
@@ -109,6 +110,7 @@ async def test_the_run_says_until_when_it_pauses(bench: Making) -> None:
     assert [(event.where, bool(event.text)) for event in told] == [("wave 2", True), ("wave 2", False)]
     assert told[1].at - told[0].at == pytest.approx(DAY, abs=1)
     assert told[0].text.startswith("begins at 2025-06-16 ")
+    assert told[0].until == pytest.approx(told[1].at, abs=1)
 
 
 @pytest.mark.parametrize("gone", [0.0, 3600.0, DAY - 100.0, DAY + 100.0, 9 * DAY])
@@ -262,7 +264,7 @@ async def test_what_somebody_wrote_between_the_stages_is_not_overwritten(bench: 
     assert images(made) == ["theirs"]
     (row,) = fold(made.plan, made.recorder.events).rows()
     assert row.outcome is Outcome.DRIFTED
-    assert row.reason.startswith("stage 2: image_id is theirs")
+    assert row.reason.startswith("stage 1 done; stage 2: image_id is theirs")
 
 
 async def test_budgets_count_notebooks_not_stages(bench: Making, call_error: Failing) -> None:

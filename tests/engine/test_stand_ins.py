@@ -13,12 +13,15 @@ from fleet.core.events import Began, Event, Outcome, RunEnd, RunEnded, WaveEnded
 from fleet.core.fold import fold
 from fleet.core.notebook import Image, Status
 from fleet.core.rollout import GateCommand
+from fleet.core.scheduling.timing import Memory, Moment, Otherwise
 from fleet.core.wave_gate import Check, Finding
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan
 from tests.engine.persons import held
+from tests.plans import make_change, make_plan
+from tests.virtual import IN_MEMORY, run_while
 
-pytestmark = pytest.mark.looptime
+pytestmark = IN_MEMORY
 
 Making = Callable[..., Any]
 Failing = Callable[..., CallError]
@@ -182,3 +185,60 @@ async def test_a_soak_counts_from_the_last_that_stood_in_not_from_an_earlier_ver
     assert marks(made) == [("wave-started", 1), ("item", 0), ("wave-ended", 1)]
     await taken_up(made, list(made.recorder.events))
     assert fold(made.plan, made.recorder.events).waves_ended[1] >= made.ended[1].at
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_one_that_stood_in_counts_for_that_wave_also_when_the_run_is_taken_up_in_the_next(
+    bench: Making, call_error: Failing, dies: bool
+) -> None:
+    made, kept = bench(8, waves=(1, 2, 2, 2, 3, 3, 3, 3), concurrency=1), list[Event]()
+    edited(made, 0)
+    put = made.cloud.put
+
+    async def refused_of_two(key: str, body: Any, turn: Any) -> Any:
+        if key in ("nb-2", "nb-3"):
+            raise call_error(Meaning.INVALID)
+        return await put(key, body, turn)
+
+    def die() -> None:
+        kept.extend(made.recorder.events)
+        made.control.drain(RunEnd.INTERRUPTED, "enough")
+
+    made.cloud.put = refused_of_two
+    if dies:
+        await made.run_while((450.0, die))
+        assert 2 in fold(made.plan, kept).memory.began
+        assert await taken_up(made, kept) is RunEnd.HALTED
+    else:
+        assert await made.run() is RunEnd.HALTED
+    assert made.outcomes == [Outcome.DRIFTED, Outcome.CHANGED, Outcome.FAILED, Outcome.FAILED]
+    assert made.recorder.events[-1].reason == "none of the wave was changed, 2 failed"
+
+
+async def test_the_patience_of_one_that_stands_in_counts_from_then_however_often_the_run_is_taken_up(
+    bench: Making,
+) -> None:
+    way = {"when": Moment.NEXT_STOP, "patience": 3600.0, "otherwise": Otherwise.SKIP}
+    made = bench(4, waves=(1, 2, 2, 2), **way)
+    edited(made, 0)
+    made.cloud.notebooks["nb-0"] = replace(made.cloud.notebooks["nb-0"], status=Status.STOPPED)
+    kept = list[Event]()
+
+    def die() -> None:
+        kept[:] = made.recorder.events
+        made.control.drain(RunEnd.INTERRUPTED, "enough")
+
+    await made.run_while((1500.0, die))
+    for _ in range(2):
+        await run_while(taken_up(made, list(kept)), (1500.0, die))
+    assert made.ended[1].reason == "did not stop by itself within 1h"
+    assert made.ended[1].at == pytest.approx(made.ended[0].at + 3600.0, abs=5)
+    assert 2 not in made.ended
+
+
+def test_one_that_was_to_stand_in_and_began_with_its_own_wave_counts_for_that() -> None:
+    plan = make_plan(*(make_change(item, wave=wave) for item, wave in enumerate((1, 2, 2))))
+    events = (WaveStarted(0.0, 1, 1), WaveStarted(5.0, 1, 2, (1, 2)), Began(1, 6.0), WaveStarted(9.0, 2, 1))
+    memory = fold(plan, (*events, Began(2, 9.0))).memory
+    assert [memory.counts_for(item, 2) for item in (1, 2)] == [1, 2]
+    assert Memory().counts_for(1, 2) == 2

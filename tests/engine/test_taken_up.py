@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from fleet.core.errors import CallError, Meaning
-from fleet.core.events import Ended, Event, Intended, Outcome, RunEnd, RunEnded, Step, WaveEnded
+from fleet.core.events import Ended, Event, Intended, Late, Outcome, RunEnd, RunEnded, Step, WaveEnded
 from fleet.core.fold import fold
 from fleet.core.notebook import Image, Status
 from fleet.core.rollout import FAILURES, Share
 from fleet.engine.control import Control
 from fleet.engine.run import run_plan
+from tests.virtual import IN_MEMORY
 
-pytestmark = pytest.mark.looptime
+pytestmark = IN_MEMORY
 
 Making = Callable[..., Any]
 Failing = Callable[..., CallError]
@@ -59,6 +60,19 @@ async def test_what_another_run_finished_meanwhile_is_as_planned_and_left_alone(
     assert made.cloud.read("nb-0").image == Image("new")  # and RUNNING, with a lease of another start
     await taken_up(made, until_intent(made, step))
     assert (made.outcomes, made.log.words("send"), made.ended[0].debt) == ([outcome], [], False)
+
+
+@pytest.mark.row(45)
+async def test_what_went_home_for_want_of_a_journal_is_made_by_the_next_process(bench: Making) -> None:
+    made = bench()
+    await made.run()
+    events = until_intent(made, Step.STOP)
+    at, row = events[-1].at, made.cloud.notebooks["nb-0"]
+    made.cloud.notebooks["nb-0"] = replace(row, status=Status.STOPPED, image=Image("old"))
+    await taken_up(made, [*events, Late(0, at, "the journal cannot be written", unrecorded=True)])
+    assert made.outcomes[-1] is Outcome.CHANGED
+    steps = ["start", "stop", "put", "start"]
+    assert [word.split()[1] for word in made.log.words("send")] == steps
 
 
 def verdicts(made: Any) -> list[tuple[int, bool]]:

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from fleet.core.calls import Rank, Reading
 from fleet.core.errors import Meaning
 from fleet.core.events import Saw
 from fleet.core.planning.plan import PlanScope
 from fleet.core.planning.times import Stopwatch
+from tests.virtual import IN_MEMORY
 
-pytestmark = pytest.mark.looptime
+pytestmark = IN_MEMORY
 
 TAKES = {"stop": 60.0, "start": 120.0}  # of the bench's cloud, s
 SCOPE = PlanScope("lab-a", "r", "p", "https://here.example.com", 30, "k", "")
@@ -38,11 +40,20 @@ async def test_stops_and_starts_are_timed_within_half_of_what_lies_between_two_l
         assert seconds == pytest.approx(TAKES[step], abs=max(gaps) / 2.0 + 0.5)
 
 
-async def test_lists_that_fail_for_ten_minutes_leave_nothing_behind_in_the_times(
+async def test_lists_and_looks_that_fail_for_ten_minutes_leave_nothing_behind_in_the_times(
     bench: Callable[..., Any], call_error: Callable[..., Exception]
 ) -> None:
     made = bench(30, concurrency=30)
     made.cloud.refuse["poll"] = [call_error(Meaning.LOST)] * 30
+    look = made.cloud.look
+
+    async def answered_again_later(key: str, rank: Rank) -> Reading:
+        if 30.0 < made.clock.monotonic() < 600.0:
+            raise call_error(Meaning.LOST)
+        reading: Reading = await look(key, rank)
+        return reading
+
+    made.cloud.look = answered_again_later
     await made.run()
     assert made.clock.monotonic() > 600.0
     assert timed(made)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -11,9 +13,11 @@ import pytest
 
 from fleet.core.errors import CallError, Meaning
 from fleet.core.notebook import Status
+from fleet.core.scheduling.waiting import LONGEST
 from fleet.engine.watch import Watch
+from tests.virtual import IN_MEMORY
 
-pytestmark = pytest.mark.looptime
+pytestmark = IN_MEMORY
 
 Making = Callable[..., Any]
 Failing = Callable[..., CallError]
@@ -166,10 +170,86 @@ async def test_a_poll_that_began_before_the_wait_does_not_count(bench: Making) -
 
 async def test_a_poll_that_fails_is_repeated(bench: Making, call_error: Failing) -> None:
     made = bench(2)
-    made.cloud.refuse["poll"] = [call_error(Meaning.SERVER), call_error(Meaning.THROTTLED)]
+    made.cloud.refuse["poll"] = [call_error(Meaning.SERVER)]
     async with watching(made) as waiting:
         await waiting.all()
-    assert made.log.count("poll") == 3
+    assert made.log.count("poll") == 2
+
+
+@pytest.mark.parametrize("meaning", [Meaning.SERVER, Meaning.FORBIDDEN, Meaning.WRONG_ADDRESS])
+async def test_after_two_lists_in_a_row_that_failed_all_look_for_themselves(
+    bench: Making, call_error: Failing, meaning: Meaning
+) -> None:
+    made = bench(30)
+    stopping(made, 1e6)
+    made.cloud.refuse["poll"] = [call_error(meaning)] * 1000
+    async with watching(made) as waiting:
+        with anyio.move_on_after(1000.0):
+            await waiting.all()
+    assert (made.log.count("poll"), len(waiting.told)) == (2, 30)
+    assert all(when == pytest.approx(3 * LEAST, abs=1.0) for when in waiting.told.values())
+
+
+async def test_where_lists_fail_those_who_were_not_looked_at_for_longest_come_first_a_page_at_a_time(
+    bench: Making, call_error: Failing
+) -> None:
+    made = bench(120)
+    stopping(made, 1e6)
+    made.cloud.refuse["poll"] = [call_error(Meaning.ODD)] * 1000
+    async with watching(made) as waiting:
+        with anyio.move_on_after(1000.0):
+            await waiting.all()
+    rounds = Counter(round(when / LEAST) for when in waiting.told.values())
+    assert sorted(rounds.values()) == [20, 50, 50]
+
+
+async def test_a_list_that_succeeds_ends_the_looks(bench: Making, call_error: Failing) -> None:
+    made = bench(120)
+    stopping(made, 1e6)
+    made.cloud.refuse["poll"] = [call_error(Meaning.ODD)] * 2
+    async with watching(made) as waiting:
+        with anyio.move_on_after(1000.0):
+            await waiting.all()
+    assert len(waiting.told) == 50
+
+
+async def test_a_list_that_succeeds_for_one_status_mends_no_other(bench: Making, call_error: Failing) -> None:
+    made = bench(4)
+    stopping(made, 1e6)
+    poll = made.cloud.poll
+
+    async def fails_for_stopping(statuses: list[Status]) -> Any:
+        if Status.STOPPING in statuses:
+            raise call_error(Meaning.ODD)
+        return await poll(statuses)
+
+    made.cloud.poll = fails_for_stopping
+    async with watching(made) as waiting, anyio.create_task_group() as others:
+        for key in ("nb-2", "nb-3"):
+            made.cloud.move(key, Status.STARTING, 1e6, Status.RUNNING)
+            others.start_soon(waiting.watch.worth_a_look, key, Status.STARTING, made.clock.monotonic())
+        for key in ("nb-0", "nb-1"):
+            others.start_soon(waiting.wait, key)
+        await anyio.sleep(4 * LEAST)
+        assert set(waiting.told) == {"nb-0", "nb-1"}
+        others.cancel_scope.cancel()
+
+
+@pytest.mark.row(33)
+@pytest.mark.parametrize("known", [0, 5])
+async def test_a_group_that_is_stuck_is_listed_less_and_less_often(bench: Making, known: int) -> None:
+    made = bench(30)
+    stopping(made, 1e6)
+    async with watching(made) as waiting:
+        for _ in range(known):
+            waiting.watch.took(Status.STOPPING, 60.0)
+        with anyio.move_on_after(12 * 3600.0):
+            await waiting.all()
+    polls = made.at("poll")
+    gaps = [after - before for before, after in pairwise(polls)]
+    assert len(polls) < 350
+    assert gaps[0] < 25.0
+    assert gaps[-1] == pytest.approx(LONGEST, abs=1.0)
 
 
 async def test_a_poll_that_can_never_succeed_is_told_to_everyone_who_waits(

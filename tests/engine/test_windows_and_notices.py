@@ -34,9 +34,9 @@ from tests.engine.persons import (
     rename,
     stops,
 )
-from tests.virtual import EPOCH
+from tests.virtual import EPOCH, IN_MEMORY
 
-pytestmark = pytest.mark.looptime
+pytestmark = IN_MEMORY
 
 
 # --- windows ---------------------------------------------------------------------------------------------
@@ -157,11 +157,11 @@ async def test_a_run_taken_up_again_counts_the_lead_from_the_notice_that_was_sen
 
 async def test_owners_who_asked_for_a_later_time_get_it(bench: Making) -> None:
     made, some = bench(2, owners=2, **notice(postponed="later.csv")), Somebody()
-    wish = (HOUR, lambda: some.wishes.update({"owner-1": EPOCH + 20 * HOUR}))
+    wish = (HOUR, lambda: some.wishes.update({"owner-1": EPOCH + 4 * HOUR}))
     assert await go(made, some, wish) is RunEnd.FINISHED
     assert made.outcomes == [Outcome.CHANGED] * 2
     assert made.at("send stop nb-0")[0] == pytest.approx(2 * HOUR, abs=10)
-    assert made.at("send stop nb-1")[0] == pytest.approx(20 * HOUR, abs=10)
+    assert made.at("send stop nb-1")[0] == pytest.approx(4 * HOUR, abs=10)
 
 
 async def test_a_wish_beyond_the_deadline_or_the_patience_is_granted_for_good(bench: Making) -> None:
@@ -181,9 +181,9 @@ async def test_a_wish_beyond_the_deadline_or_the_patience_is_granted_for_good(be
 async def test_while_nobody_can_read_who_asked_for_a_later_time_nobody_is_stopped(bench: Making) -> None:
     made, some = bench(1, **notice(postponed="later.csv")), Somebody()
     some.readable = False
-    found = (5 * HOUR, lambda: setattr(some, "readable", True))
+    found = (3 * HOUR, lambda: setattr(some, "readable", True))
     assert await go(made, some, found) is RunEnd.FINISHED
-    assert made.at("send stop")[0] == pytest.approx(5 * HOUR, abs=10)
+    assert made.at("send stop")[0] == pytest.approx(3 * HOUR, abs=10)
     assert "later.csv cannot be read, so nobody is stopped: gone" in held(made)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,12 @@ from hypothesis import strategies as st
 from fleet.core.errors import UsageError
 from fleet.core.events import Event
 from fleet.core.planning.plan import Plan
+from fleet.core.planning.plan_file import dump_plan
 from fleet.journal.errors import JournalError
 from fleet.journal.filesystem import mount_type, network_mount
 from fleet.journal.lock import is_locked
-from fleet.journal.runs import JOURNAL, create_run_dir, find_run, list_runs, new_run_id
+from fleet.journal.rows import meta_record
+from fleet.journal.runs import JOURNAL, PLAN, create_run_dir, find_run, list_runs, new_run_id
 from fleet.journal.sqlite import JournalFile
 
 FIRST, SECOND = "20261130-081500-k3f9", "20261130-091500-aaaa"
@@ -125,6 +129,18 @@ def test_a_journal_that_cannot_be_read_is_listed_as_damaged(tmp_path: Path) -> N
     (create_run_dir(tmp_path, FIRST) / JOURNAL).write_bytes(b"nonsense")
     (listed,) = list_runs(tmp_path)
     assert (listed.state, listed.counts) == ("damaged", {})
+
+
+def test_a_journal_that_only_another_version_can_read_is_listed_with_its_format(
+    tmp_path: Path, plan: Plan
+) -> None:
+    record(tmp_path, FIRST, plan, []).close()
+    (tmp_path / FIRST / PLAN).write_bytes(dump_plan(plan))
+    _, *sealed = meta_record("format", b"1")
+    with closing(sqlite3.connect(tmp_path / FIRST / JOURNAL)) as connection, connection:
+        connection.execute("UPDATE meta SET value = ?, crc = ? WHERE key = 'format'", sealed)
+    (listed,) = list_runs(tmp_path)
+    assert (listed.state, listed.job, listed.counts) == ("format 1", "torch", {})
 
 
 def test_nothing_runs_where_no_lock_is_held(tmp_path: Path, plan: Plan) -> None:

@@ -33,7 +33,7 @@ lab-a  keep-me  id-last        skipped      STOPPED                   protected
 """
 
 WHO = ["run", "scope", "id", "name", "owner", "wave", "outcome", "reason", "before", "after", "run_state"]
-WHAT = ["lease", "started_at", "finished_at", "away_s", "calls", "request_ids", "debt", "fix"]
+WHAT = ["lease", "started_at", "finished_at", "away_s", "stages_done", "calls", "request_ids", "debt", "fix"]
 
 ROW = {
     "run": RUN,
@@ -54,6 +54,7 @@ ROW = {
     "started_at": "2026-11-30T08:15:10.000Z",
     "finished_at": "2026-11-30T08:17:42.000Z",
     "away_s": 150.0,
+    "stages_done": 0,
     "calls": {"put": 1, "stop": 1, "start": 1, "get": 2, "lease": 0, "save": 0},
     "request_ids": ["g1", "s1", "p1", "t1", "g2"],
     "debt": False,

@@ -297,7 +297,7 @@ async def test_a_list_that_somebody_changed_in_the_soak_is_left_alone(world: Mak
     run, _ = await rotated(lab, await lab.plan(ROTATION))
     assert run.outcomes == ["drifted", "changed"]
     assert addresses(theirs) == [OLD, NEW, KEPT]
-    assert run.row(theirs).reason.startswith("stage 2: endpoints[1].allowed_access_ips is")
+    assert run.row(theirs).reason.startswith("stage 1 done; stage 2: endpoints[1].allowed_access_ips is")
 
 
 async def test_where_the_new_address_was_refused_the_old_one_stays(world: MakeLab) -> None:

@@ -47,7 +47,13 @@ def saved(lab: Lab) -> list[Image]:
 async def test_what_runs_is_saved_first_and_the_rest_is_as_without(world: MakeLab) -> None:
     lab = await world(running=3, stopped=2)
     plan = await lab.plan(SAVING)
-    assert "3 environments are saved as images first; that takes minutes, costs space" in plan.checks
+    (told,) = [check for check in plan.checks if "saved as images" in check]
+    first = next(change.save for change in plan.changes if change.save)
+    assert told == (
+        "3 environments are saved as images first, in the organization lab of scope lab-a (guessed from the "
+        "saved images that are there; save_to names another), with names like "
+        f"{first.removeprefix('lab/')}; that takes minutes, costs space"
+    )
     assert [bool(change.save) for change in plan.changes].count(True) == 3
     run = await lab.apply(plan)
     assert (run.outcomes, run.report.exit, run.findings()) == (["changed"] * 5, Exit.DONE, [])
@@ -204,6 +210,9 @@ async def test_what_could_not_be_saved_is_saved_by_a_retry_before_it_is_stopped(
     plan = await plan_job(order, lab.specs, lab.clock)
     assert plan.changes[0].save.startswith("lab/before-nb-0-")
     assert plan.changes[0].save != run.plan.changes[0].save
+    assert any(
+        "in the organization lab of scope lab-a (as the run was to), called" in one for one in plan.checks
+    )
     again = await lab.apply(plan)
     assert (again.outcomes, again.calls()) == (["changed"], ["save", "stop", "put", "start"])
 
@@ -225,3 +234,6 @@ async def test_where_to_save_must_be_known_before_anything_is_planned(world: Mak
         await lab.plan(SAVING)
     plan = await lab.plan(SAVING.replace("save_first: true", "save_first: true, save_to: mine"))
     assert plan.changes[0].save.startswith("mine/before-nb-0-")
+    assert any(
+        "in the organization mine of scope lab-a (named by save_to), called" in it for it in plan.checks
+    )

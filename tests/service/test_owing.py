@@ -15,6 +15,7 @@ from fleet.core.fold import fold
 from fleet.core.notebook import Status
 from fleet.core.planning.plan import Change, Plan, PlanScope
 from fleet.journal.errors import JournalError
+from fleet.journal.rows import meta_record
 from fleet.journal.runs import JOURNAL
 from fleet.journal.writer import InlineJournal
 from fleet.service.owing import Debts, Owing, claim_key
@@ -72,6 +73,22 @@ async def test_what_was_stopped_is_owed_and_what_was_not_begun_is_not(tmp_path: 
         KEYS[0]: f"stopped by run {RUN}, which owes it: fleet resume {RUN} --run-dir {folder.parent}"
     }
     assert list(debts.among(folder, KEYS[1:])) == []
+
+
+async def test_of_a_run_that_only_another_version_can_read_all_is_owed_and_that_version_is_named(
+    tmp_path: Path,
+) -> None:
+    folder = await left(tmp_path / "runs", STOPPED)
+    _, *sealed = meta_record("format", b"1")
+    with closing(sqlite3.connect(folder / JOURNAL)) as connection, connection:
+        connection.execute("UPDATE meta SET value = ?, crc = ? WHERE key = 'format'", sealed)
+    debts = Debts(DEAD)
+    assert list(debts.among(folder, KEYS)) == KEYS
+    (reason,) = set(debts.reasons.values())
+    assert reason == (
+        f"claimed by run {RUN}, whose journal is of format 1, this version reads journals of format 2; "
+        "use the version that began the run"
+    )
 
 
 async def test_a_run_in_another_place_is_named_with_it(tmp_path: Path) -> None:

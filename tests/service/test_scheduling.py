@@ -136,6 +136,27 @@ async def test_times_that_nobody_was_there_for(tmp_path: Path, missed: Missed, r
     assert await world.once(nightly) == []
 
 
+@pytest.mark.parametrize(
+    ("days", "note"),
+    [
+        (0, "begun"),
+        (1, "begun; 1 earlier time was missed"),
+        (2, "begun; 2 earlier times were missed"),
+    ],
+)
+async def test_a_run_that_comes_late_notes_how_many_times_it_stands_for(
+    tmp_path: Path, days: int, note: str
+) -> None:
+    world, nightly = (
+        World("2026-11-20T21:00"),
+        task(tmp_path, Schedule("0 22 * * *", "Europe/Berlin", Missed.RUN)),
+    )
+    await world.once(nightly)
+    await anyio.sleep(days * DAY + 5 * HOUR)
+    await world.once(nightly)
+    assert note in notes(nightly)
+
+
 async def test_the_first_look_only_begins_to_watch(tmp_path: Path) -> None:
     world, nightly = World("2026-11-20T22:30"), task(tmp_path, Schedule("0 22 * * *", "Europe/Berlin"))
     assert await world.once(nightly) == []

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ PLAN = make_plan(
 )
 
 
+@cache
 def its_events(item: int) -> st.SearchStrategy[Event]:
     """Anything that may be recorded of a change."""
     writes = st.sampled_from([Step.STOP, Step.PUT, Step.START, Step.LEASE])
@@ -105,6 +107,7 @@ def its_events(item: int) -> st.SearchStrategy[Event]:
     )
 
 
+@cache
 def runs_events() -> st.SearchStrategy[Event]:
     """Anything that may be recorded of the run itself."""
     at, text = st.just(0.0), st.sampled_from(["", "because"])

@@ -23,9 +23,9 @@ from fleet.engine.control import Control
 from fleet.engine.run import run_plan
 from fleet.engine.tape import Tape
 from tests.plans import make_change, make_plan
-from tests.virtual import LoopClock, run_while
+from tests.virtual import IN_MEMORY, LoopClock, run_while
 
-pytestmark = pytest.mark.looptime
+pytestmark = IN_MEMORY
 
 TAKES = 60.0  # s for a PUT
 LEAD = 5.0  # s between a turn and its slot

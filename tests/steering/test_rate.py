@@ -15,6 +15,7 @@ from fleet.client.gate import Gate
 from fleet.core.calls import Turn
 from fleet.core.errors import CallError, Meaning
 from fleet.core.pacing.pace import HEADROOM, Limit, Pace, Rate
+from tests.virtual import IN_MEMORY
 
 SLOW, FAST = Rate(1, 60.0), Rate(10, 1.0)
 
@@ -55,7 +56,7 @@ class Watched:
                 group.start_soon(later, seconds, rate)
 
 
-@pytest.mark.looptime
+@IN_MEMORY
 @pytest.mark.parametrize("kind", ["read", "write"])
 async def test_a_raised_rate_lets_those_who_wait_go_at_once(kind: str) -> None:
     watched = Watched(SLOW)
@@ -65,7 +66,7 @@ async def test_a_raised_rate_lets_those_who_wait_go_at_once(kind: str) -> None:
     assert watched.left[-1] < 93.0
 
 
-@pytest.mark.looptime
+@IN_MEMORY
 @pytest.mark.parametrize("kind", ["read", "write"])
 async def test_a_lowered_rate_holds_from_that_instant_on(kind: str) -> None:
     watched = Watched(FAST)
@@ -76,7 +77,7 @@ async def test_a_lowered_rate_holds_from_that_instant_on(kind: str) -> None:
     assert later[0] >= watched.left[-len(later) - 1] + 60.0
 
 
-@pytest.mark.looptime
+@IN_MEMORY
 async def test_a_raised_rate_stays_under_what_the_cloud_taught() -> None:
     watched = Watched(SLOW)
     refusal = CallError(Meaning.THROTTLED, "", limit=Limit("user", 30, 60.0))
@@ -89,7 +90,7 @@ async def test_a_raised_rate_stays_under_what_the_cloud_taught() -> None:
     assert {(limit.count, limit.window) for limit in watched.gate.limits} == {(1000, 1.0), (30, 60.0)}
 
 
-@pytest.mark.looptime
+@IN_MEMORY
 async def test_setting_the_same_rate_again_costs_nobody_his_place() -> None:
     watched = Watched(SLOW)
     await watched.all(3, "read", *((float(second), SLOW) for second in range(1, 60)))

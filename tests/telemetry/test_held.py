@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 
 from fleet.core.events import Held, RunEnd, RunEnded, RunResumed
@@ -37,6 +38,20 @@ def test_the_live_view_shows_what_is_held(plan: Callable[..., Plan]) -> None:
     progress.apply(Held(1.0, "wave 1", "waits for approval"))
     lines = [str(line) for line in picture(progress.snapshot(1.0)).renderables]
     assert "held: wave 1: waits for approval" in lines
+
+
+def test_the_live_view_says_until_when_the_run_waits(plan: Callable[..., Plan]) -> None:
+    progress = Progress(plan(2))
+    progress.apply(Held(1.0, "stop", "1 wait", until=90.0))
+    lines = [str(line) for line in picture(progress.snapshot(1.0)).renderables]
+    assert "waits until 1970-01-01 00:01:30 UTC at the latest" in lines
+
+
+def test_what_was_told_of_a_hold_is_there_again_from_a_balance(plan: Callable[..., Plan]) -> None:
+    progress = Progress(plan(2))
+    progress.apply(Held(1.0, "stop", "1 wait", until=90.0))
+    again = Progress.loaded(plan(2), json.loads(json.dumps(progress.dump([]))))
+    assert again.snapshot(2.0).waits_until == 90.0
 
 
 def test_a_hold_that_lasts_tells_how_long_it_has_been(plan: Callable[..., Plan]) -> None:

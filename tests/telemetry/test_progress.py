@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.changing.sight import Sight
+from fleet.core.duration import duration
 from fleet.core.errors import Meaning
 from fleet.core.events import (
     Answered,
@@ -18,6 +19,7 @@ from fleet.core.events import (
     Ended,
     Event,
     Fate,
+    Held,
     Intended,
     Outcome,
     Reopened,
@@ -34,9 +36,11 @@ from fleet.core.events import (
 )
 from fleet.core.notebook import Status
 from fleet.core.planning.estimate import estimate
-from fleet.core.planning.plan import Plan, Took
+from fleet.core.planning.plan import Plan, Stage, Took
 from fleet.core.rollout import Rollout, Share
+from fleet.core.scheduling.timing import Moment
 from fleet.telemetry.progress import Progress, Snapshot, WaveProgress, WaveState
+from fleet.telemetry.wording import remaining
 
 Plans = Callable[..., Plan]
 
@@ -167,6 +171,36 @@ def test_soaks_are_counted_and_run_down(plan: Plans) -> None:
     assert after(made, *story, now=200.0).left == pytest.approx(600 + ASSUMED)
     assert after(made, *story, now=500.0).left == pytest.approx(300 + ASSUMED)
     assert after(made, *story, now=900.0).left == pytest.approx(ASSUMED)
+
+
+def test_a_pause_between_stages_is_counted_in_place_of_the_soak(plan: Plans) -> None:
+    made = plan(1, 4, rollout=Rollout(concurrency=10, soak=600.0))
+    made = replace(made, stages=(Stage(1, 1, 0.0), Stage(2, 2, 7200.0)))
+    story = [*restarts(ASSUMED), WaveStarted(0.0, 1, 1), WaveEnded(200.0, 1, go=True)]
+    assert after(made, *story, now=200.0).left == pytest.approx(7200 + ASSUMED)
+
+
+def test_what_is_waited_for_stands_beside_the_work(plan: Plans) -> None:
+    rollout = Rollout(concurrency=10, soak=60.0, when=Moment.NEXT_STOP, patience=90.0)
+    made = plan(1, 4, 2, rollout=rollout)
+    story: list[Event] = [RunStarted(0.0, "r", "d"), WaveStarted(0.0, 1, 1)]
+    story.append(Held(0.0, "stop", "1 wait", until=90.0))
+    seen = after(made, *story, now=10.0)
+    assert (seen.waits_until, seen.waits_later) == (90.0, 2 * (60.0 + 90.0))
+    assert seen.work == pytest.approx(after(made).work)
+    told = "; waits until 1970-01-01 00:01:30 UTC at the latest; later waves wait up to 5m"
+    assert remaining(seen) == f"about {duration(seen.work or 0.0)} of work left{told}"
+    story += [Held(90.0, "stop", ""), WaveEnded(90.0, 1, go=True), Held(90.0, "wave 2", "begins", 150.0)]
+    seen = after(made, *story, now=90.0)
+    assert (seen.waits_until, seen.waits_later) == (150.0, 60.0 + 2 * 90.0)
+
+
+def test_a_run_that_waits_for_nothing_tells_of_no_waits(plan: Plans) -> None:
+    seen = after(plan(2), WaveStarted(0.0, 1, 2), Held(0.0, "lab-a", "8 of 50 calls failed"))
+    assert (seen.waits_until, seen.waits_later) == (None, 0.0)
+    assert remaining(seen) == f"about {duration(seen.work or 0.0)} left"
+    ended = after(plan(2), Held(0.0, "stop", "1 wait", 90.0), RunEnded(1.0, RunEnd.INTERRUPTED))
+    assert remaining(ended) == "interrupted"
 
 
 @pytest.mark.parametrize(

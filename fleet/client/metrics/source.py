@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Protocol
@@ -43,13 +43,22 @@ async def usages(
     source: Source, wanted: UsageWanted, since: Mapping[str, float], now: float
 ) -> dict[str, Usage]:
     """The usage of notebooks, of each from the wall second on that `since` says; `now` is wall seconds."""
-    found: dict[str, Usage] = {}
+    return {
+        id: usage
+        async for book in _books(source, wanted.resources, since, wanted.window, now)
+        for id, usage in book.usages(wanted.percentile)
+    }
+
+
+async def _books(
+    source: Source, resources: Collection[Resource], since: Mapping[str, float], window: float, now: float
+) -> AsyncIterator[Book]:
+    """The samples of as many notebooks at once as the source answers for."""
     left = iter(since.items())
     while group := dict(islice(left, source.at_once)):
-        book = Book(group, window=wanted.window, until=now, step=source.step)
-        await source.read(wanted.resources, book)
-        found.update(book.usages(wanted.percentile))
-    return found
+        book = Book(group, window=window, until=now, step=source.step)
+        await source.read(resources, book)
+        yield book
 
 
 class Idleness:
@@ -82,9 +91,13 @@ class Idleness:
         """
         now = self._wall()
         late = LATE + self._source.step
-        wanted = UsageWanted(self._seconds + late, 100.0, tuple(self._below))
+        since, window = dict.fromkeys(ids, 0.0), self._seconds + late
         try:
-            found = await usages(self._source, wanted, dict.fromkeys(ids, 0.0), now)
+            found = {
+                id: usage
+                async for book in _books(self._source, tuple(self._below), since, window, now)
+                for id, usage in book.latest(self._seconds)
+            }
         except UsageError as error:  # it was right when the run began
             raise CallError(Meaning.ODD, clean(str(error))) from None
         return {

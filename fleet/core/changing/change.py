@@ -29,8 +29,9 @@ The same tables serve a run, its continuation and a second worker: they know onl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from fleet.core.changing import home_rules, looks, saving
 from fleet.core.changing.life import (
@@ -67,30 +68,26 @@ from fleet.core.notebook import Status
 SETTLE_WAIT = 10.0  # seconds between looks at a write whose fate is open
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(msgspec.Struct, frozen=True, gc=False):
     """Read the notebook now, or after `wait` seconds."""
 
     wait: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Await:
+class Await(msgspec.Struct, frozen=True, gc=False):
     """Look once the notebook may have left `status`: the shared poll tells when."""
 
     status: Status
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True):
     """Send one write: the body of a PUT or a save, or the query of a start or lease call."""
 
     step: Step
-    body: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True, gc=False):
     """The change is over."""
 
     outcome: Outcome
@@ -118,7 +115,9 @@ def decide(life: Life) -> Move:
     """The next move of a change."""
     if life.end is not None:
         outcome, reason = life.end
-        return End(outcome, "; ".join(part for part in (reason, *life.notes) if part), life.debt, life.fix)
+        if life.notes:
+            reason = "; ".join(part for part in (reason, *life.notes) if part)
+        return End(outcome, reason, life.debt, life.fix)
     if life.stage is Stage.READY:
         return _next_write(life)
     if life.stage in _WAITING:
@@ -142,31 +141,15 @@ def _next_write(life: Life) -> Write:
 
 def advance(life: Life, event: ChangeEvent) -> Life:
     """The life after `event`."""
-    match event:
-        case Began():
-            return _began(life, event)
-        case Intended():
-            return _intended(life, event)
-        case Answered():
-            return _answered(life, event)
-        case Saw():
-            return looks.after_look(life, event)
-        case Blind():
-            return _blind(life, event)
-        case Late():
-            return _late(life, event)
-        case Reopened():
-            return reopened(life, event.leave)
-        case Ended():
-            return _ended(life, event)
-        case _:
-            return life
+    return _AFTER[type(event)](life, event)
 
 
 def _began(life: Life, event: Began) -> Life:
     """What was found before is old if nothing was sent."""
     if not life.tries and not life.debt:
         life = life.anew()
+    if not event.moved and event.leave is life.leave and life.phases is life.change.phases:
+        return life
     return life._replace(phases=regroup(life.change.phases, event.moved), leave=event.leave)
 
 
@@ -358,3 +341,15 @@ def _given_up(life: Life, event: Late) -> tuple[Outcome, str]:
     if event.unrecorded and not life.has_put:
         return Outcome.NOT_STARTED, f"{_disturbed(life)}: {event.reason}"
     return Outcome.FAILED, f"{event.reason} in stage: {life.stage}"
+
+
+_AFTER: Mapping[type[ChangeEvent], Callable[[Life, Any], Life]] = {
+    Began: _began,
+    Intended: _intended,
+    Answered: _answered,
+    Saw: looks.after_look,
+    Blind: _blind,
+    Late: _late,
+    Reopened: lambda life, event: reopened(life, event.leave),
+    Ended: _ended,
+}

@@ -147,9 +147,8 @@ class Life(msgspec.Struct, frozen=True):
             return begun
         return begun._replace(saving=self.saving, notes=self.notes)
 
-    def _replace(self, **changes: Any) -> Life:
-        """Like this one but for `changes`. Raises TypeError for a name that a life does not have."""
-        return msgspec.structs.replace(self, **changes)
+    # Like this one but for the changes. Raises TypeError for a name that a life does not have.
+    _replace = msgspec.Struct.__replace__  # the bare method of C: a life is replaced at every turn
 
     def tried(self, step: Step) -> int:
         """How many intents of this kind the change has had."""
@@ -178,6 +177,8 @@ class Life(msgspec.Struct, frozen=True):
     @property
     def fix(self) -> str:
         """The command that brings the notebook back; empty when nothing is owed."""
+        if not (self.debt or self.restarted):
+            return ""
         where = f"--scope {self.change.scope} {self.change.id}"
         if self.debt:
             query = start_query(self)
@@ -202,30 +203,33 @@ def regroup(phases: tuple[Phase, ...], moved: Mapping[str, When]) -> tuple[Phase
 
 def compare(life: Life, sight: Sight) -> Values:
     """How `sight` relates to the PUT at hand. Fields that the cloud never shows count as answered."""
-    body = life.phases[0].body if life.phases else {}
-    outside = {name: value for name, value in life.expected.items() if name not in body}
-    if any(sight.values.get(name) != value for name, value in outside.items() if readable(name)):
-        return Values.OTHER
+    body, seen = life.phases[0].body if life.phases else {}, sight.values
+    for name, value in life.expected.items():
+        if name not in body and seen.get(name) != value and readable(name):
+            return Values.OTHER
     shown = [name for name in body if readable(name)]
     if not shown:
         return Values.BEFORE if life.doubt or life.stage is not Stage.READ_BACK else Values.DESIRED
-    if all(sight.values.get(name) == body[name] for name in shown):
+    if all(seen.get(name) == body[name] for name in shown):
         return Values.DESIRED
-    if all(sight.values.get(name) == life.expected.get(name) for name in shown):
+    if all(seen.get(name) == life.expected.get(name) for name in shown):
         return Values.BEFORE
-    if all(sight.values.get(name) in (body[name], life.expected.get(name)) for name in shown):
+    if all(seen.get(name) in (body[name], life.expected.get(name)) for name in shown):
         return Values.MIXED
     return Values.OTHER
 
 
 def differs(expected: Mapping[str, Any], sight: Sight) -> bool:
     """Whether a field that the cloud shows is not as expected."""
-    return any(sight.values.get(name) != value for name, value in expected.items() if readable(name))
+    return any(sight.values.get(name) != value and readable(name) for name, value in expected.items())
 
 
 def holds(life: Life, sight: Sight) -> bool:
     """Whether every planned value can be seen, and is."""
-    return all(readable(name) for name in life.change.after) and not differs(life.change.after, sight)
+    for name, value in life.change.after.items():
+        if sight.values.get(name) != value or not readable(name):
+            return False
+    return True
 
 
 def difference(expected: Mapping[str, Any], seen: Mapping[str, Any], word: str = "was") -> str:

@@ -50,7 +50,7 @@ def fence(life: Life, saw: Saw) -> Life:
         return over(life, outcome, f"{so}is {sight.status}, not {change.run_state} as planned")
     if already:
         return over(life, Outcome.UNCHANGED, "already so")
-    moved = [name for phase in life.phases for name in phase.body if not phase.when.allows(change.run_state)]
+    moved = [name for phase in life.phases if not phase.when.allows(change.run_state) for name in phase.body]
     if sight.status is Status.RUNNING and _to_spare(life):
         return life._replace(stage=Stage.SPARED)
     if moved and change.run_state is Status.STOPPED is not life.planned:
@@ -62,9 +62,10 @@ def fence(life: Life, saw: Saw) -> Life:
     return onward(life._replace(current=sight.status))
 
 
+BY_FORCE = "stopped by force: the patience was over"
 _STOPPED_AS: Mapping[Leave | None, str] = {
     Leave.IDLE: "it was idle when it was stopped",
-    Leave.FORCED: "it was still in use when the patience was over",
+    Leave.FORCED: BY_FORCE,
 }
 
 
@@ -205,10 +206,10 @@ def values(life: Life, saw: Saw) -> Life:
         return _meddled(life._replace(current=saw.sight.status), saw, found)
     give_up = life.late and not life.reverting
     match found:
+        case Values.DESIRED | Values.OTHER if _come_true(life, saw.sight, found):
+            return fulfilled(life, saw)
         case Values.DESIRED:
             return _phase_done(life)
-        case Values.OTHER if holds(life, saw.sight):
-            return fulfilled(life, saw)
         case Values.OTHER:
             wanted = {**life.expected, **life.phases[0].body}
             return homeward(life, Outcome.DRIFTED, difference(wanted, saw.sight.values, "not"))
@@ -221,7 +222,29 @@ def values(life: Life, saw: Saw) -> Life:
     reason = f"update not applied: {life.trouble or 'accepted, but the old value is still shown'}"
     if life.reverting and not life.home:
         return over(life, Outcome.STRANDED, so_far(life) + reason)
+    if _may_yet_grow(life):
+        return _unknown(life, reason)
     return homeward(life, Outcome.FAILED, reason)
+
+
+def _come_true(life: Life, sight: Sight, found: Values) -> bool:
+    """Whether every planned value is there although the change was given up, or by another hand."""
+    given_up = life.ending is not None and not life.reverting
+    return (given_up or found is Values.OTHER) and holds(life, sight)
+
+
+def _may_yet_grow(life: Life) -> bool:
+    """A disk takes its time; once a later process has waited in vain as well, it is not believed any more."""
+    waited = life.ending is not None and life.ending[0] is Outcome.UNKNOWN
+    return "storage_new_size" in life.phases[0].body and life.has_put and not waited
+
+
+def _unknown(life: Life, reason: str) -> Life:
+    """Nobody can tell yet; whoever takes the run up again goes on looking, or sees it at the last look."""
+    if not life.home:
+        return homeward(life, Outcome.UNKNOWN, reason)
+    ending = Outcome.UNKNOWN, so_far(life) + reason
+    return over(life._replace(ending=ending), *ending)
 
 
 def passes_by(life: Life, saw: Saw) -> Life:
@@ -247,11 +270,20 @@ def _looks(life: Life) -> int:
 
 
 def _phase_done(life: Life) -> Life:
-    expected = {**life.expected, **life.phases[0].body}
-    life = life._replace(expected=expected, phases=life.phases[1:], settle=0, doubt=False)
-    if life.reverting and life.ending is not None:
-        life = life._replace(ending=(life.ending[0], f"{life.ending[1]}; the old value was put back"))
-    return onward(life._replace(tries={**life.tries, Step.PUT: 0}, proven=not life.restarted))
+    ending = life.ending
+    if life.reverting and ending is not None:
+        ending = ending[0], f"{ending[1]}; the old value was put back"
+    return onward(
+        life._replace(
+            expected={**life.expected, **life.phases[0].body},
+            phases=life.phases[1:],
+            settle=0,
+            doubt=False,
+            ending=ending,
+            tries={**life.tries, Step.PUT: 0},
+            proven=not life.restarted,
+        )
+    )
 
 
 def _other_state(life: Life, status: Status) -> Life:

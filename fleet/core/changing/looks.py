@@ -32,7 +32,9 @@ def after_look(life: Life, saw: Saw) -> Life:
     if row is None:
         return life
     theirs, debt = _grants(life, saw.sight), _owes(life, saw.sight.status)
-    life = _applied_late(life, saw.sight)._replace(lease_theirs=theirs, debt=debt)
+    life = _applied_late(life, saw.sight)
+    if theirs is not life.lease_theirs or debt is not life.debt:  # as good as never
+        life = life._replace(lease_theirs=theirs, debt=debt)
     return _remember(rules.spared(row[saw.sight.status](life, saw)), life.stage, saw)
 
 
@@ -80,18 +82,20 @@ def _owes(life: Life, status: Status) -> bool:
 def _grants(life: Life, sight: Sight) -> bool:
     """Whether somebody granted the lease anew, after a look that showed the one of our start."""
     ours_alone = life.brought_back and life.tried(Step.LEASE) == 0
-    anew = sight.status is Status.RUNNING and mark(sight, life.mark)[0] != life.mark[0]
-    return life.lease_theirs or (ours_alone and anew)
+    if life.lease_theirs or not ours_alone:
+        return life.lease_theirs
+    return sight.status is Status.RUNNING and mark(sight, life.mark)[0] != life.mark[0]
 
 
 def _remember(life: Life, stage: Stage, saw: Saw) -> Life:
     """Keeps what later looks are compared with, and the lease as long as it is not of our making."""
     if stage in _MAY_STILL_STOP:
         return life
-    life = life._replace(mark=mark(saw.sight, life.mark))
-    if life.debt or life.restarted or saw.sight.lease is None:
-        return life
-    return life._replace(lease=saw.sight.lease, left=saw.sight.left, looked_at=saw.at)
+    sight = saw.sight
+    newest = mark(sight, life.mark)
+    if life.debt or life.restarted or sight.lease is None:
+        return life if newest == life.mark else life._replace(mark=newest)
+    return life._replace(mark=newest, lease=sight.lease, left=sight.left, looked_at=saw.at)
 
 
 # --- in every stage alike -----------------------------------------------------------------------------------

@@ -38,7 +38,9 @@ def reopened(life: Life, leave: Leave | None = None) -> Life:
         has_put = life.has_put or step is Step.PUT
         return life._replace(stage=settling, tries=tries, doubt=True, written=True, has_put=has_put)
     if life.end is not None:
-        life = life._replace(end=None, tries=dict.fromkeys(life.tries, 0), stage=_taken_up(life))
+        life = life._replace(
+            end=None, tries=dict.fromkeys(life.tries, 0), stage=_taken_up(life), ending=_by_now(life)
+        )
     if life.stage is not Stage.READY:
         return life
     if not life.tries:
@@ -50,6 +52,13 @@ def _taken_up(life: Life) -> Stage:
     """A PUT that is not proven is looked for where it was left: a disk that grows is not told so twice."""
     open_put = life.ended_in in (Stage.READ_BACK, Stage.PUT_SETTLE) and life.phases
     return life.ended_in if life.ended_in is not None and open_put else Stage.READY
+
+
+def _by_now(life: Life) -> tuple[Outcome, str] | None:
+    """What could not be known on the way home is known by now: a last look shows it, or it failed."""
+    if life.ending is not None and life.ending[0] is Outcome.UNKNOWN and not life.phases:
+        return Outcome.FAILED, life.ending[1]
+    return life.ending
 
 
 def _looking_stage(life: Life) -> Stage:

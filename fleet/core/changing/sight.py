@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from fleet.core.notebook import Lease, Notebook, Status
 from fleet.core.patch import read_field, readable
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(msgspec.Struct, frozen=True, omit_defaults=True):
     """One look. `left` is the lease's time left in ms at the moment of the look, None when auto stop is off.
 
     `values` holds the planned fields in the form of the PUT body, those that the cloud shows. `saved` is the
@@ -19,7 +19,7 @@ class Sight:
     """
 
     status: Status
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = msgspec.field(default_factory=dict)
     lease: Lease | None = None
     left: int | None = None
     update_at: int = 0
@@ -50,13 +50,15 @@ def sight_of(notebook: Notebook, fields: Iterable[str], now: int, saved: str = "
         left=lease.left(at) if lease is not None and lease.enable else None,
         update_at=notebook.update_at or (lease.update_at if lease is not None else 0),
         fail_reason=notebook.fail_reason,
-        word=notebook.status_word or notebook.status.value,
+        word=notebook.status_word or notebook.status._value_,
         saved=saved,
     )
 
 
 def mark(sight: Sight, before: tuple[int, int]) -> tuple[int, int]:
     """The newest times of lease and update, of this look and of those before."""
+    granted, updated = before
     lease = sight.lease
-    granted = max(lease.create_at, lease.update_at) if lease is not None else 0
-    return (max(granted, before[0]), max(sight.update_at, before[1]))
+    if lease is not None:
+        granted = max(granted, lease.create_at, lease.update_at)
+    return granted, max(updated, sight.update_at)

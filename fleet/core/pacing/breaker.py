@@ -78,6 +78,11 @@ class Breaker:
         return self._limit is None
 
     @property
+    def calm(self) -> bool:
+        """Whether changes start as ever and nothing speaks against going on, as nearly always."""
+        return self._limit is None and self._in_a_row < HOPELESS
+
+    @property
     def hopeless(self) -> str | None:
         """Why the run should end, or None."""
         if self._in_a_row < HOPELESS:
@@ -98,7 +103,8 @@ class Breaker:
         """Takes in calls that are over, `failed` of them in passing; says what changed, "" for nothing."""
         self._count(calls, failed, now)
         if self._limit is None:
-            return self._open(self._rate(), now) if self._calls >= LEAST_CALLS and self._troubled() else ""
+            troubled = self._failed and self._calls >= LEAST_CALLS and self._troubled()
+            return self._open(self._rate(), now) if troubled else ""
         if self._limit == 0:
             return self._probed(failed, now)
         if self._troubled():
@@ -208,7 +214,7 @@ def calls_of(event: ChangeEvent) -> tuple[int, int] | None:
     """
     match event:
         case Saw():
-            return event.sends, max(0, event.sends - 1)
+            return event.sends, event.repeats
         case Answered() | Blind() if event.meaning in TRANSIENT:
             return max(1, event.sends), max(1, event.sends)
         case Answered():

@@ -128,6 +128,10 @@ class Again(JobSpec):
         organization = self.recalls[context.scope, notebook.id].save_to
         return image_path(organization, notebook, context.now) if organization else ""
 
+    def saves_by(self, context: Context) -> str:
+        """A retry does as its run."""
+        return "as the run was to"
+
     def remarks(self, notebook: Notebook, context: Context) -> tuple[str, ...]:
         """Says which part of a change cannot be taken back."""
         lost = _lost(self.recalls[context.scope, notebook.id], notebook)

@@ -102,6 +102,12 @@ class Bounds:
                 throttles[scope.name] = (scope.throttle, rate.window / rate.count)
         return cls(slots, at_once, group_limits(rollout.max_unavailable, away), throttles)
 
+    def seats_of(self, change: Change) -> list[tuple[str, str]]:
+        """The budgets for absent notebooks that a change counts in."""
+        if not change.may_go_away:
+            return []
+        return [key for key in budgets_of(change) if key in self.seats]
+
     def dump(self) -> list[Any]:
         """The bounds as JSON."""
         return [self.slots, self.at_once, _listed(self.seats), dict(self.throttles)]
@@ -128,7 +134,7 @@ class Load:
         """Adds a change with its `work`, by default the expected one, or takes one away (`by` = -1)."""
         work = expected(change) if work is None else work
         self._lengths[work.seconds] += by
-        for key in self._seats_of(change):
+        for key in self._bounds.seats_of(change):
             self._seats[key] += by * round(1000 * work.seconds)
         if change.scope in self._bounds.throttles:
             throttle = self._bounds.throttles[change.scope]
@@ -149,7 +155,7 @@ class Load:
         for change, needs in under_way:
             slots += needs
             longest = max(longest, needs)
-            for key in self._seats_of(change):
+            for key in self._bounds.seats_of(change):
                 seats[key] = seats.get(key, 0.0) + needs
         bounds = [
             Bound(longest, "each wave's longest change"),
@@ -158,6 +164,23 @@ class Load:
             *self._by_rate(),
         ]
         return max(bounds, key=lambda bound: bound.seconds)
+
+    def room_for(self, change: Change, work: Work, seconds: float) -> float:
+        """How many more such changes go within so many seconds, infinity for any number of them."""
+        slots = sum(length * number for length, number in self._lengths.items())
+        room = [(seconds * self._bounds.slots - slots) / work.seconds]
+        room += [
+            (seconds * self._bounds.seats[key] - self._seats[key] / 1000) / work.seconds
+            for key in self._bounds.seats_of(change)
+        ]
+        if change.scope in self._bounds.throttles:
+            throttle, spacing = self._bounds.throttles[change.scope]
+            room += [
+                (seconds / spacing + 1 - self._calls[throttle, spacing, kind]) / calls
+                for kind, calls in (("reads", work.reads), ("writes", work.writes))
+                if calls
+            ]
+        return max(0.0, min(room))
 
     def dump(self) -> list[Any]:
         """The sums as JSON."""
@@ -187,11 +210,6 @@ class Load:
         for (key, spacing, kind), number in self._calls.items():
             if number > 0:
                 yield Bound((number - 1) * spacing, f"the rate of {key}, {kind}")
-
-    def _seats_of(self, change: Change) -> list[tuple[str, str]]:
-        if not change.may_go_away:
-            return []
-        return [key for key in budgets_of(change) if key in self._bounds.seats]
 
 
 def _listed(sums: Mapping[Any, int]) -> list[Any]:
@@ -223,21 +241,6 @@ def _by_wave(changes: Iterable[Change], bounds: Bounds, work: Callable[[Change],
     for change in changes:
         loads.setdefault(change.wave, Load(bounds)).count(change, work=work(change))
     return {wave: load.bound() for wave, load in loads.items()}
-
-
-def wave_seconds(
-    changes: Sequence[Change],
-    scopes: Sequence[PlanScope],
-    rollout: Rollout,
-    times: Times = NOTHING_LEARNED,
-    *,
-    slow: bool = False,
-    spared: bool = False,
-) -> dict[int, float]:
-    """How long each wave takes at least, by its number; see `expected`."""
-    work = partial(expected, times=times, slow=slow, spared=spared)
-    bounds = _by_wave(changes, Bounds.of(changes, scopes, rollout), work)
-    return {wave: bound.seconds for wave, bound in bounds.items()}
 
 
 def estimate(
@@ -277,11 +280,15 @@ def _effort(
     changes: Iterable[Change], work: Callable[[Change], Work], seconds: float, *, spared: bool
 ) -> Effort:
     """Polls cost each wait READS requests on average, so long as there are enough who wait."""
-    works = [work(change) for change in changes]
-    restarts = sum(_restarts(change, spared=spared) for change in changes)
+    reads = writes = restarts = 0
+    for change in changes:
+        needs = work(change)
+        reads += needs.reads
+        writes += needs.writes
+        restarts += _restarts(change, spared=spared)
     return Effort(
-        reads=sum(work.reads for work in works),
-        writes=sum(work.writes for work in works),
+        reads=reads,
+        writes=writes,
         lists=round(READS * WAITS * restarts),
         seconds=round(seconds, 1),
     )

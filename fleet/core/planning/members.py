@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, TextIO
 
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
+_PIECE = 1 << 16  # characters
 
 
-def members(text: str, listed: Collection[str]) -> Iterator[tuple[str, Any]]:
+def members(text: TextIO, listed: Collection[str]) -> Iterator[tuple[str, Any]]:
     """The members of the object in `text`, in its order; those in `listed` row by row if they are arrays.
 
     None for JSON that is no object. Raises ValueError (or RecursionError) where the text is no JSON, once
@@ -22,7 +23,8 @@ def members(text: str, listed: Collection[str]) -> Iterator[tuple[str, Any]]:
     """
     cursor = _Cursor(text)
     if cursor.next() != "{":
-        json.loads(text)
+        cursor.value()
+        cursor.end()
         return
     for _ in cursor.parts("{", "}"):
         key = cursor.value()
@@ -34,21 +36,28 @@ def members(text: str, listed: Collection[str]) -> Iterator[tuple[str, Any]]:
                 yield key, cursor.value()
         else:
             yield key, cursor.value()
-    if cursor.next():
-        raise ValueError("something follows the object")
+    cursor.end()
 
 
 class _Cursor:
-    """A place in a JSON text."""
+    """A place in a JSON text, of which only a piece is read at a time."""
 
-    def __init__(self, text: str) -> None:
-        self._text, self._at = text, 0
+    def __init__(self, text: TextIO) -> None:
+        self._file = text
+        self._text, self._at = "", 0
 
     def next(self) -> str:
         """The next character that is no blank, where the cursor stays; empty at the end."""
-        blanks = _BLANKS.match(self._text, self._at)
-        self._at = blanks.end() if blanks else self._at
-        return self._text[self._at : self._at + 1]
+        while True:
+            blanks = _BLANKS.match(self._text, self._at)
+            self._at = blanks.end() if blanks else self._at
+            if self._at < len(self._text) or not self._read_on():
+                return self._text[self._at : self._at + 1]
+
+    def end(self) -> None:
+        """Makes sure that nothing follows."""
+        if self.next():
+            raise ValueError("something follows the object")
 
     def require(self, mark: str) -> None:
         """Steps over `mark`."""
@@ -59,8 +68,16 @@ class _Cursor:
     def value(self) -> Any:
         """Steps over a whole value."""
         self.next()
-        value, self._at = _DECODER.raw_decode(self._text, self._at)
-        return value
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._text, self._at)
+            except ValueError:
+                if not self._read_on():
+                    raise
+                continue
+            if end < len(self._text) or not self._read_on():  # where a piece ends, a number may go on
+                self._at = end
+                return value
 
     def parts(self, begin: str, end: str) -> Iterator[None]:
         """Steps over the marks of an array or an object, and halts before each part."""
@@ -71,3 +88,10 @@ class _Cursor:
             self.require(",")
             yield
         self.require(end)
+
+    def _read_on(self) -> bool:
+        """Reads another piece, at least as long as what is at hand: however often, it adds up to little."""
+        left = self._text[self._at :]
+        more = self._file.read(max(_PIECE, len(left)))
+        self._text, self._at = left + more, 0
+        return bool(more)

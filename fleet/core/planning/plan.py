@@ -209,7 +209,7 @@ class Absence:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """Calls and seconds of work, as in an estimate."""
+    """Calls and seconds, as in an estimate."""
 
     reads: int
     writes: int
@@ -219,7 +219,8 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What the run will cost: calls, and seconds from the slowest of rate, slots and critical path.
+    """What the run will cost: calls, and seconds from the slowest of rate, slots and critical path, with the
+    soaks between waves.
 
     `reads` are those of single notebooks, `lists` about how many pages the list polls take. `seconds` counts
     with stops and starts as half of them were, `slow_seconds` with what 95 % did not exceed: a slow day is
@@ -272,6 +273,8 @@ class Plan:
     @property
     def notebooks(self) -> int:
         """How many notebooks it changes."""
+        if not self.staged:
+            return len(self.changes)
         return len({(change.scope, change.id) for change in self.changes})
 
     @property

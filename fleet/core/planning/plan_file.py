@@ -11,7 +11,8 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from io import BytesIO
+from functools import lru_cache
+from io import BytesIO, TextIOWrapper
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -27,6 +28,13 @@ _PLANS: TypeAdapter[Plan] = TypeAdapter(Plan)
 _CHANGES, _ITEM = b'"changes": [', b'{"item":'  # where the changes begin, and each of them
 _LEFT_OUT = b'"outcome":"not-started"'
 _ROWS: Mapping[str, TypeAdapter[Any]] = {"changes": TypeAdapter(Change), "settled": TypeAdapter(Settled)}
+_REPEATED = ("scope", "owner", "pool", "flavor", "reason")  # texts that many rows have alike
+
+
+@lru_cache(4096)
+def _once(text: str) -> str:
+    """The text, in the object of an equal one met before."""
+    return text
 
 
 def seal(plan: Plan) -> Plan:
@@ -69,6 +77,8 @@ def load_plan(data: bytes, where: str) -> Plan:
     rows: dict[str, list[Any]] = {key: [] for key in _ROWS}
 
     def keep(key: str, row: Any) -> None:
+        if isinstance(row, dict):
+            row |= {name: _once(row[name]) for name in _REPEATED if isinstance(row.get(name), str)}
         with suppress(ValidationError):  # told below, after the seal
             row = _ROWS[key].validate_python(row)
         rows[key].append(row)
@@ -124,7 +134,7 @@ def _unsealed(data: bytes, where: str, take: Callable[[str, Any], None]) -> dict
     head: dict[str, Any] = {}
     seal = _Seal()
     try:
-        for key, value in members(data.decode(), _ROWS):
+        for key, value in members(TextIOWrapper(BytesIO(data), "utf-8", newline=""), _ROWS):
             seal.cover(key, _json(value))
             if key in _ROWS:
                 take(key, value)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, count, zip_longest
-from typing import Any, NamedTuple
+from itertools import accumulate, chain, count, pairwise, repeat, zip_longest
+from typing import Any, NamedTuple, TypeVar
 
 from fleet.core.catalog import change_misfits, out_of_stock, sight_remark, start_problem, switch_remark
 from fleet.core.events import Outcome
@@ -35,6 +35,8 @@ from fleet.core.scheduling.timing import Moment
 from fleet.core.scheduling.timing_words import restart_words
 from fleet.core.text import clean
 from fleet.core.whitelist import documentation_address
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Kind(NamedTuple):
 
 
 def plan_changes(
-    targets: Sequence[Target],
+    targets: Iterable[Target],
     job: JobSpec,
     rollout: Rollout,
     learn: Callable[[Sequence[Change]], Times] = lambda _: NOTHING_LEARNED,
@@ -79,7 +81,7 @@ def plan_changes(
     """
     stages: defaultdict[int, defaultdict[str, list[Change]]] = defaultdict(lambda: defaultdict(list))
     settled: list[Settled] = []
-    for target in sorted(targets, key=lambda target: (target.context.scope, target.notebook.id)):
+    for target in _drained(sorted(targets, key=lambda target: (target.context.scope, target.notebook.id))):
         row = plan_one(target, job, rollout)
         if isinstance(row, Settled):
             settled.append(row)
@@ -99,21 +101,29 @@ def _in_turn(changes: Mapping[str, Sequence[Change]]) -> list[Change]:
     return [one for one in chain.from_iterable(zip_longest(*changes.values())) if one is not None]
 
 
-def _numbered(stages: Iterable[Sequence[Change]], rollout: Rollout, times: Times) -> Iterator[Change]:
-    """The changes of all stages with their items and waves, each tied to its notebook's stage before it."""
+def _numbered(stages: list[list[Change]], rollout: Rollout, times: Times) -> Iterator[Change]:
+    """The changes of all stages with their items and waves, each tied to its notebook's stage before it.
+
+    Takes them out of `stages`: a large plan should not lie in memory twice.
+    """
     earlier: dict[tuple[str, str], int] = {}
-    items, waves = count(), 0
-    for changes in stages:
-        released = _released(changes, rollout, times)
-        for (wave, one), item in zip(released, items, strict=False):
-            key = one.scope, one.id
-            yield replace(one, item=item, wave=waves + wave, follows=earlier.get(key))
-            earlier[key] = item
-        waves += max((wave for wave, _ in released), default=0)
+    items, released_before = count(), 0
+    while stages:
+        sizes = wave_sizes(len(stages[0]), rollout.waves)
+        changes = _drained(_released(stages.pop(0), sizes, rollout, times))
+        waves = chain.from_iterable(
+            repeat(wave, size) for wave, size in enumerate(sizes, start=released_before + 1)
+        )
+        for wave, one in zip(waves, changes, strict=True):
+            key, item = (one.scope, one.id), next(items)
+            yield replace(one, item=item, wave=wave, follows=earlier.get(key))
+            if stages:
+                earlier[key] = item
+        released_before += len(sizes)
 
 
-def _released(changes: Sequence[Change], rollout: Rollout, times: Times) -> list[tuple[int, Change]]:
-    """The changes in the order of their release, each with its wave.
+def _released(changes: list[Change], sizes: Sequence[int], rollout: Rollout, times: Times) -> list[Change]:
+    """The changes in the order of their release, in waves of these sizes.
 
     Unless another order is asked for they go by scope in turn and by id, and within its wave what is expected
     to take longer goes first, or the slots would stand empty at the end for a restart that began last.
@@ -125,14 +135,20 @@ def _released(changes: Sequence[Change], rollout: Rollout, times: Times) -> list
     for at, change in enumerate(changes):
         first.setdefault(Kind.of(change), at)
     canaries = [first[kind] for kind in sorted(first)]
-    others = [at for at in range(len(changes)) if at not in canaries]
-    sizes = enumerate(wave_sizes(len(changes), rollout.waves), start=1)
-    waves = chain.from_iterable([wave] * size for wave, size in sizes)
-    released = [(wave, changes[at]) for wave, at in zip(waves, [*canaries, *others], strict=True)]
-    leading, following = released[: len(canaries)], released[len(canaries) :]
-    if rank is not None:
-        return leading + following
-    return leading + sorted(following, key=lambda one: (one[0], -length_of(one[1], times)))
+    others = (at for at in range(len(changes)) if at not in canaries)
+    released = [changes[at] for at in chain(canaries, others)]
+    if rank is None:
+        for begin, end in pairwise(accumulate(sizes, initial=0)):
+            wave = slice(max(begin, len(canaries)), end)
+            released[wave] = sorted(released[wave], key=lambda one: -length_of(one, times))
+    return released
+
+
+def _drained(rows: list[T]) -> Iterator[T]:
+    """What is in the list, each of which it holds no longer."""
+    rows.reverse()
+    while rows:
+        yield rows.pop()
 
 
 _RANKS: Mapping[ReleaseOrder, Callable[[Change], tuple[str, ...]]] = {

@@ -129,7 +129,10 @@ class Pace:
 
     def took(self, change: Change, seconds: float) -> None:
         """Takes in a change that came to a good end."""
-        self._took.setdefault(_kind(change), deque(maxlen=KEPT)).append(seconds)
+        kind = _kind(change)
+        if kind not in self._took:
+            self._took[kind] = deque(maxlen=KEPT)
+        self._took[kind].append(seconds)
 
     def needs(self, change: Change) -> float:
         """Seconds in which nearly every such change is over, told cautiously."""
@@ -147,8 +150,9 @@ class Pace:
 
 def _kind(change: Change) -> tuple[Any, ...]:
     """What changes have in common that take equally long."""
-    flavors = (change.flavor, change.after.get("flavor", change.flavor)) if change.needs_restart else ()
-    return (change.needs_restart, bool(change.save), *flavors)
+    if not change.needs_restart:
+        return False, bool(change.save)
+    return True, bool(change.save), change.flavor, change.after.get("flavor", change.flavor)
 
 
 Opening = Callable[[float], float | None]
@@ -244,6 +248,11 @@ def _as_known(change: Change, facts: Facts) -> Change:
 def moment(at: float) -> str:
     """Wall seconds for people."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def second(at: float) -> str:
+    """Wall seconds for people, to the second: no earlier than `at`."""
+    return datetime.fromtimestamp(math.ceil(at), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 MODEST = 60.0  # s between two rounds of looks, at least

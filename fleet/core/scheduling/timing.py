@@ -66,16 +66,31 @@ class Notice:
 class Memory:
     """What a run that is taken up again must not forget: when waves began first, and who was told when.
 
-    Wall seconds, by wave, and by wave and owner.
+    Wall seconds, by wave, and by wave and owner. `stand_ins` says by item for which wave a change stands in,
+    or stood, and since when.
     """
 
     began: dict[int, float] = field(default_factory=dict)
     noticed: dict[tuple[int, str], float] = field(default_factory=dict)
+    stand_ins: dict[int, tuple[int, float]] = field(default_factory=dict)
 
     def see(self, event: Event) -> None:
         """Takes in the next event of the run."""
         match event:
             case WaveStarted():
                 self.began.setdefault(event.wave, event.at)
+                for item in event.stand_ins:
+                    _, since = self.stand_ins.get(item, (event.wave, event.at))
+                    self.stand_ins[item] = event.wave, since
             case Noticed():
                 self.noticed.setdefault((event.wave, event.owner), event.at)
+
+    def counts_for(self, item: int, wave: int) -> int:
+        """The wave for which a change of `wave` that has begun counts: the one it stood in, if it did."""
+        return self.stand_ins[item][0] if item in self.stand_ins else wave
+
+    def waits_since(self, item: int, wave: int) -> float | None:
+        """Since when a change of `wave` may wait: its wave has begun, or it stands in for an earlier one."""
+        if wave in self.began or item not in self.stand_ins:
+            return self.began.get(wave)
+        return self.stand_ins[item][1]

@@ -20,6 +20,7 @@ from fleet.core.notebook import Status
 READS = 1.0  # requests that polls may cost a wait, on average
 LATEST = 0.15  # of a wait's mean time: how late its end may be noticed, whatever that costs
 STRAGGLING = 0.04  # of its age, if that is more: how late who looks for himself may notice the end
+LONGEST = 180.0  # s between two lists, however long all who wait should have been ready
 EARLY = 0.8  # of the quickest wait so far: the first look; else it would never be seen that waits are quicker
 LIKELY = 0.5  # how likely his wait must be over before somebody looks for himself
 SPARED = 0.1  # of the usual reads are left to polls for which nothing waits but a slot that nobody needs
@@ -74,7 +75,7 @@ class Waits:
     def soonest(self, status: Status, wait: Wait) -> float:
         """The instant from which on a look may tell something new."""
         if not self._knows(status):
-            return wait.seen + self._least
+            return wait.seen + max(self._least, self._patience(status, wait))
         return max(wait.since + EARLY * self._shares[status].ordered[0] * wait.usual, wait.seen)
 
     def list_pays(
@@ -84,11 +85,14 @@ class Waits:
 
         `worth` (0 to 1) says how much it matters that they are noticed soon.
         """
-        oldest = min(self.soonest(status, wait) for wait in waits)
         if not self._knows(status):
-            return now >= oldest
+            return now >= min(self.soonest(status, wait) for wait in waits)
         mean = self._shares[status].mean * sum(wait.usual for wait in waits) / len(waits)
-        if now - oldest >= LATEST * mean / worth:
+        late = LATEST * mean / worth
+        if any(
+            now >= max(self.soonest(status, wait) + late, wait.seen + self._patience(status, wait))
+            for wait in waits
+        ):
             return True
         return READS * worth * sum(self._over(status, wait, now) for wait in waits) >= requests
 
@@ -101,6 +105,12 @@ class Waits:
         if late >= max(LATEST * mean, STRAGGLING * (now - wait.since)):
             return True
         return self._over(status, wait, now) >= LIKELY
+
+    def _patience(self, status: Status, wait: Wait) -> float:
+        """How long news of a wait can wait that is overdue: the longer, the longer it is stuck."""
+        mean = self._shares[status].mean if self._knows(status) else 1.0
+        overdue = wait.seen - wait.since - mean * wait.usual
+        return min(LONGEST, STRAGGLING * max(0.0, overdue))
 
     def _knows(self, status: Status) -> bool:
         return len(self._shares[status].latest) >= PROVEN

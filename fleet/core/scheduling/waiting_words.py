@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fleet.core.planning.plan import Change
-from fleet.core.scheduling.readiness import Facts, Why, moment
+from fleet.core.scheduling.readiness import Facts, Why, moment, second
+from fleet.core.scheduling.timing import Otherwise
 from fleet.core.text import clean
 from fleet.core.usage import Use
 
 Waiting = Sequence[tuple[Change, Facts]]
 
 
-def held_words(why: Why, waiting: Waiting, until: float | None, now: float) -> tuple[str, str]:
-    """How many wait for `why`, of whom how many are busy, and the next countdown to end; and examples.
+_THEN = {Otherwise.SKIP: "skipped", Otherwise.FORCE: "stopped by force"}
+
+
+def held_words(
+    why: Why, waiting: Waiting, until: float | None, now: float, otherwise: Otherwise
+) -> tuple[str, str]:
+    """How many wait for `why`, of whom how many are busy, the next countdown to end, and what becomes of
+    them when the patience is over; and examples.
 
     The examples alone are no news: their numbers are others with every reading.
     """
@@ -28,6 +35,8 @@ def held_words(why: Why, waiting: Waiting, until: float | None, now: float) -> t
         ends = [facts.lease_ends for _, facts in waiting if facts.lease_ends is not None]
         if coming := [at for at in ends if at > now]:
             said += f"; the next lease ends at {moment(min(coming))}"
+        if until is not None:
+            said += f"; the patience is over at {second(until)}, then they are {_THEN[otherwise]}"
     return said, examples
 
 

@@ -14,6 +14,7 @@ from fleet.core.catalog import Catalog
 from fleet.core.notebook import Notebook
 from fleet.core.patch import FIELD_TABLE, read_field
 from fleet.core.selecting.fields import UNREAD, Offer
+from fleet.core.selecting.packed import Packed
 from fleet.core.selecting.selector import Selector
 
 MAX_PASSES = 4
@@ -131,30 +132,46 @@ def select(
     return {row.id: row for row in sorted(matched, key=lambda row: row.id)}
 
 
-def moved(first: Mapping[str, Notebook], second: Mapping[str, Notebook]) -> tuple[str, ...]:
-    """Ids that two passes disagree about: selected in one only, or with another value in a planned field.
+def moved(first: Iterable[Notebook], second: Mapping[str, Notebook]) -> dict[str, Notebook]:
+    """Those that two passes disagree about, in order of id: selected in one only, or with another value in a
+    planned field. Each as it was seen last; `first` may be asked for twice.
 
     A status on its way (STOPPING, then STOPPED) is no disagreement: both mean the same resting state.
     """
-    differ = [key for key, row in second.items() if key not in first or _face(first[key]) != _face(row)]
-    return tuple(sorted([*differ, *(key for key in first if key not in second)]))
+    differ, known = dict[str, Notebook](), 0
+    for row in first:
+        later = second.get(row.id)
+        known += later is not None
+        if later is None or not _alike(row, later):
+            differ[row.id] = later or row
+    if known < len(second):
+        differ |= {key: second[key] for key in second.keys() - {row.id for row in first}}
+    return dict(sorted(differ.items()))
 
 
 @dataclass(slots=True)
 class Passes:
-    """The passes over one scope. Only the last two count: either they agree, or these did not hold still."""
+    """The passes over one scope. Only the last two count: either they agree, or these did not hold still.
+
+    Of a large fleet two passes would not lie in memory side by side: while the next one is read, the last is
+    packed.
+    """
 
     scope: str
     taken: int = 0
     restless: Mapping[str, Notebook] = field(default_factory=dict)
-    _rows: tuple[Notebook, ...] = ()
-    _selected: Mapping[str, Notebook] = field(default_factory=dict)
+    _selected: Iterable[Notebook] = ()
+    _others: Iterable[Notebook] = ()
+
+    def lay_aside(self) -> None:
+        """Packs the last pass, because another one will be read. Nothing else may hold its rows."""
+        self._selected, self._others = Packed(self._selected), Packed(self._others)
 
     def take(self, rows: Iterable[Notebook], selected: Mapping[str, Notebook]) -> None:
         """Takes in one more pass: all that it read, and what of it was selected."""
-        ids = moved(self._selected, selected)
-        self.restless = {key: selected[key] if key in selected else self._selected[key] for key in ids}
-        self._rows, self._selected, self.taken = tuple(rows), selected, self.taken + 1
+        self.restless = moved(self._selected, selected) if self.taken else {}
+        self._selected, self.taken = tuple(selected.values()), self.taken + 1
+        self._others = tuple(row for row in rows if row.id not in selected)
 
     @property
     def agree(self) -> bool:
@@ -163,8 +180,14 @@ class Passes:
 
     def selection(self) -> Selection:
         """What is selected, without those that did not hold still."""
-        calm = tuple(row for key, row in self._selected.items() if key not in self.restless)
-        return Selection(self.scope, self._rows, calm, tuple(self.restless.values()))
+        selected = tuple(self._selected)
+        calm = tuple(row for row in selected if row.id not in self.restless)
+        return Selection(self.scope, (*selected, *self._others), calm, tuple(self.restless.values()))
+
+
+def _alike(one: Notebook, other: Notebook) -> bool:
+    """Whether a plan rests on nothing in which they differ."""
+    return one == other or _face(one) == _face(other)
 
 
 def _face(notebook: Notebook) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ Neighbours: `fields` says what may be asked, `expression` talks to the CEL runti
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -147,12 +147,20 @@ def unmatched(ids: Iterable[str], notebooks: Iterable[Notebook]) -> tuple[str, .
     return tuple(id for id in ids if id not in known)
 
 
+class Unheld(UsageError):
+    """No scope that was read holds notebooks with these `ids`."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
+        advice = "correct the id" if len(ids) == 1 else "correct the ids"
+        super().__init__(f"no scope holds a notebook with id {', '.join(ids[:3])}{more}; {advice}")
+        self.ids = tuple(ids)
+
+
 def require_all(ids: Iterable[str], notebooks: Iterable[Notebook]) -> None:
-    """Raises UsageError naming the ids that no scope holds."""
-    lost = unmatched(ids, notebooks)
-    if lost:
-        more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
-        raise UsageError(f"no scope holds a notebook with id {', '.join(lost[:3])}{more}; correct the list")
+    """Raises Unheld naming the ids that no scope holds."""
+    if lost := unmatched(ids, notebooks):
+        raise Unheld(lost)
 
 
 @cache

@@ -154,7 +154,9 @@ Fault = (
 )
 
 
+_Faults = tuple[Annotated[Fault, Field(discriminator="kind")], ...]
+
+
 def load_faults(text: str, where: str = "faults") -> tuple[Fault, ...]:
     """Faults from YAML; raises DocumentError with one clear line."""
-    shape = tuple[Annotated[Fault, Field(discriminator="kind")], ...]
-    return load_document(shape, text, where, empty=[])
+    return load_document(_Faults, text, where, empty=[])

@@ -11,7 +11,7 @@ from fleet.core.changing.change import Await, advance, decide
 from fleet.core.changing.life import BUSY_TRIES, HOUR_MS, LOOKS, TRIES, Stage
 from fleet.core.changing.look_rules import GROW_LOOKS, STOPS_IN_DOUBT
 from fleet.core.changing.reopen import is_open
-from fleet.core.events import Ended, Outcome, Step
+from fleet.core.events import Ended, Outcome, Reopened, Step
 from fleet.core.notebook import Lease, Status
 from fleet.core.patch import When
 from fleet.core.planning.plan import Change, Phase
@@ -185,6 +185,42 @@ def test_a_disk_gets_its_time_to_grow(planned: Planned, walk: Walking) -> None:
     assert walked(*("RUNNING",) * (GROW_LOOKS - 1)).move == "look 10"
     walked.values.update(GROW.body)
     assert walked("RUNNING").move == "end changed"
+
+
+@pytest.mark.row(37)
+def test_a_disk_that_takes_longer_than_its_time_is_unknown_and_looked_for_by_the_next_process(
+    planned: Planned, walk: Walking
+) -> None:
+    walked = walk(planned(Status.RUNNING, GROW, before=SIZE))("RUNNING", "put ok", *("RUNNING",) * GROW_LOOKS)
+    assert walked.end.outcome is Outcome.UNKNOWN
+    walked.life = advance(walked.life, Reopened(0, walked.at))
+    in_vain = walked.life
+    walked("RUNNING")
+    walked.values.update(GROW.body)
+    assert walked("RUNNING").end.outcome is Outcome.CHANGED
+    walked.life, walked.values = in_vain, dict(SIZE)
+    assert walked(*("RUNNING",) * GROW_LOOKS).end.outcome is Outcome.FAILED
+
+
+@pytest.mark.row(37)
+@pytest.mark.parametrize(("size", "outcome"), [(80, Outcome.CHANGED), (50, Outcome.FAILED)])
+def test_a_disk_that_did_not_grow_before_the_way_home_is_looked_for_once_more(
+    planned: Planned, walk: Walking, size: int, outcome: Outcome
+) -> None:
+    walked = walk(planned(Status.STOPPED, GROW, before=SIZE))("STOPPED", "start ok", "RUNNING", "put ok")
+    walked(*("RUNNING",) * GROW_LOOKS, "stop ok", "STOPPED", "STOPPED")
+    assert walked.end.outcome is Outcome.UNKNOWN
+    walked.life = advance(walked.life, Reopened(0, walked.at))
+    walked.values["storage_new_size"] = size
+    while walked.move.startswith("look"):
+        walked("STOPPED")
+    assert walked.end.outcome is outcome
+
+
+def test_what_came_true_after_its_time_was_up_is_as_planned(planned: Planned, walk: Walking) -> None:
+    walked = walk(planned(Status.RUNNING, GROW, before=SIZE))("RUNNING", "put ok", "RUNNING", "late")
+    walked.values.update(GROW.body)
+    assert walked("RUNNING").end.outcome is Outcome.CHANGED
 
 
 def test_hooks_alone_are_proven_by_the_answer(planned: Planned, walk: Walking) -> None:

@@ -288,7 +288,8 @@ def answered(fate: Fate, meaning: Meaning | None = None, code: str = "", sends: 
     ("event", "calls"),
     [
         (Saw(0, 0.0, Sight(Status.RUNNING)), (1, 0)),
-        (Saw(0, 0.0, Sight(Status.RUNNING), sends=4), (4, 3)),
+        (Saw(0, 0.0, Sight(Status.RUNNING), sends=4, repeats=3), (4, 3)),
+        (Saw(0, 0.0, Sight(Status.RUNNING), sends=2), (2, 0)),
         (Saw(0, 0.0, Sight(Status.RUNNING), sends=0), (0, 0)),
         (Blind(0, 0.0, Meaning.SERVER, "", sends=8), (8, 8)),
         (Blind(0, 0.0, Meaning.UNREACHABLE, "", sends=0), (1, 1)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -19,7 +20,14 @@ VALUES = st.recursive(
 OBJECTS = st.dictionaries(st.sampled_from(["rows", "a", "b", '"', "{"]), VALUES)
 
 
-def together(text: str) -> dict[str, Any]:
+class Drops(StringIO):
+    """A text that comes a character at a time."""
+
+    def read(self, _size: int | None = -1, /) -> str:
+        return super().read(1)
+
+
+def together(text: StringIO) -> dict[str, Any]:
     """The object again, put together from its members."""
     found: dict[str, Any] = {}
     for key, value in members(text, ["rows"]):
@@ -37,7 +45,9 @@ def test_the_members_are_those_of_the_object(
     rows = raw.get("rows", [])
     raw = {**raw, "rows": rows if isinstance(rows, list) else [rows]}
     text = around + json.dumps(raw, indent=indent) + around
-    assert together(text) == {key: value for key, value in raw.items() if key != "rows" or value}
+    wanted = {key: value for key, value in raw.items() if key != "rows" or value}
+    assert together(StringIO(text)) == wanted
+    assert together(Drops(text)) == wanted
 
 
 @given(st.text(alphabet='{}[]:,"a1 tru', max_size=12))
@@ -45,10 +55,11 @@ def test_what_is_no_json_is_refused(text: str) -> None:
     try:
         whole = json.loads(text)
     except ValueError:
-        with pytest.raises(ValueError, match=r"\w"):
-            list(members(text, ["a"]))
+        for read in (StringIO, Drops):
+            with pytest.raises(ValueError, match=r"\w"):
+                list(members(read(text), ["a"]))
     else:
-        assert isinstance(whole, dict) or not list(members(text, ["a"]))
+        assert isinstance(whole, dict) or not list(members(StringIO(text), ["a"]))
 
 
 @pytest.mark.parametrize(
@@ -71,18 +82,18 @@ def test_what_is_no_json_is_refused(text: str) -> None:
 )
 def test_what_is_nearly_json_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        list(members(text, ["a"]))
+        list(members(StringIO(text), ["a"]))
 
 
 @given(OBJECTS, st.data())
 def test_a_text_that_was_cut_is_refused(raw: dict[str, Any], data: st.DataObject) -> None:
     text = json.dumps(raw)
     with pytest.raises(ValueError, match=r"\w"):
-        list(members(text[: data.draw(st.integers(0, len(text) - 1))], ["rows"]))
+        list(members(StringIO(text[: data.draw(st.integers(0, len(text) - 1))]), ["rows"]))
 
 
 def test_rows_come_before_the_text_behind_them_is_read() -> None:
-    found = members('{"rows": [1, nonsense', ["rows"])
+    found = members(StringIO('{"rows": [1, nonsense'), ["rows"])
     assert next(found) == ("rows", 1)
     with pytest.raises(ValueError, match="Expecting value"):
         next(found)

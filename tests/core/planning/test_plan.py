@@ -113,6 +113,13 @@ def test_a_plan_comes_back_as_it_was_written(plan: Plan) -> None:
     assert load_plan(dump_plan(sealed), "plan.json") == sealed
 
 
+def test_what_many_changes_have_alike_is_loaded_once() -> None:
+    plan = load_plan(dump_plan(seal(replace(SEALED, changes=(CHANGE, replace(CHANGE, item=1))))), "plan.json")
+    for name in ("scope", "owner", "flavor", "phases", "before", "after"):
+        one, other = (getattr(change, name) for change in plan.changes)
+        assert one is other, name
+
+
 CHANGE = Change(
     item=0,
     scope="lab-a",

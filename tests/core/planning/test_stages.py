@@ -46,6 +46,8 @@ from fleet.core.rollout import Disruption, Rollout, Share, without_empty_waves
 from fleet.core.rows import Row
 from fleet.core.scheduling.timing import Moment, Otherwise
 from fleet.core.selecting.selection import Key
+from fleet.report.as_json import document
+from fleet.report.as_text import summary_text, tally
 from fleet.report.makespan import took
 from fleet.report.summary import summarize
 from tests.plans import make_change, make_plan
@@ -380,11 +382,14 @@ def test_a_notebook_has_one_row_from_before_its_first_stage_to_after_its_last() 
 def test_the_first_stage_that_does_not_go_well_decides(bad: Outcome) -> None:
     skipped = Ended(1, 9000.0, Outcome.SKIPPED, f"the stage before it ended as {bad}")
     row = row_of(*stage_events(0, 100.0, bad), skipped)
-    assert (row.outcome, row.wave, row.reason) == (bad, 1, "stage 1: why 0")
+    begun = " not started" if bad is Outcome.NOT_STARTED else ""
+    assert (row.outcome, row.wave, row.reason) == (bad, 1, f"stage 1{begun}: why 0")
+    assert row.stages_done == 0
     assert (row.finished_at, addresses(row.after)) == (110.0, [A])
     row = row_of(*stage_events(0, 100.0, Outcome.CHANGED), *stage_events(1, 9000.0, bad))
-    assert (row.outcome, row.wave, row.reason) == (bad, 2, "stage 2: why 1")
-    assert addresses(row.after) == [A, B]
+    begun = " not started" if bad is Outcome.NOT_STARTED else ""
+    assert (row.outcome, row.wave, row.reason) == (bad, 2, f"stage 1 done; stage 2{begun}: why 1")
+    assert (row.stages_done, addresses(row.after)) == (1, [A, B])
 
 
 @pytest.mark.parametrize(
@@ -403,13 +408,32 @@ def test_a_notebook_that_any_stage_changed_is_changed(first: str, second: str, b
 def test_between_the_stages_of_a_run_that_goes_on_the_row_is_open() -> None:
     row = row_of(*stage_events(0, 100.0, Outcome.CHANGED), over=False)
     assert (row.outcome, row.finished_at, addresses(row.after)) == (None, None, [A, B])
+    assert (row.reason, row.stages_done) == ("stage 1 done", 1)
 
 
 def test_a_run_that_ends_between_the_stages_has_not_started_the_second_one() -> None:
     ended = RunEnded(200.0, RunEnd.INTERRUPTED, "enough")
     row = row_of(*stage_events(0, 100.0, Outcome.CHANGED), ended)
-    assert (row.outcome, row.reason) == (Outcome.NOT_STARTED, "stage 2: the run was interrupted: enough")
-    assert row.written
+    told = "stage 1 done; stage 2 not started: the run was interrupted: enough"
+    assert (row.outcome, row.reason, row.written) == (Outcome.NOT_STARTED, told, True)
+
+
+def test_the_summary_and_json_of_a_run_that_ends_between_the_stages_count_the_first_one() -> None:
+    plan = staged_plan(3)
+    events = [event for item in (0, 1) for event in stage_events(item, 100.0, Outcome.CHANGED, sends=False)]
+    report = summarize(fold(plan, [*events, RunEnded(200.0, RunEnd.INTERRUPTED, "enough")]))
+    assert tally(report.counts, report.between_stages) == (
+        "3 selected: 3 not-started; stage 1 done: 2 notebooks"
+    )
+    assert "3 selected: 3 not-started; stage 1 done: 2 notebooks\n" in summary_text(report)
+    assert document(report)["between_stages"] == {"1": 2}
+    assert sorted(row["stages_done"] for row in document(report)["rows"]) == [0, 1, 1]
+
+
+def test_a_notebook_with_all_its_stages_behind_it_is_not_between_them() -> None:
+    events = (*stage_events(0, 100.0, Outcome.CHANGED), *stage_events(1, 9000.0, Outcome.CHANGED))
+    assert row_of(*events).stages_done == 2
+    assert summarize(fold(PLAN, events)).between_stages == {}
 
 
 def test_counts_and_the_exit_code_are_of_notebooks() -> None:

@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.notebook import Status
-from fleet.core.scheduling.waiting import EARLY, KEPT, LATEST, SPARED, STRAGGLING, Wait, Waits, pages, worth
+from fleet.core.scheduling.waiting import (
+    EARLY,
+    KEPT,
+    LATEST,
+    LONGEST,
+    SPARED,
+    STRAGGLING,
+    Wait,
+    Waits,
+    pages,
+    worth,
+)
 
 STOPPING, STARTING = Status.STOPPING, Status.STARTING
 EVENLY = [float(n) for n in range(50, 150)]  # a wait takes 50 to 149 s
@@ -27,7 +38,7 @@ def waiting(count: int, seen: float = 0.0) -> list[Wait]:
 
 def first(waits: Waits, many: list[Wait], requests: float = 1.0, matters: float = 1.0) -> int:
     """The first whole second at which a list pays."""
-    return next(now for now in range(1, 10_000) if waits.list_pays(STARTING, many, requests, now, matters))
+    return next(now for now in range(1, 20_000) if waits.list_pays(STARTING, many, requests, now, matters))
 
 
 def first_look(waits: Waits, wait: Wait) -> int:
@@ -94,6 +105,20 @@ def test_one_who_takes_longer_than_all_before_looks_the_more_seldom_the_longer_i
     assert first_look(waits, Wait(0.0, 960.0)) == 960 + 0.04 / 0.96 * 960
 
 
+@pytest.mark.parametrize("known", [0, 100])
+def test_a_list_of_those_who_are_stuck_is_asked_for_the_more_seldom_the_longer_it_takes(known: int) -> None:
+    waits = learned(20.0, STARTING=[100.0] * known)
+    many = [Wait(0.0, 2000.0, 100.0 if not known else 1.0)] * 2
+    assert first(waits, many, requests=1e9) == 2000 + STRAGGLING * 1900
+    many = [Wait(0.0, 9000.0)] * 2
+    assert first(waits, many, requests=1e9) == 9000 + LONGEST
+
+
+def test_one_who_is_not_stuck_is_not_kept_waiting_by_those_who_are() -> None:
+    waits = learned(20.0)
+    assert first(waits, [Wait(0.0, 7000.0)] * 9 + [Wait(6950.0, 6950.0, 100.0)]) == 6970
+
+
 def test_it_is_seen_that_waits_became_quicker() -> None:
     waits = learned(STARTING=[100.0] * KEPT)
     for _ in range(KEPT):
@@ -121,7 +146,8 @@ def test_no_end_is_noticed_later_than_promised(times: list[float], seen: float, 
     waits = learned(STARTING=times)
     wait = Wait(0.0, seen)
     mean, soonest = sum(times) / len(times), waits.soonest(STARTING, wait)
-    late = soonest + LATEST * mean / matters + 0.01
+    stuck = min(LONGEST, STRAGGLING * max(0.0, seen - mean))
+    late = max(soonest + LATEST * mean / matters, seen + stuck) + 0.01
     assert waits.list_pays(STARTING, [wait] * 3, 1e9, late, matters)
     alone = soonest + max(LATEST * mean, STRAGGLING * late) / (1 - STRAGGLING) + 0.01
     assert waits.look_pays(STARTING, wait, alone)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.core.notebook import Endpoint, Image, Notebook, Status, Volume
+from fleet.core.notebook import Endpoint, Flavor, Image, Lease, LeaseType, Notebook, Status, Volume
 from fleet.core.patch import FIELD_TABLE, readable
+from fleet.core.selecting.packed import Packed
 from fleet.core.selecting.selection import Passes, Selection, moved, select
 from fleet.core.selecting.selector import Selector, SelectorError
 
@@ -66,13 +67,13 @@ def test_every_field_that_a_plan_may_rest_on_is_tried_here() -> None:
 
 @pytest.mark.parametrize("field", CHANGES)
 def test_a_row_with_another_value_in_a_planned_field_has_moved(field: str) -> None:
-    assert moved({"1": ONE}, {"1": CHANGES[field](ONE)}) == ("1",)
+    assert tuple(moved([ONE], {"1": CHANGES[field](ONE)})) == ("1",)
 
 
 @pytest.mark.row(40)
 def test_a_row_in_one_pass_only_has_moved_and_ids_come_in_order() -> None:
     both = replace(ONE, id="2")
-    assert moved({"3": ONE, "2": both}, {"1": ONE, "2": both}) == ("1", "3")
+    assert tuple(moved([replace(ONE, id="3"), both], {"1": ONE, "2": both})) == ("1", "3")
 
 
 @pytest.mark.parametrize(
@@ -86,12 +87,12 @@ def test_a_row_in_one_pass_only_has_moved_and_ids_come_in_order() -> None:
     ],
 )
 def test_a_status_on_its_way_agrees_with_where_it_leads(first: Status, second: Status, agree: bool) -> None:
-    found = moved({"1": replace(ONE, status=first)}, {"1": replace(ONE, status=second)})
-    assert (found == ()) == agree
+    found = moved([replace(ONE, status=first)], {"1": replace(ONE, status=second)})
+    assert (not found) == agree
 
 
 def test_what_no_plan_rests_on_may_move() -> None:
-    assert moved({"1": ONE}, {"1": replace(ONE, update_at=9, owner="bob", current_time=5)}) == ()
+    assert not moved([ONE], {"1": replace(ONE, update_at=9, owner="bob", current_time=5)})
 
 
 def passes(*seen: str) -> Passes:
@@ -134,6 +135,54 @@ def test_what_did_not_hold_still_is_kept_apart_wherever_it_was_seen(
         unstable,
         seen[-1].lower(),
     )
+
+
+SEEN = st.lists(st.sets(st.sampled_from("abcdABCD")).map(lambda word: "".join(sorted(word))), min_size=2)
+
+
+@given(SEEN, st.sampled_from(["", "before each", "at the end, too"]))
+def test_to_lay_a_pass_aside_changes_nothing(seen: list[str], aside: str) -> None:
+    wanted, taken = Passes("lab-a"), Passes("lab-a")
+    for word in seen:
+        if aside:
+            taken.lay_aside()
+        rows = {id.lower(): replace(ONE, id=id.lower(), name=id) for id in word}
+        selected = {key: row for key, row in rows.items() if key != "d"}
+        taken.take(rows.values(), selected)
+        wanted.take(rows.values(), selected)
+    if aside == "at the end, too":
+        taken.lay_aside()
+        taken.lay_aside()
+    assert (taken.agree, taken.selection()) == (wanted.agree, wanted.selection())
+
+
+LEASES = st.none() | st.builds(Lease, st.booleans(), st.sampled_from(LeaseType), st.integers(0, 2**62))
+KEYS = st.none() | st.lists(st.text(max_size=3), max_size=2).map(tuple)
+
+
+@given(
+    st.lists(
+        st.builds(
+            Notebook,
+            id=st.text(max_size=3),
+            status=st.sampled_from(Status),
+            name=st.text(max_size=3),
+            custom_spec=st.none() | st.builds(Flavor, st.text(max_size=3), arch=st.text(max_size=3)),
+            image=st.builds(Image, st.text(max_size=3), resource_categories=st.just(("CPU",))),
+            lease=LEASES,
+            volume=st.none() | st.builds(Volume, capacity=st.integers(-(2**63), 2**63 - 1)),
+            endpoints=st.lists(st.builds(Endpoint, st.text(max_size=3), KEYS, KEYS), max_size=2).map(tuple),
+            tags=st.dictionaries(st.text(max_size=2), st.text(max_size=2), max_size=2),
+        ),
+        max_size=5,
+    ),
+    st.integers(0, 300),
+)
+def test_packed_notebooks_come_back_as_they_were(rows: list[Notebook], more: int) -> None:
+    rows += [replace(ONE, id=str(number)) for number in range(more)]
+    packed = Packed(rows)
+    assert list(packed) == rows
+    assert list(packed) == rows
 
 
 @given(st.lists(st.sets(st.sampled_from("abcd")).map(lambda word: "".join(sorted(word))), min_size=2))

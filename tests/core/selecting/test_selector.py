@@ -452,7 +452,7 @@ def test_an_id_that_is_no_uuid_is_named(text: str) -> None:
 def test_ids_that_no_scope_holds_are_named() -> None:
     assert unmatched([ID, IMAGE_ID], [NOTEBOOK]) == (IMAGE_ID,)
     require_all([ID], [NOTEBOOK])
-    with pytest.raises(UsageError, match=f"no scope holds a notebook with id {IMAGE_ID}; correct the list"):
+    with pytest.raises(UsageError, match=f"no scope holds a notebook with id {IMAGE_ID}; correct the id"):
         require_all([ID, IMAGE_ID], [NOTEBOOK])
 
 
