@@ -66,10 +66,12 @@ async def test_what_another_run_finished_meanwhile_is_as_planned_and_left_alone(
 async def test_what_went_home_for_want_of_a_journal_is_made_by_the_next_process(bench: Making) -> None:
     made = bench()
     await made.run()
-    events = until_intent(made, Step.STOP)
-    at, row = events[-1].at, made.cloud.notebooks["nb-0"]
-    made.cloud.notebooks["nb-0"] = replace(row, status=Status.STOPPED, image=Image("old"))
-    await taken_up(made, [*events, Late(0, at, "the journal cannot be written", unrecorded=True)])
+    events = until_intent(made, Step.PUT)[:-1]
+    made.cloud.notebooks["nb-0"] = replace(
+        made.cloud.notebooks["nb-0"], status=Status.STOPPED, image=Image("old")
+    )
+    late = Late(0, events[-1].at, "the journal cannot be written", unrecorded=True)
+    await taken_up(made, [*events, late])
     assert made.outcomes[-1] is Outcome.CHANGED
     steps = ["start", "stop", "put", "start"]
     assert [word.split()[1] for word in made.log.words("send")] == steps

@@ -139,10 +139,9 @@ def _spared(storm: Storm) -> Iterator[str]:
 
 
 def _waits_since(storm: Storm, change: Change, at: float) -> float:
-    """When its wave began first; of one that goes before its wave, when the round began that it is in."""
-    began = [event for event in storm.events if isinstance(event, WaveStarted) and event.at <= at]
-    own = [event.at for event in began if event.wave == change.wave]
-    return min(own) if own else max(event.at for event in began)
+    """When its wave began first, or the first round in which it went before its wave."""
+    began = (event for event in storm.events if isinstance(event, WaveStarted) and event.at <= at)
+    return min(event.at for event in began if change.wave == event.wave or change.item in event.stand_ins)
 
 
 def _saved(storm: Storm) -> Iterator[str]:
@@ -155,15 +154,16 @@ def _saved(storm: Storm) -> Iterator[str]:
         if record.notebook not in changes or not is_write(record) or _is_theirs(storm, record):
             continue
         ours, image = done[record.notebook], images.get(changes[record.notebook].save)
-        if record.operation == "CreateImage" and record.status != 429 and ours:
+        if record.operation == "CreateImage" and record.status not in _NEVER_HAPPENED and ours:
             yield f"{record.notebook}: saved at {record.at}, after {', '.join(sorted(ours))}"
         saved_at = image.update_at / 1000 if image is not None and image.status == "ACTIVE" else inf
         if record.operation == "StopNotebook" and "StartNotebook" not in ours and saved_at > record.at:
             yield f"{record.notebook}: stopped at {record.at}, before it was saved"
-        if record.operation in _OF_ONE_RESTART and record.status != 429:
+        if record.operation in _OF_ONE_RESTART and record.status not in _NEVER_HAPPENED:
             ours.add(record.operation)
 
 
+_NEVER_HAPPENED = (401, 429)  # refused at the gateway
 _OF_ONE_RESTART = frozenset({"CreateImage", "StopNotebook", "StartNotebook"})
 
 
@@ -296,9 +296,11 @@ def _whitelists(storm: Storm) -> Iterator[str]:
 
 
 def _pace(storm: Storm) -> Iterator[str]:
+    """Each process keeps the rate; what planned before them had another one."""
     rate = storm.specs[0].rate
     assert rate is not None
-    for kind, name in ((is_read, "reads"), (is_write, "writes")):
-        worst = worst_window(storm.cloud.log, rate.window, kind)
-        if worst > rate.count + 1 + len(storm.acts) and storm.runs == 1:
-            yield f"{worst} {name} in {rate.window:g} s, {rate.count} are allowed"
+    for since, until in pairwise([*storm.began, len(storm.cloud.log)]):
+        for kind, name in ((is_read, "reads"), (is_write, "writes")):
+            worst = worst_window(storm.cloud.log[since:until], rate.window, kind)
+            if worst > rate.count + 1 + len(storm.acts):
+                yield f"{worst} {name} in {rate.window:g} s, {rate.count} are allowed"

@@ -103,6 +103,7 @@ class Life(msgspec.Struct, frozen=True):
     restarted: bool = False  # we started it, or may have
     ours: bool = False  # `restarted` as it stood before the last start was intended
     reverting: bool = False
+    waited: bool = False  # in vain, for a disk to grow
     refused_state: bool = False  # the last refusal said "not in this state"
     sold_out: bool = False  # the last start was refused for want of machines, not for what we changed
     late: bool = False

@@ -235,16 +235,14 @@ def _come_true(life: Life, sight: Sight, found: Values) -> bool:
 
 def _may_yet_grow(life: Life) -> bool:
     """A disk takes its time; once a later process has waited in vain as well, it is not believed any more."""
-    waited = life.ending is not None and life.ending[0] is Outcome.UNKNOWN
-    return "storage_new_size" in life.phases[0].body and life.has_put and not waited
+    return "storage_new_size" in life.phases[0].body and life.has_put and not life.waited
 
 
 def _unknown(life: Life, reason: str) -> Life:
     """Nobody can tell yet; whoever takes the run up again goes on looking, or sees it at the last look."""
     if not life.home:
         return homeward(life, Outcome.UNKNOWN, reason)
-    ending = Outcome.UNKNOWN, so_far(life) + reason
-    return over(life._replace(ending=ending), *ending)
+    return over(life._replace(waited=True), Outcome.UNKNOWN, so_far(life) + reason)
 
 
 def passes_by(life: Life, saw: Saw) -> Life:

@@ -31,16 +31,15 @@ def reopened(life: Life, leave: Leave | None = None) -> Life:
     """
     if life.end is not None and life.end[0] not in OPEN_ENDS:
         return life  # decided by the last look, and only to be recorded
-    life = life._replace(late=False, settle=0, recorded=False, leave=leave or life.leave)
+    leave = leave or life.leave
+    life = life._replace(late=False, settle=0, recorded=False, leave=leave, ending=_by_now(life))
     if life.stage in _UNANSWERED:
         step, settling = _UNANSWERED[life.stage]
         tries = {**life.tries, step: life.tried(step) - 1}  # that we died says nothing about the cloud
         has_put = life.has_put or step is Step.PUT
         return life._replace(stage=settling, tries=tries, doubt=True, written=True, has_put=has_put)
     if life.end is not None:
-        life = life._replace(
-            end=None, tries=dict.fromkeys(life.tries, 0), stage=_taken_up(life), ending=_by_now(life)
-        )
+        life = life._replace(end=None, tries=dict.fromkeys(life.tries, 0), stage=_taken_up(life))
     if life.stage is not Stage.READY:
         return life
     if not life.tries:
@@ -55,8 +54,14 @@ def _taken_up(life: Life) -> Stage:
 
 
 def _by_now(life: Life) -> tuple[Outcome, str] | None:
-    """What could not be known on the way home is known by now: a last look shows it, or it failed."""
-    if life.ending is not None and life.ending[0] is Outcome.UNKNOWN and not life.phases:
+    """How a change that was given up ends.
+
+    One that was too late, but had not given up its PUT yet, has its time anew. What could not be known on the
+    way home is known by now: a last look shows it, or it failed.
+    """
+    if life.phases and not life.reverting:
+        return None
+    if life.ending is not None and life.ending[0] is Outcome.UNKNOWN:
         return Outcome.FAILED, life.ending[1]
     return life.ending
 
