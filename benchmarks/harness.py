@@ -131,7 +131,7 @@ def summarize(client: str, samples: Mapping[str, Sequence[Sample]], rivals: Sequ
     }
     return Row(
         client=client,
-        req_s=round(median(sample.rate for sample in own), 1),
+        req_s=round(median(sample.rate for sample in own), 3),
         cpu_us=round(median(costs), 3),
         rss_mb=round(max(sample.rss_mb for sample in own) or peak_rss_mb(), 1),
         ratios={rival: round(median(values), 3) for rival, values in ratios.items()},
