@@ -69,9 +69,9 @@ class Diary:
             ) from None
 
     def broken_off(self) -> Entry | None:
-        """The last line, if it is of a run that has a name and has not ended."""
-        last = next(reversed(self.entries()), None)
-        return last if last is not None and last.run and last.exit is None else None
+        """The line of the last run that has a name, if it has not ended; times left out since do not matter."""
+        last = next((entry for entry in reversed(self.entries()) if entry.run), None)
+        return last if last is not None and last.exit is None else None
 
     @contextmanager
     def alone(self) -> Iterator[int | None]:

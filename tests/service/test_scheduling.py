@@ -223,6 +223,17 @@ async def test_a_diary_that_cannot_be_written_starts_nothing(tmp_path: Path) -> 
     assert world.runs == []
 
 
+def test_times_left_out_hide_no_run_that_was_killed(tmp_path: Path) -> None:
+    diary = Diary(tmp_path, "nightly")
+    under_way = Entry(60.0, 61.0, "under way", RUN)
+    for entry in (Entry(60.0, 60.0, "begun"), under_way, Entry(120.0, 121.0, "skipped: still running")):
+        diary.add(entry)
+    assert diary.broken_off() == under_way
+    diary.add(Entry(60.0, 130.0, "ended", RUN, 0))
+    diary.add(Entry(180.0, 181.0, "missed: nobody was there in time"))
+    assert diary.broken_off() is None
+
+
 def test_a_line_that_a_full_disk_cut_off_is_passed_over(tmp_path: Path) -> None:
     diary = Diary(tmp_path, "nightly")
     diary.add(Entry(10.0, 11.0, "ended", "20261120-200000-abcd", 0))
