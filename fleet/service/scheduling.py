@@ -137,7 +137,7 @@ async def _run(
         task.diary.add(Entry(at, clock.wall(), note))
         tell(f"{task.job}: begins")
     ended = await start(task, lock, again, partial(_named, task, at, clock))
-    task.diary.add(Entry(at, clock.wall(), "ended", ended.run, ended.exit))
+    task.diary.add(Entry(at, clock.wall(), "ended", ended.run or again, ended.exit))
     tell(f"{task.job}: run {ended.run or '(none)'} ended with exit code {ended.exit}")
     overlapped = task.schedule.due(at, clock.wall()) if not again else None
     if overlapped is not None:
