@@ -69,7 +69,7 @@ class Diary:
             ) from None
 
     def broken_off(self) -> Entry | None:
-        """The line of the last run that has a name, if it has not ended; times left out since are no matter."""
+        """The line of the last run that has a name, if it has not ended; times left out since may follow."""
         last = next((entry for entry in reversed(self.entries()) if entry.run), None)
         return last if last is not None and last.exit is None else None
 
