@@ -50,7 +50,7 @@ def steps(fresh: int) -> tuple[Step, ...]:
         Step("processes", "pytest -m processes", 600),
         Step("kills", f"python -m tests.storms.kills --cycles 50 --seed {fresh}", 600),
         Step("storms", "python -m tests.storms.storm --first 0 --seeds 400", 300),
-        Step("fresh storms", f"python -m tests.storms.storm --first {fresh} --seeds 100 --seconds 40", 150),
+        Step("fresh storms", f"python -m tests.storms.storm --first {fresh} --seeds 2000 --seconds 40", 150),
     )
 
 
