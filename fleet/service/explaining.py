@@ -9,7 +9,8 @@ from fleet.client.connect import connect
 from fleet.client.memory import LimitFile
 from fleet.core.errors import CallError, Meaning
 from fleet.core.job import Context
-from fleet.core.planning.planner import Target, plan_changes
+from fleet.core.planning.one_notebook import Target
+from fleet.core.planning.planner import plan_changes
 from fleet.core.scope import ScopeSpec
 from fleet.core.selecting.explain import Finding, Findings, explain, why
 from fleet.core.selecting.fields import Subject

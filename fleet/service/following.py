@@ -13,7 +13,8 @@ from fleet.journal.lock import is_locked
 from fleet.journal.reader import JournalReader
 from fleet.journal.runs import JOURNAL
 from fleet.report.summary import Report, summarize
-from fleet.telemetry.progress import Progress, Snapshot
+from fleet.telemetry.progress import Progress
+from fleet.telemetry.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ from fleet.core.jobfiles.jobfile import JobFile
 from fleet.core.notebook import Notebook
 from fleet.core.planning.estimate import estimate
 from fleet.core.planning.guards import Guards, exceeded, lifted
+from fleet.core.planning.one_notebook import Target
 from fleet.core.planning.plan import FORMAT, Change, Plan, PlanScope, Settled, heads
 from fleet.core.planning.plan_file import seal
-from fleet.core.planning.planner import Target, plan_changes, wave_remarks
+from fleet.core.planning.planner import plan_changes, wave_remarks
 from fleet.core.planning.prices import Prices, price_remarks, read_prices, with_costs
 from fleet.core.planning.quota import over_quota, quota_remarks, restarts
 from fleet.core.planning.saves import save_remarks

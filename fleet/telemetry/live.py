@@ -16,8 +16,9 @@ from fleet.core.duration import duration
 from fleet.core.events import Event, Outcome
 from fleet.core.text import clean
 from fleet.telemetry import wording
-from fleet.telemetry.progress import Progress, Snapshot, WaveProgress, WaveState
+from fleet.telemetry.progress import Progress
 from fleet.telemetry.quiet import QuietStream
+from fleet.telemetry.snapshot import Snapshot, WaveProgress, WaveState
 
 WAVES = 5  # how many are shown at once
 LONGEST = 400  # characters of what may name a command

@@ -9,8 +9,9 @@ from fleet.core.duration import duration
 from fleet.core.events import Event, Held, OutOfReach, RunEnded, Slowed, Steered, WaveEnded, WaveStarted
 from fleet.core.text import clean
 from fleet.telemetry import wording
-from fleet.telemetry.progress import Progress, Snapshot
+from fleet.telemetry.progress import Progress
 from fleet.telemetry.quiet import QuietStream
+from fleet.telemetry.snapshot import Snapshot
 
 EVERY = 5.0  # seconds between two lines
 LONGEST = 400  # characters of what may name a command

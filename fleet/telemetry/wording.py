@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fleet.core.duration import duration
 from fleet.core.scheduling.readiness import second
-from fleet.telemetry.progress import Snapshot
+from fleet.telemetry.snapshot import Snapshot
 
 
 def outcomes(snapshot: Snapshot) -> str:

@@ -22,8 +22,8 @@ from fleet.core.events import Outcome
 from fleet.core.job import Context, Facts, JobSpec
 from fleet.core.notebook import Notebook
 from fleet.core.patch import NotebookPatch, to_body
+from fleet.core.planning.one_notebook import Target, plan_one
 from fleet.core.planning.plan import Change, Settled
-from fleet.core.planning.planner import Target, plan_one
 from fleet.core.rollout import Disruption, Rollout
 from fleet.simulator.messages import Request
 from fleet.simulator.seed import make_cloud

@@ -20,8 +20,8 @@ from fleet.core.job import Context, Skip, Staged
 from fleet.core.jobfiles.jobfile import bind, parse_job, schema
 from fleet.core.notebook import Endpoint, Notebook, Status
 from fleet.core.patch import InvalidField, NotebookPatch, endpoints_of, with_patch
+from fleet.core.planning.one_notebook import Target, plan_one
 from fleet.core.planning.plan import Change, Settled
-from fleet.core.planning.planner import Target, plan_one
 from fleet.core.rollout import Disruption, Rollout
 from jobs.ip_whitelist import IpWhitelist
 

@@ -39,7 +39,8 @@ from fleet.core.planning.estimate import estimate
 from fleet.core.planning.plan import Plan, Stage, Took
 from fleet.core.rollout import Rollout, Share
 from fleet.core.scheduling.timing import Moment
-from fleet.telemetry.progress import Progress, Snapshot, WaveProgress, WaveState
+from fleet.telemetry.progress import Progress
+from fleet.telemetry.snapshot import Snapshot, WaveProgress, WaveState
 from fleet.telemetry.wording import remaining
 
 Plans = Callable[..., Plan]

@@ -13,8 +13,8 @@ from fleet.core.job import Context, Skip
 from fleet.core.notebook import Flavor, Image, Notebook, Status, Volume
 from fleet.core.patch import from_body
 from fleet.core.planning.again import Again, Past, Recall, Writes, retry, undo
+from fleet.core.planning.one_notebook import Target, plan_one
 from fleet.core.planning.plan import Change, Settled
-from fleet.core.planning.planner import Target, plan_one
 from fleet.core.rollout import Disruption, Rollout
 from fleet.core.rows import Row
 from tests.plans import make_change

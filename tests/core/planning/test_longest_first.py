@@ -9,8 +9,9 @@ from fleet.core.job import Context, JobSpec
 from fleet.core.notebook import Image, Notebook, Status
 from fleet.core.patch import NotebookPatch
 from fleet.core.planning.estimate import Times
+from fleet.core.planning.one_notebook import Target
 from fleet.core.planning.plan import Change, Took
-from fleet.core.planning.planner import Target, plan_changes
+from fleet.core.planning.planner import plan_changes
 from fleet.core.rollout import Disruption, Rollout
 
 NEW_IMAGE = "aea35d44-9443-4048-a94e-f5fadc394935"

@@ -15,8 +15,9 @@ from fleet.core.events import Outcome
 from fleet.core.job import Context, JobSpec, Skip, Staged
 from fleet.core.notebook import Endpoint, Image, Lease, Notebook, Status, Volume
 from fleet.core.patch import FIELD_TABLE, Hook, Hooks, InvalidField, NotebookPatch, When, to_body
+from fleet.core.planning.one_notebook import Target, phases_of, plan_one
 from fleet.core.planning.plan import Change, Settled
-from fleet.core.planning.planner import Target, phases_of, plan_changes, plan_one, wave_remarks
+from fleet.core.planning.planner import plan_changes, wave_remarks
 from fleet.core.rollout import Disruption, ReleaseOrder, Rollout, Share
 from fleet.core.scheduling.timing import Moment, Otherwise
 

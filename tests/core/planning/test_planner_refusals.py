@@ -13,8 +13,8 @@ from fleet.core.job import Context, Facts, JobSpec
 from fleet.core.jobfiles.jobfile import parse_job
 from fleet.core.notebook import Endpoint, Flavor, Image, Notebook, Status
 from fleet.core.patch import Hook, Hooks, NotebookPatch
+from fleet.core.planning.one_notebook import Target, plan_one
 from fleet.core.planning.plan import Change, Settled
-from fleet.core.planning.planner import Target, plan_one
 from fleet.core.rollout import Disruption, Rollout
 from fleet.core.scheduling.timing import Moment, Otherwise
 

@@ -38,9 +38,10 @@ from fleet.core.patch import NotebookPatch as Patch
 from fleet.core.patch import When
 from fleet.core.planning.again import Again, Past, Recall, Writes, earliest, retry, undo
 from fleet.core.planning.estimate import Bounds, estimate
+from fleet.core.planning.one_notebook import Target, plan_one
 from fleet.core.planning.plan import Change, Phase, Plan, Settled, Stage
 from fleet.core.planning.plan_file import dump_plan, load_plan
-from fleet.core.planning.planner import Target, plan_changes, plan_one
+from fleet.core.planning.planner import plan_changes
 from fleet.core.planning.stages import stage_remarks, stage_words, stages_of, totals
 from fleet.core.rollout import Disruption, Rollout, Share, without_empty_waves
 from fleet.core.rows import Row
