@@ -15,7 +15,7 @@ from fleet.client.clock import Clock
 from fleet.client.gate import Gate
 from fleet.client.reach import Reach
 from fleet.client.transport import Transport
-from fleet.client.wire import Answer, Kind, Request, Response, decipher
+from fleet.client.wire import Answer, Kind, Request, decipher
 from fleet.core.calls import Rank, Turn
 from fleet.core.errors import NOT_SENT, CallError, Meaning
 from fleet.core.pacing.pace import Limit, Rate
@@ -38,14 +38,25 @@ class _Course:
     """
 
     __slots__ = (
-        "canary", "clock", "gate", "headers", "rank", "renewed", "sends", "sent_at", "signed_at", "tries",
-        "turn",
+        "calls", "canary", "clock", "gate", "headers", "operation", "rank", "renewed", "sends", "sent_at",
+        "signed_at", "tries", "turn",
     )  # fmt: skip
 
-    def __init__(self, gate: Gate, canary: Canary, clock: Clock, turn: Turn | None, rank: Rank) -> None:
+    def __init__(
+        self,
+        operation: str,
+        gate: Gate,
+        canary: Canary,
+        clock: Clock,
+        calls: Counter[str],
+        turn: Turn | None,
+        rank: Rank,
+    ) -> None:
+        self.operation = operation
         self.gate = gate
         self.canary = canary
         self.clock = clock
+        self.calls = calls
         self.turn = turn
         self.rank = rank
         self.tries: Tries | None = None  # from the first failure on
@@ -63,8 +74,12 @@ class _Course:
                 raise CallError(Meaning.THROTTLED, "its turn passed before it could leave", sends=0)
             if turn.held():
                 raise CallError(Meaning.THROTTLED, "held back before it left", sends=0)
-        self.sent_at = self.gate.go()
-        return self.sent_at is not None
+        self.sent_at = sent_at = self.gate.go()
+        if sent_at is None:
+            return False
+        self.sends += 1
+        self.calls[self.operation] += 1  # also when nobody waits for the answer any longer
+        return True
 
     async def wait(self) -> None:
         await self.gate.clear(math.inf if self.turn is None else self.turn.until)
@@ -137,9 +152,12 @@ class Caller:
         """
         kind = request.kind
         gate = self._reads if kind is Kind.READ else self._gates[kind]
-        course = _Course(gate, self._canary, self._clock, turn, rank if turn is None else turn.rank)
+        if turn is not None:
+            rank = turn.rank
+        canary = self._canary
+        course = _Course(request.operation, gate, canary, self._clock, self._calls, turn, rank)
         if patience is None:
-            patience = PROVEN if self._canary.proven else UNPROVEN
+            patience = PROVEN if canary.proven else UNPROVEN
         while True:
             try:
                 return await self._attempt(request, course)
@@ -169,57 +187,47 @@ class Caller:
     async def _attempt(self, request: Request, course: _Course) -> Answer:
         canary = not self._canary.open and await self._canary.admit()
         try:
-            answer = await self._exchange(request, course)
+            if not self._auth.is_ready:
+                await self._auth.ready()
+            if not course.gate.passes(course.turn):
+                await self._pass(course)
+            course.signed_at = signed_at = self._clock.wall()
+            try:
+                course.headers = headers = self._auth.headers(request, signed_at)
+                response = await self._transport.send(request, headers, within=self._within, departure=course)
+                answer = decipher(request, response, self._clock.wall(), course.sends)
+            except BaseException as error:
+                self._failed(course, error)
+                raise
         except CallError as error:
             final = _final(error, course, self._clock.wall(), renewable=self._auth.renewable)
             self._canary.judge(final)
             raise final from None
-        else:
-            self._canary.judge(None)
-            return answer
         finally:
             if canary:
                 self._canary.release()
-
-    async def _exchange(self, request: Request, course: _Course) -> Answer:
-        if not self._auth.is_ready:
-            await self._auth.ready()
-        gate, turn = course.gate, course.turn
-        if not gate.passes(turn):
-            if turn is None:
-                await gate.pass_(self._lane, course.rank)
-            else:
-                await gate.pass_turn(turn, self._lane)
-        try:
-            response = await self._send(request, course)
-            answer = decipher(request, response, self._clock.wall(), course.sends)
-        except CallError as error:
-            gate.heard(course.sent_at, error)
-            if course.sent_at is not None or error.meaning in NOT_SENT:  # else we called it off ourselves
-                self._reach.failed(error)
-            raise
-        except BaseException:
-            gate.leave(course.sent_at)
-            raise
-        gate.heard(course.sent_at, None)
-        self._reach.answered()
+        self._answered(course)
         return answer
 
-    async def _send(self, request: Request, course: _Course) -> Response:
-        """Sends once, and counts it when it left: also when nobody waits for the answer any longer."""
-        course.signed_at = self._clock.wall()
-        course.headers = self._auth.headers(request, course.signed_at)
-        sent = 1
-        try:
-            return await self._transport.send(request, course.headers, within=self._within, departure=course)
-        except CallError as error:
-            if error.meaning in NOT_SENT:
-                sent = 0
-            raise
-        finally:
-            if sent and course.sent_at is not None:
-                course.sends += 1
-                self._calls[request.operation] += 1
+    async def _pass(self, course: _Course) -> None:
+        if course.turn is None:
+            await course.gate.pass_(self._lane, course.rank)
+        else:
+            await course.gate.pass_turn(course.turn, self._lane)
+
+    def _answered(self, course: _Course) -> None:
+        course.gate.heard(course.sent_at, None)
+        self._reach.answered()
+        self._canary.judge(None)
+
+    def _failed(self, course: _Course, error: BaseException) -> None:
+        """Gives the seat at the gate back, and tells what the end of the attempt shows."""
+        if not isinstance(error, CallError):
+            course.gate.leave(course.sent_at)
+            return
+        course.gate.heard(course.sent_at, error)
+        if course.sent_at is not None or error.meaning in NOT_SENT:  # else we called it off ourselves
+            self._reach.failed(error)
 
 
 def _final(error: CallError, course: _Course, now: float, *, renewable: bool) -> CallError:

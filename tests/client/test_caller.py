@@ -435,11 +435,8 @@ class Fickle(Script):
     ("leaves", "ending", "sends"),
     [
         (0, CallError(Meaning.UNREACHABLE, ""), 0),
-        (1, CallError(Meaning.UNREACHABLE, ""), 0),  # it broke between the leave and the first byte
-        (1, CallError(Meaning.TLS, ""), 0),
         (0, CallError(Meaning.LOST, ""), 0),
         (1, CallError(Meaning.LOST, ""), 1),
-        (2, CallError(Meaning.LOST, ""), 1),  # the first connection was dead
         (1, (400, b"{}"), 1),
     ],
 )
