@@ -46,7 +46,8 @@ from fleet.client.gate import Gate
 from fleet.core.calls import Rank, Reading, Receipt, SavedImage, Turn
 from fleet.core.events import Ended, Event, Outcome, Slowed
 from fleet.core.notebook import Image, Lease, LeaseType, Notebook, Status
-from fleet.core.pacing.pace import Pace, Rate
+from fleet.core.pacing.limits import Rate
+from fleet.core.pacing.pace import Pace
 from fleet.core.planning.estimate import length_of
 from fleet.core.planning.plan import Plan, Took
 from fleet.core.planning.plan_file import seal

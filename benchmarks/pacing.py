@@ -28,7 +28,8 @@ from benchmarks.harness import (
 from benchmarks.lab import CLIENT_CORE, Seen, Served, affinity, is_installed, measure, serve
 from benchmarks.rivals.work import Work
 from benchmarks.windows import fullest, steady_rate
-from fleet.core.pacing.pace import Pace, Rate
+from fleet.core.pacing.limits import Rate
+from fleet.core.pacing.pace import Pace
 
 WORKERS = 64
 FLEET = "fleet"

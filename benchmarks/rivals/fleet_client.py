@@ -20,7 +20,7 @@ from benchmarks.rivals.work import (
 )
 from fleet.client.api import ModelArts
 from fleet.client.connect import connect
-from fleet.core.pacing.pace import Rate
+from fleet.core.pacing.limits import Rate
 from fleet.core.scope import AkSkKeys, Credential, ScopeSpec, TokenGiven, Way
 
 PACKAGES = ("notebook-fleet",)

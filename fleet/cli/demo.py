@@ -24,7 +24,8 @@ from fleet.cli.reporting import show_report, with_options
 from fleet.cli.session import completer, settings_for
 from fleet.core.duration import duration
 from fleet.core.errors import Exit, UsageError
-from fleet.core.pacing.pace import Rate, parse_rate
+from fleet.core.pacing.limits import Rate
+from fleet.core.pacing.pace import parse_rate
 from fleet.core.planning.plan_file import dump_plan, load_plan
 from fleet.journal.runs import new_run_id
 from fleet.report.formats import Format

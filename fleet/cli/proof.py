@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fleet.core.events import Outcome
-from fleet.core.pacing.pace import Rate
+from fleet.core.pacing.limits import Rate
 from fleet.core.planning.plan import Plan
 from fleet.report.summary import Report
 from fleet.simulator.audit import Finding, Snapshot, audit, is_read, is_write, worst_window

@@ -16,7 +16,7 @@ from fleet.client.wire import Request
 from fleet.core.calls import Rank, Reading, Receipt, SavedImage, Turn
 from fleet.core.errors import CallError, Meaning
 from fleet.core.notebook import Flavor, Image, Notebook, Status
-from fleet.core.pacing.pace import Limit, Rate
+from fleet.core.pacing.limits import Limit, Rate
 from fleet.core.planning.quota import Quota
 from fleet.core.scope import Project, ScopeSpec, Workspace
 

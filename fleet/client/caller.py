@@ -18,7 +18,7 @@ from fleet.client.transport import Transport
 from fleet.client.wire import Answer, Kind, Request, decipher
 from fleet.core.calls import Rank, Turn
 from fleet.core.errors import NOT_SENT, CallError, Meaning
-from fleet.core.pacing.pace import Limit, Rate
+from fleet.core.pacing.limits import Limit, Rate
 from fleet.core.pacing.retry import Patience, Tries
 
 WITHIN = 30.0  # s for one attempt, from the connection to the last byte

@@ -26,7 +26,8 @@ from fleet.client.wire import CONTENT_TYPE, Kind
 from fleet.core.errors import UsageError
 from fleet.core.events import Counted
 from fleet.core.metrics import AomMetrics, FileMetrics, PrometheusMetrics
-from fleet.core.pacing.pace import Limit, Pace, Rate
+from fleet.core.pacing.limits import Limit, Rate
+from fleet.core.pacing.pace import Pace
 from fleet.core.scope import AkSkKeys, Credential, PasswordLogin, Proxy, ScopeSpec, TokenGiven, Way
 
 OnCounted = Callable[[Counted], None]

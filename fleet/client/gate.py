@@ -21,7 +21,8 @@ from fleet.core.duration import duration
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Counted, Slowed
 from fleet.core.pacing.in_flight import InFlight
-from fleet.core.pacing.pace import Limit, Pace, Rate
+from fleet.core.pacing.limits import Limit, Rate
+from fleet.core.pacing.pace import Pace
 from fleet.core.pacing.send_log import Peak
 
 IN_FLIGHT = 32

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fleet.client.kept_file import KeptRows
-from fleet.core.pacing.pace import Limit
+from fleet.core.pacing.limits import Limit
 from fleet.core.pacing.remembered import Taught, by_key, dump, load, with_news
 
 

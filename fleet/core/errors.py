@@ -8,10 +8,8 @@ and may it already have happened?
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fleet.core.pacing.pace import Limit
+from fleet.core.pacing.limits import Limit
 
 
 class Exit(IntEnum):

@@ -14,7 +14,7 @@ import msgspec
 
 from fleet.core.changing.sight import Sight
 from fleet.core.errors import Meaning
-from fleet.core.pacing.pace import Limit
+from fleet.core.pacing.limits import Limit
 from fleet.core.patch import When
 
 

@@ -31,7 +31,7 @@ from fleet.core.events import (
     WaveEnded,
     WaveStarted,
 )
-from fleet.core.pacing.pace import Limit
+from fleet.core.pacing.limits import Limit
 from fleet.core.planning.by_item import changes_by_item
 from fleet.core.planning.plan import Change, Plan
 from fleet.core.rows import Row, Track, joined, settled_row, track_of

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from string import Template
 
 from fleet.core.errors import UsageError
-from fleet.core.pacing.pace import Rate
+from fleet.core.pacing.limits import Rate
 from fleet.core.patch import require_uuid
 from fleet.core.usage import Resource
 

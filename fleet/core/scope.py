@@ -12,7 +12,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from fleet.core.metrics import Metrics
-from fleet.core.pacing.pace import Rate
+from fleet.core.pacing.limits import Rate
 
 ASSUMED_RATE = Rate(60, 60.0)  # what is expected of a scope whose rate is yet to be learned
 

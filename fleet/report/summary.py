@@ -13,7 +13,7 @@ from fleet.core.commands import whole
 from fleet.core.errors import Exit
 from fleet.core.events import Outcome
 from fleet.core.fold import Debt, RunState, count, debts, exit_code
-from fleet.core.pacing.pace import Limit
+from fleet.core.pacing.limits import Limit
 from fleet.core.rows import WELL, Calls, Row
 from fleet.report.makespan import Makespan, makespan, took
 

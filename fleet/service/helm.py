@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from fleet.core.errors import FleetError, UsageError
 from fleet.core.events import RunEnd, Steered
-from fleet.core.pacing.pace import Limit, Rate, parse_rate
+from fleet.core.pacing.limits import Limit, Rate
+from fleet.core.pacing.pace import parse_rate
 from fleet.engine.control import Control
 from fleet.engine.ports import Clock
 from fleet.engine.tape import Tape

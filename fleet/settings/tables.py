@@ -24,7 +24,8 @@ from pydantic_core import PydanticCustomError
 
 from fleet.core.errors import UsageError
 from fleet.core.metrics import LABEL, NAMES, QUERY, STEP, template_problem
-from fleet.core.pacing.pace import Rate, parse_rate
+from fleet.core.pacing.limits import Rate
+from fleet.core.pacing.pace import parse_rate
 from fleet.core.selecting.selector import Selector
 from fleet.core.usage import Resource
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fleet.simulator.messages import Answer, Call
-from fleet.simulator.queries import Page, choice, number, sort
+from fleet.simulator.paging import Page
+from fleet.simulator.queries import choice, number, sort
 from fleet.simulator.refusals import Refusal, bad_parameter
 from fleet.simulator.routing import Operation
 from fleet.simulator.states import Status

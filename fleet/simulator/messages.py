@@ -9,12 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fleet.simulator.paging import Page
 from fleet.simulator.routing import Operation
-
-if TYPE_CHECKING:
-    from fleet.simulator.queries import Page
 
 
 @dataclass(frozen=True, slots=True)

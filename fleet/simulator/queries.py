@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from fleet.simulator.paging import Page
 from fleet.simulator.refusals import Refusal, bad_parameter
 
 Row = TypeVar("Row")
@@ -42,27 +42,6 @@ def flag(query: Mapping[str, str], name: str, default: bool) -> bool:
     if text not in ("true", "false"):
         raise bad_parameter(f"The parameter {name} must be true or false.")
     return text == "true"
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A slice of a list; ``limit`` 0 means everything."""
-
-    limit: int
-    offset: int
-
-    def cut(self, rows: Sequence[Row]) -> Sequence[Row]:
-        return rows[self.offset : self.offset + self.limit] if self.limit else rows[self.offset :]
-
-    def numbers(self, total: int, first: int) -> dict[str, int]:
-        """The reply's counters; ``first`` is how this list numbers its first page."""
-        size = self.limit or max(total, 1)
-        return {
-            "current": self.offset // size + first,
-            "pages": -(-total // size),
-            "size": self.limit or total,
-            "total": total,
-        }
 
 
 def page(query: Mapping[str, str], default_limit: int) -> Page:

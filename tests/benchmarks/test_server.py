@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmarks.server import ANSWER_BYTES, NEW_IMAGE, OLD_IMAGE, Gateway, Limit, split
-from fleet.core.pacing import pace
+from fleet.core.pacing import limits, pace
 
 KEY = b"f9937afa-4451-42db-a76b-000000000007"
 TARGET = b"/v1/p/notebooks/" + KEY
@@ -65,4 +65,4 @@ def test_looks_are_not_counted_as_writes() -> None:
 @pytest.mark.parametrize(("limit", "window"), [(Limit(500, 1), 1.0), (Limit(60, 60, "api"), 60.0)])
 def test_a_refusal_names_the_limit_in_the_gateways_own_words(limit: Limit, window: float) -> None:
     told = json.loads(limit.refusal.partition(b"\r\n\r\n")[2])
-    assert pace.parse_limit(told["error_msg"]) == pace.Limit(limit.policy, limit.count, window)
+    assert pace.parse_limit(told["error_msg"]) == limits.Limit(limit.policy, limit.count, window)

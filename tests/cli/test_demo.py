@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fleet.cli import demo
-from fleet.core.pacing.pace import Rate
+from fleet.core.pacing.limits import Rate
 from fleet.simulator.rules import Rules
 from fleet.simulator.throttle import Limit
 

@@ -11,7 +11,7 @@ import pytest
 
 from fleet.cli.proof import Evidence, claims, proof_lines
 from fleet.core.events import Outcome
-from fleet.core.pacing.pace import Rate
+from fleet.core.pacing.limits import Rate
 from fleet.core.planning.plan_file import load_plan
 from fleet.service.telling import read_report
 from fleet.simulator.audit import Mirror, snapshot

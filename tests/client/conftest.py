@@ -16,7 +16,7 @@ from fleet.client.clock import Clock
 from fleet.client.transport import Departure, Site, Transport, open_transports
 from fleet.client.wire import Request, Response
 from fleet.core.errors import CallError
-from fleet.core.pacing.pace import Rate
+from fleet.core.pacing.limits import Rate
 from fleet.core.scope import AkSkKeys, ScopeSpec, Way
 from fleet.simulator.cloud import Cloud
 from fleet.simulator.seed import make_cloud

@@ -17,7 +17,7 @@ from fleet.core.calls import SavedImage
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Slowed
 from fleet.core.notebook import LeaseType, Notebook, Status
-from fleet.core.pacing.pace import Rate
+from fleet.core.pacing.limits import Rate
 from fleet.core.scope import AkSkKeys, ListMode, PasswordLogin, ScopeSpec, TokenGiven
 from fleet.simulator.app import serve
 from fleet.simulator.cloud import Cloud

@@ -23,7 +23,8 @@ from fleet.client.wire import Kind, Request, Response
 from fleet.core.calls import Rank
 from fleet.core.errors import TRANSIENT, CallError, Meaning
 from fleet.core.events import OutOfReach, Slowed
-from fleet.core.pacing.pace import Pace, Rate
+from fleet.core.pacing.limits import Rate
+from fleet.core.pacing.pace import Pace
 from tests.virtual import IN_MEMORY
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from fleet.core.calls import Rank
 from fleet.core.errors import CallError, UsageError
 from fleet.core.events import Counted
 from fleet.core.notebook import Status
-from fleet.core.pacing.pace import Rate
+from fleet.core.pacing.limits import Rate
 from fleet.core.scope import AkSkKeys, PasswordLogin, ScopeSpec, TokenGiven, Way
 from fleet.simulator.app import serve
 from fleet.simulator.cloud import Cloud

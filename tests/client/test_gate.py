@@ -15,7 +15,8 @@ from fleet.client.gate import LEAD, Gate
 from fleet.core.calls import Turn
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Slowed
-from fleet.core.pacing.pace import HEADROOM, Limit, Pace, Rate
+from fleet.core.pacing.limits import Limit, Rate
+from fleet.core.pacing.pace import HEADROOM, Pace
 from fleet.core.pacing.send_log import largest_count
 from tests.virtual import IN_MEMORY
 

@@ -13,8 +13,9 @@ from fleet.client.clock import Clock
 from fleet.client.gate import Gate
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Slowed
-from fleet.core.pacing.pace import MOST_HEADROOM, Pace, Rate, parse_limit
-from fleet.core.pacing.pace import Limit as Told
+from fleet.core.pacing.limits import Limit as Told
+from fleet.core.pacing.limits import Rate
+from fleet.core.pacing.pace import MOST_HEADROOM, Pace, parse_limit
 from fleet.core.pacing.probing import GROWS_BACK
 from fleet.core.pacing.send_log import largest_count
 from fleet.simulator.refusals import Refusal

@@ -12,7 +12,8 @@ from fleet.client.clock import Clock
 from fleet.client.gate import LEAD, Gate
 from fleet.core.calls import Rank
 from fleet.core.errors import CallError, Meaning
-from fleet.core.pacing.pace import HEADROOM, Limit, Pace, Rate
+from fleet.core.pacing.limits import Limit, Rate
+from fleet.core.pacing.pace import HEADROOM, Pace
 from fleet.core.pacing.send_log import largest_count
 from tests.virtual import IN_MEMORY
 

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from fleet.client.memory import LimitFile
-from fleet.core.pacing.pace import Limit
+from fleet.core.pacing.limits import Limit
 from fleet.core.pacing.remembered import BELIEVED
 
 NOW = 1_764_000_000.0

@@ -18,7 +18,7 @@ from fleet.client.connect import connect
 from fleet.client.metrics import Idleness, SampleFile, Source, usages
 from fleet.core.errors import CallError, Meaning, UsageError
 from fleet.core.metrics import AomMetrics, FileMetrics, Metrics, PrometheusMetrics, Queries
-from fleet.core.pacing.pace import Rate
+from fleet.core.pacing.limits import Rate
 from fleet.core.scope import PasswordLogin, ScopeSpec
 from fleet.core.usage import Book, Resource, UsageWanted, proves_idle
 from fleet.simulator.app import serve

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fleet.client.wire import Kind, Request, Response, canonical_query, decipher, nothing_read, parse_object
 from fleet.core.errors import NOT_APPLIED, CallError, Meaning
-from fleet.core.pacing.pace import Limit
+from fleet.core.pacing.limits import Limit
 
 NOW = 1_764_000_000.0  # Mon, 24 Nov 2025 16:00:00 GMT
 DATE = "Mon, 24 Nov 2025 16:00:00 GMT"

@@ -41,7 +41,7 @@ from fleet.core.events import (
     load_event,
 )
 from fleet.core.notebook import Lease, LeaseType, Status
-from fleet.core.pacing.pace import Limit
+from fleet.core.pacing.limits import Limit
 from fleet.core.patch import When
 
 SIGHT = Sight(Status.RUNNING, {"image_id": "x", "hooks": [1, {"a": None}]}, Lease(True, LeaseType.IDLE), 7)

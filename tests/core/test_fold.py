@@ -39,7 +39,7 @@ from fleet.core.events import (
 )
 from fleet.core.fold import RunState, count, debts, exit_code, fold
 from fleet.core.notebook import Lease, LeaseType, Status
-from fleet.core.pacing.pace import Limit
+from fleet.core.pacing.limits import Limit
 from fleet.core.planning.plan import Plan, PlanScope, Settled
 from fleet.core.rows import Calls, LeaseLeft, Row
 from tests.plans import NEW, OLD, make_change, make_plan

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from fleet.core.events import Event, Outcome, RunEnd, Slowed
 from fleet.core.fold import fold
-from fleet.core.pacing.pace import Limit
+from fleet.core.pacing.limits import Limit
 from fleet.core.planning.plan import Plan
 from fleet.core.planning.plan_file import dump_plan, load_plan
 from fleet.journal.errors import JournalDamage, JournalError

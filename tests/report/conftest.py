@@ -25,7 +25,7 @@ from fleet.core.events import (
 )
 from fleet.core.fold import RunState, fold
 from fleet.core.notebook import Lease, Status
-from fleet.core.pacing.pace import Limit
+from fleet.core.pacing.limits import Limit
 from fleet.core.planning.plan import Plan, Settled
 from fleet.report.summary import Report, summarize
 from tests import plans

@@ -24,7 +24,7 @@ from fleet.core.events import (
     Step,
 )
 from fleet.core.fold import RunState, fold
-from fleet.core.pacing.pace import Limit
+from fleet.core.pacing.limits import Limit
 from fleet.core.planning.plan import Plan
 from fleet.core.rows import Calls
 from fleet.report.as_json import document

@@ -27,7 +27,7 @@ from fleet.core.fold import fold
 from fleet.core.job import Context, JobSpec, Skip, Wants
 from fleet.core.jobfiles.jobfile import bind, parse_job
 from fleet.core.notebook import Notebook as Seen
-from fleet.core.pacing.pace import Rate
+from fleet.core.pacing.limits import Rate
 from fleet.core.patch import NotebookPatch, from_body
 from fleet.core.planning.plan import Plan
 from fleet.core.rollout import EVERYTHING

@@ -9,7 +9,7 @@ import pytest
 
 from fleet.core.errors import Exit
 from fleet.core.events import Answered, Ended, Intended, RunEnd, Saw, Step
-from fleet.core.pacing.pace import Rate
+from fleet.core.pacing.limits import Rate
 from fleet.simulator.audit import is_read, is_write, worst_window
 from fleet.simulator.states import Status
 from fleet.simulator.throttle import Limit

@@ -9,7 +9,7 @@ import pytest
 
 from fleet.core.errors import Exit
 from fleet.core.events import Held, RunEnd
-from fleet.core.pacing.pace import Rate
+from fleet.core.pacing.limits import Rate
 from fleet.simulator.faults import SoldOut
 from fleet.simulator.states import Status
 from fleet.simulator.world import Timer

@@ -8,7 +8,7 @@ import pytest
 
 from fleet.core.errors import Exit
 from fleet.core.events import Slowed
-from fleet.core.pacing.pace import Rate
+from fleet.core.pacing.limits import Rate
 from fleet.core.pacing.send_log import largest_count
 from fleet.simulator.audit import is_write
 from fleet.simulator.faults import Match, Throttled, load_faults

@@ -13,7 +13,7 @@ import pytest
 from fleet.core.errors import Exit, UsageError
 from fleet.core.events import RunEnd
 from fleet.core.metrics import AomMetrics
-from fleet.core.pacing.pace import Rate
+from fleet.core.pacing.limits import Rate
 from fleet.core.rollout import EVERYTHING
 from fleet.core.scheduling.calendar import Calendar, Window
 from fleet.engine.readiness_attendants import People

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.errors import UsageError
-from fleet.core.pacing.pace import Rate
+from fleet.core.pacing.limits import Rate
 from fleet.core.scope import AkSkKeys, ListMode, Proxy, Way
 from fleet.settings import state_dir
 from fleet.settings.tables import origin

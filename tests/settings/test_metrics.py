@@ -8,7 +8,7 @@ import pytest
 
 from fleet.core.errors import UsageError
 from fleet.core.metrics import QUERY, AomMetrics, FileMetrics, PrometheusMetrics
-from fleet.core.pacing.pace import Rate
+from fleet.core.pacing.limits import Rate
 from fleet.core.scope import AkSkKeys
 from fleet.core.usage import Resource
 from fleet.settings import secret_values

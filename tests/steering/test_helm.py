@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.events import Event, RunEnd, Steered
-from fleet.core.pacing.pace import Limit, Rate
+from fleet.core.pacing.limits import Limit, Rate
 from fleet.engine.control import Control
 from fleet.engine.tape import Tape
 from fleet.service.helm import Helm

@@ -14,7 +14,8 @@ from fleet.client.clock import Clock
 from fleet.client.gate import Gate
 from fleet.core.calls import Turn
 from fleet.core.errors import CallError, Meaning
-from fleet.core.pacing.pace import HEADROOM, Limit, Pace, Rate
+from fleet.core.pacing.limits import Limit, Rate
+from fleet.core.pacing.pace import HEADROOM, Pace
 from tests.virtual import IN_MEMORY
 
 SLOW, FAST = Rate(1, 60.0), Rate(10, 1.0)

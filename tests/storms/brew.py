@@ -18,7 +18,7 @@ from fleet.core.events import Event
 from fleet.core.fold import RunState, fold
 from fleet.core.job import Context, JobSpec, Skip
 from fleet.core.notebook import Notebook
-from fleet.core.pacing.pace import Rate
+from fleet.core.pacing.limits import Rate
 from fleet.core.patch import NotebookPatch, from_body
 from fleet.core.planning.guards import Guards
 from fleet.core.planning.plan import Plan

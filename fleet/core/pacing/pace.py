@@ -13,9 +13,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from fleet.core.errors import UsageError
+from fleet.core.pacing.limits import CONFIGURED, PROBED, UNITS, Limit, Rate
 from fleet.core.pacing.probing import Probing, known_rate
 from fleet.core.pacing.send_log import SendLog
 
@@ -29,15 +29,11 @@ SLOWEST = 0.5  # requests/s; refusals alone never make us slower than this
 GROWS_BACK = 600.0  # s from standstill to the full rate
 LONGEST_HOLD = 600.0  # s; a longer Retry-After is the caller's to give up on, not the key's to wait for
 
-CONFIGURED = "configured"  # the policy of the limit that we set ourselves
-PROBED = "probed"  # the policy of what is tried at present because nothing is known
-
 LARGEST = 100_000  # a limit above this many requests never binds us and is not worth its memory
 
 _MEMORY = 60.0  # s; as long as limits may yet be learned, what left in the last so many seconds is remembered
 _SMALLEST = 64  # sends that are remembered then at least
 
-_UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _RATE = re.compile(r"([0-9]{1,6})/([0-9]{0,6})(s|min|h)")
 
 _WORDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
@@ -48,41 +44,11 @@ _LIMIT = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A limit that a 429 told us: `count` requests in any `window` seconds, by `policy` (user, api ...)."""
-
-    policy: str
-    count: int
-    window: float
-
-    def __str__(self) -> str:
-        rate = str(Rate(self.count, self.window))
-        if self.policy == CONFIGURED:
-            return rate
-        return f"about {rate}, no limit known" if self.policy == PROBED else f"{rate} by policy {self.policy}"
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """At most `count` requests in any `window` seconds."""
-
-    count: int
-    window: float
-
-    def __str__(self) -> str:
-        for unit, seconds in reversed(_UNITS.items()):
-            number = self.window / seconds
-            if number == int(number):
-                return f"{self.count}/{'' if number == 1 else int(number)}{unit}"
-        return f"{self.count}/{self.window}s"
-
-
 def parse_rate(text: str) -> Rate:
     """The rate that "60/min", "10/s", "300/10s" or "5000/h" means. Raises UsageError for anything else."""
     match = _RATE.fullmatch(text.strip())
     count, number, unit = match.groups() if match else ("0", "0", "s")
-    window = int(number or 1) * _UNITS[unit]
+    window = int(number or 1) * UNITS[unit]
     if not 0 < int(count) <= LARGEST or window == 0:
         raise UsageError(
             f"rate {text[:60]!r} is not a count and a window; write it as 60/min, 10/s, 300/10s or 5000/h"

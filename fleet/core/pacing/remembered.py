@@ -12,7 +12,8 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from fleet.core.pacing.pace import LARGEST, Limit
+from fleet.core.pacing.limits import Limit
+from fleet.core.pacing.pace import LARGEST
 
 BELIEVED = 86400.0  # s
 

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from fleet.core.admission import budgets_of, group_limits
 from fleet.core.notebook import Status
-from fleet.core.pacing.pace import Rate, parse_rate
+from fleet.core.pacing.limits import Rate
+from fleet.core.pacing.pace import parse_rate
 from fleet.core.planning.plan import (
     Absence,
     Change,

@@ -17,7 +17,7 @@ from fleet.simulator import life, listing
 from fleet.simulator.faults.occasions import Occasion, OfCalls, Scene, Verdict
 from fleet.simulator.faults.persons import creation_like
 from fleet.simulator.messages import Call
-from fleet.simulator.queries import Page
+from fleet.simulator.paging import Page
 from fleet.simulator.routing import Operation
 from fleet.simulator.states import TABLE, Cause
 from fleet.simulator.world import Notebook

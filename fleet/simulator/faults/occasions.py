@@ -18,7 +18,7 @@ from pydantic import Field
 from fleet.simulator.access import Access
 from fleet.simulator.documents import CONFIG
 from fleet.simulator.messages import Call, Reply
-from fleet.simulator.queries import Page
+from fleet.simulator.paging import Page
 from fleet.simulator.refusals import Refusal
 from fleet.simulator.routing import CallClass, Operation, call_class
 from fleet.simulator.world import Notebook, World

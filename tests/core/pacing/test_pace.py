@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.errors import UsageError
-from fleet.core.pacing.pace import CATCH_UP, GROWS_BACK, HEADROOM, Limit, Pace, Rate, parse_limit, parse_rate
+from fleet.core.pacing.limits import Limit, Rate
+from fleet.core.pacing.pace import CATCH_UP, GROWS_BACK, HEADROOM, Pace, parse_limit, parse_rate
 
 MINUTE = 60.0
 TEXT = "The throttling threshold has been reached: policy user over ratelimit,limit:60,time:1 minute"

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.core.pacing.pace import Limit, Pace
+from fleet.core.pacing.limits import Limit
+from fleet.core.pacing.pace import Pace
 from fleet.core.pacing.send_log import Peak
 
 

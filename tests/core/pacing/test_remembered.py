@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.core.pacing.pace import LARGEST, Limit
+from fleet.core.pacing.limits import Limit
+from fleet.core.pacing.pace import LARGEST
 from fleet.core.pacing.remembered import BELIEVED, Taught, by_key, dump, load, with_news
 
 NOW = 1_764_000_000.0

@@ -1,0 +1,40 @@
+"""A limit and a rate, as values and in words; `pace` keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CONFIGURED = "configured"  # the policy of the limit that we set ourselves
+PROBED = "probed"  # the policy of what is tried at present because nothing is known
+
+UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit that a 429 told us: `count` requests in any `window` seconds, by `policy` (user, api ...)."""
+
+    policy: str
+    count: int
+    window: float
+
+    def __str__(self) -> str:
+        rate = str(Rate(self.count, self.window))
+        if self.policy == CONFIGURED:
+            return rate
+        return f"about {rate}, no limit known" if self.policy == PROBED else f"{rate} by policy {self.policy}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `count` requests in any `window` seconds."""
+
+    count: int
+    window: float
+
+    def __str__(self) -> str:
+        for unit, seconds in reversed(UNITS.items()):
+            number = self.window / seconds
+            if number == int(number):
+                return f"{self.count}/{'' if number == 1 else int(number)}{unit}"
+        return f"{self.count}/{self.window}s"
