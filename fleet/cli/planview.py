@@ -204,6 +204,9 @@ def _course(plan: Plan, now: float, where: str) -> Iterator[str]:
     unless = usual.misfits != slow.misfits
     if slow.misfits is not None:
         yield f"note: {_misfit_words(slow.misfits)}{' if they do not stop by themselves' if unless else ''}"
+    if usual.left and not plan.rollout.carry_over:
+        left = "1 change has" if usual.left == 1 else f"{usual.left} changes have"
+        yield f"note: about {left} no room in the window; the run ends with it (rollout.carry_over is false)"
     if plan.rollout.calendar:
         for span, visits in usual.visits[:WINDOWS]:
             waves = ", ".join(map(str, visits))

@@ -166,6 +166,15 @@ def test_that_no_change_fits_a_window_is_told_loudly_and_nothing_is_promised() -
     assert not any(line.startswith(("expected", "times", "all in all")) for line in plan_lines(plan))
 
 
+def test_what_the_only_window_leaves_undone_is_told() -> None:
+    running = [Status.RUNNING] * 3  # of three minutes each, one after the other
+    plan = in_windows_of(400.0, *running, concurrency=1, carry_over=False)
+    assert told(plan, "note: ") == (
+        "about 1 change has no room in the window; the run ends with it (rollout.carry_over is false)"
+    )
+    assert told(plan, "expected: ") == "Thu 1970-01-01 22:00 UTC to 22:06: wave 1 (begins)"
+
+
 def test_what_fits_no_window_unless_its_person_stops_it_is_told_so() -> None:
     waits: dict[str, Any] = {"when": Moment.NEXT_STOP, "otherwise": Otherwise.FORCE, "patience": DAY}
     plan = in_windows_of(120.0, Status.RUNNING, **waits)

@@ -1,8 +1,9 @@
 """When the waves of a plan would go if it were applied at once: in which windows, and when all is over.
 
 As rough as the estimate that it is made from. A change begins only where it will be back before the window
-closes, as `scheduling.readiness` has it; what a window leaves undone goes on in the next one. How long people
-keep their notebooks nobody can tell, but what is told is the soonest and the latest.
+closes, as `scheduling.readiness` has it; what a window leaves undone goes on in the next one, unless the run
+ends with its first. How long people keep their notebooks nobody can tell, but what is told is the soonest and
+the latest.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ class Forecast:
     """Wall seconds: the first change, the soonest stop by us if some time must pass before, the end; None
     for never.
 
-    `visits` has the waves of every open time in which there is something to do. `misfits` never start.
+    `visits` has the waves of every open time in which there is something to do. `misfits` never start, and
+    `left` are the other changes for which no window of the run has room.
     """
 
     begins: float | None
@@ -86,6 +88,7 @@ class Forecast:
     over: float | None
     visits: Sequence[tuple[Span, Sequence[Visit]]] = ()
     misfits: Misfits | None = None
+    left: int = 0
 
 
 def forecast(plan: Plan, now: float, *, slow: bool = False) -> Forecast:
@@ -103,17 +106,20 @@ def forecast(plan: Plan, now: float, *, slow: bool = False) -> Forecast:
     at: float | None = now
     begins: float | None = None
     first_stop: float | None = None
+    left = 0
     for due in _dues(plan, waves, longest, slow):
-        if at is None:
-            break
+        if at is None or left:
+            left += _number(due.batches)
+            continue
         at += due.pause
         if due.batches and begins is None:
             begins = calendar.next_opening(at, min(one.needs for one in due.batches))
         if due.announced and first_stop is None:
             needs = min(one.needs for one in due.batches if stops(one.change))
             first_stop = calendar.next_opening(earliest(plan.rollout, at, at), needs)
-        at = _pass(calendar, bounds, at + due.wait, due, visits)
-    return Forecast(begins, first_stop, at, tuple(visits.items()), _misfits(waves, longest))
+        at, rest = _pass(plan.rollout, bounds, at + due.wait, due, visits)
+        left += _number(rest)
+    return Forecast(begins, first_stop, at, tuple(visits.items()), _misfits(waves, longest), left)
 
 
 def _waves(plan: Plan, bounds: Bounds, slow: bool) -> dict[int, list[Batch]]:
@@ -135,6 +141,10 @@ def _waves(plan: Plan, bounds: Bounds, slow: bool) -> dict[int, list[Batch]]:
             needs = usual = work.seconds
         waves[change.wave].append(Batch(change, work, needs, usual, numbers[alike]))
     return {wave: sorted(waves[wave], key=lambda one: -one.needs) for wave in sorted(waves)}
+
+
+def _number(batches: Iterable[Batch]) -> int:
+    return sum(one.number for one in batches)
 
 
 def _all(waves: Mapping[int, Sequence[Batch]]) -> Iterator[Batch]:
@@ -160,7 +170,7 @@ def _misfits(waves: Mapping[int, Sequence[Batch]], longest: float) -> Misfits | 
     if not found:
         return None
     lengths = [one.usual for one in found]
-    return Misfits(sum(one.number for one in found), min(lengths), max(lengths), longest)
+    return Misfits(_number(found), min(lengths), max(lengths), longest)
 
 
 def _fitting(batches: Iterable[Batch], longest: float) -> list[Batch]:
@@ -173,22 +183,28 @@ def _fitting(batches: Iterable[Batch], longest: float) -> list[Batch]:
 
 
 def _pass(
-    calendar: Calendar, bounds: Bounds, ready: float, due: Due, visits: dict[Span, list[Visit]]
-) -> float | None:
-    """Notes in which open times the wave goes from `ready` on, and returns when it is over."""
-    left, begun = due.batches, False
+    rollout: Rollout, bounds: Bounds, ready: float, due: Due, visits: dict[Span, list[Visit]]
+) -> tuple[float | None, Sequence[Batch]]:
+    """Notes in which open times the wave goes from `ready` on; returns when it is over, and what is left.
+
+    Without `carry_over` a run ends with the first open time in which anything goes.
+    """
+    left, begun, over = due.batches, False, ready
     if not left:
-        return ready
-    for span in calendar.spans(ready):
+        return ready, ()
+    for span in rollout.calendar.spans(ready):
+        if visits and span not in visits and not rollout.carry_over:
+            return over, left
         begins = max(ready, span.begins)
         load, rest = _fill(bounds, left, span.ends - begins)
         if load is None:
             continue
         visits.setdefault(span, []).append(Visit(due.wave, not begun, not rest))
+        over = begins + load.bound().seconds
         if not rest:
-            return begins + load.bound().seconds
+            return over, ()
         left, begun = rest, True
-    return None
+    return None, left
 
 
 def _fill(bounds: Bounds, batches: Sequence[Batch], room: float) -> tuple[Load | None, list[Batch]]:

@@ -58,6 +58,28 @@ def test_what_a_window_leaves_undone_goes_on_in_the_next_one() -> None:
     ]
 
 
+def test_without_carry_over_what_the_first_window_leaves_undone_is_left() -> None:
+    plan = plan_of(2, each=25, calendar=NIGHTLY, carry_over=False)
+    assert words(plan) == [(FIRST, ["1 (begins)"])]
+    found = forecast(plan, 0.0)
+    carried = dict(forecast(replace(plan, rollout=replace(plan.rollout, carry_over=True)), 0.0).visits)
+    assert 25 < found.left < 50
+    assert found.over is not None
+    assert FIRST.begins < found.over <= FIRST.ends
+    assert list(carried) == [FIRST, SECOND, THIRD]
+
+
+def test_without_carry_over_a_wave_that_no_longer_fits_after_another_is_left_whole() -> None:
+    plan = plan_of(2, each=19, calendar=NIGHTLY, carry_over=False)  # about 58 minutes each
+    assert words(plan) == [(FIRST, ["1"])]
+    assert forecast(plan, 0.0).left == 19
+
+
+def test_where_all_fit_the_first_window_nothing_is_left() -> None:
+    plan = plan_of(3, calendar=NIGHTLY, carry_over=False)
+    assert (words(plan), forecast(plan, 0.0).left) == ([(FIRST, ["1", "2", "3"])], 0)
+
+
 def test_a_soak_can_last_beyond_the_window() -> None:
     assert words(plan_of(2, calendar=NIGHTLY, soak=2 * HOUR)) == [(FIRST, ["1"]), (SECOND, ["2"])]
 
