@@ -27,7 +27,7 @@ _LAST = (
     *(f"lease.{side}.{name}" for side in ("before", "after") for name in ("enable", "type", "left_s")),
     *("started_at", "finished_at", "away_s"),
     *(f"calls.{kind}" for kind in ("put", "stop", "start", "get", "lease", "save")),
-    *("request_ids", "debt", "fix"),
+    *("request_ids", "debt", "fix", "stages_done"),
 )
 
 

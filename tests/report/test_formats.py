@@ -65,10 +65,10 @@ CSV = (
     "run,scope,id,name,owner,wave,outcome,reason,before.image_id,after.image_id,"
     "run_state.before,run_state.after,lease.before.enable,lease.before.type,lease.before.left_s,"
     "lease.after.enable,lease.after.type,lease.after.left_s,started_at,finished_at,away_s,"
-    "calls.put,calls.stop,calls.start,calls.get,calls.lease,calls.save,request_ids,debt,fix\r\n"
+    "calls.put,calls.stop,calls.start,calls.get,calls.lease,calls.save,request_ids,debt,fix,stages_done\r\n"
     "20261130-081500-k3f9,lab-a,id-0,nb-0,ann,1,changed,,old,new,RUNNING,RUNNING,true,TIMING,7200,"
     "true,TIMING,7000,2026-11-30T08:15:10.000Z,2026-11-30T08:17:42.000Z,150.0,"
-    "1,1,1,2,0,0,g1 s1 p1 t1 g2,false,\r\n"
+    "1,1,1,2,0,0,g1 s1 p1 t1 g2,false,,0\r\n"
 )
 
 
