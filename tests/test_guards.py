@@ -101,7 +101,7 @@ GUARDS: Mapping[str, Guard] = {
         "scenarios/test_budgets.py::test_two_notebooks_of_one_owner_are_never_away_at_once",
     ),
     "a write is sent once": Guard(
-        "        if self.sent:\n",
+        "        if self._ticket.sent:\n",
         "        if False:\n",
         "client/test_transport.py::test_a_kept_connection_that_dies_after_the_request_gets_no_second_one",
     ),

@@ -7,55 +7,85 @@ byte, decides.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from ssl import SSLContext
+from typing import Any
 
 import aiohttp
 from aiohttp import ClientRequest, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from multidict import CIMultiDict
+from aiohttp.hdrs import CONTENT_LENGTH
+from aiohttp.http import StreamWriter
+from multidict import CIMultiDict, istr
 from yarl import URL
 
+from fleet.client.transport.deadlines import Deadlines
 from fleet.client.transport.failures import broken, late, no_http, too_large, unsent
 from fleet.client.transport.site import Departure, Site, check_headers, check_request
 from fleet.client.wire import Request, Response
-from fleet.core.errors import CallError, Meaning
+from fleet.core.errors import CallError
 
 
 class _Ticket:
-    """One call's way through the session: asks the departure, and lets nothing be sent twice."""
+    """One call's way through the session: whom to ask before it leaves, and whether it may have left."""
 
-    def __init__(self, departure: Departure) -> None:
-        self.sent = False
+    __slots__ = ("body", "departure", "sent")
+
+    def __init__(self, body: bytes, departure: Departure) -> None:
+        self.body = body
         self.departure = departure
+        self.sent = False
 
-    async def __call__(
-        self, request: ClientRequest, handler: Callable[[ClientRequest], Awaitable[ClientResponse]]
-    ) -> ClientResponse:
-        if self.sent:
-            raise CallError(Meaning.LOST, "the connection closed before an answer came")
-        if not isinstance(request, _OnceRequest):
-            raise TypeError("the session was not made by open_session")
-        request.ticket = self
-        return await handler(request)
+
+# The ticket of the call that the current task makes: the session has no cheaper way to its requests.
+_TICKET: ContextVar[_Ticket] = ContextVar("ticket")
 
 
 class _OnceRequest(ClientRequest):
-    ticket: _Ticket
+    """One attempt of the session at a call. Head and body leave in one write, without a task for the body."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._ticket = _TICKET.get()
+        if self._ticket.sent:
+            raise aiohttp.ClientConnectionError("the connection closed before an answer came")
+        super().__init__(*args, **options)
+
+    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
+        """Adds none: what goes out is what the site and the call want."""
 
     async def send(self, conn: Connection) -> ClientResponse:
-        _require_open(conn)
-        while not self.ticket.departure.go():
-            await self.ticket.departure.wait()
-            _require_open(conn)
-        self.ticket.sent = True
-        return await super().send(conn)
+        ticket = self._ticket
+        writer = StreamWriter(_open(conn), self.loop)
+        while not ticket.departure.go():
+            await ticket.departure.wait()
+            _open(conn)
+        ticket.sent = True
+        if ticket.body:
+            self.headers[CONTENT_LENGTH] = str(len(ticket.body))
+        target = str(self.url) if self.proxy and not self.is_ssl() else self.url.raw_path_qs
+        await writer.write_headers(f"{self.method} {target} HTTP/1.1", self.headers)
+        await writer.write_eof(ticket.body)
+        return self.response_class(
+            self.method,
+            self.original_url,
+            writer=None,
+            continue100=None,
+            timer=self._timer,
+            request_info=self.request_info,
+            traces=[],
+            loop=self.loop,
+            session=self.session,
+            stream_writer=writer,
+        )
 
 
-def _require_open(conn: Connection) -> None:
+def _open(conn: Connection) -> ResponseHandler:
     """Raises what makes the session take another connection: nothing has left on this one."""
-    if conn.transport is None or conn.transport.is_closing():
+    if conn.protocol is None or not conn.protocol.is_connected():
         raise aiohttp.ServerDisconnectedError("the kept connection was closed before it was used")
+    return conn.protocol
 
 
 def open_session(verify: SSLContext | bool) -> ClientSession:
@@ -65,6 +95,7 @@ def open_session(verify: SSLContext | bool) -> ClientSession:
         request_class=_OnceRequest,
         cookie_jar=DummyCookieJar(),
         auto_decompress=False,
+        timeout=ClientTimeout(total=None),  # deadlines are the transport's: the session's have a timer each
     )
 
 
@@ -75,53 +106,73 @@ class SessionTransport:
         self._session = session
         self._proxy = proxy
         self._site = site
-        self._origin = str(URL(site.origin).origin())
+        self._host = site.host
+        self._origin = URL(site.origin).origin()
+        self._deadlines = Deadlines()
+        self._own: Mapping[str, str] | None = None
+        self._headers: CIMultiDict[str] = CIMultiDict()
 
     async def send(
         self, request: Request, headers: Mapping[str, str], *, within: float, departure: Departure
     ) -> Response:
-        url = URL(self._origin + check_request(self._site, request), encoded=True)
-        check_headers(headers)
-        ticket = _Ticket(departure)
+        # the query goes along: the session takes both apart only to put them together again
+        url = self._origin.with_path(check_request(self._site, request), encoded=True)
+        if headers != self._own:
+            self._set_own(headers)
+        ticket = _Ticket(request.body, departure)
+        _TICKET.set(ticket)
         try:
-            async with self._session.request(
-                request.method,
-                url,
-                headers=CIMultiDict({**self._site.headers, **headers}),
-                data=request.body or None,
-                allow_redirects=False,
-                proxy=self._proxy,
-                timeout=ClientTimeout(total=within),
-                middlewares=(ticket,),
-            ) as answer:
-                body = await self._read(answer, request.cap)
-                return Response(
-                    answer.status,
-                    {name.lower(): value for name, value in answer.headers.items()},
-                    body,
-                    self._site.host,
+            with self._deadlines.within(within):
+                answer = await self._session.request(
+                    request.method,
+                    url,
+                    headers=self._headers,
+                    allow_redirects=False,
+                    proxy=self._proxy,
                 )
+                try:
+                    body = await self._read(answer, request.cap)
+                finally:
+                    if not answer.closed:  # it closes by itself when it has come in whole
+                        answer.close()
         except (aiohttp.ClientError, OSError) as error:
             if not ticket.sent:
                 raise unsent(error, self._site, within) from None
             raise self._unanswered(error, within) from None
+        return Response(
+            answer.status,
+            {name.lower(): value for name, value in answer.headers.items()},
+            body,
+            self._host,
+        )
+
+    def _set_own(self, headers: Mapping[str, str]) -> None:
+        """Takes in the headers of a request; those of a token are the same for many."""
+        check_headers(headers)
+        every = {**self._site.headers, **headers}
+        self._headers = CIMultiDict((istr(name), value) for name, value in every.items())
+        self._own = dict(headers)
 
     async def _read(self, answer: ClientResponse, cap: int) -> bytes:
         """The body, never more than `cap` bytes of it."""
+        content = answer.content
+        if content.is_eof():
+            body = content.read_nowait()
+            if len(body) > cap:
+                raise too_large(self._host, cap, answer.status)
+            return body
         chunks: list[bytes] = []
         size = 0
-        async for chunk in answer.content.iter_any():
+        async for chunk in content.iter_any():
             size += len(chunk)
             if size > cap:
-                answer.close()
-                raise too_large(self._site.host, cap, answer.status)
+                raise too_large(self._host, cap, answer.status)
             chunks.append(chunk)
         return b"".join(chunks)
 
     def _unanswered(self, error: Exception, within: float) -> CallError:
-        host = self._site.host
         if isinstance(error, TimeoutError):
-            return late(host, within)
+            return late(self._host, within)
         if isinstance(error, aiohttp.ClientResponseError):
-            return no_http(host)
-        return broken(host)
+            return no_http(self._host)
+        return broken(self._host)
