@@ -7,17 +7,14 @@ byte, decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from ssl import SSLContext
 from typing import Any
 
 import aiohttp
 from aiohttp import ClientRequest, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from aiohttp.hdrs import CONTENT_LENGTH
-from aiohttp.http import StreamWriter
 from multidict import CIMultiDict, istr
 from yarl import URL
 
@@ -31,10 +28,9 @@ from fleet.core.errors import CallError
 class _Ticket:
     """One call's way through the session: whom to ask before it leaves, and whether it may have left."""
 
-    __slots__ = ("body", "departure", "sent")
+    __slots__ = ("departure", "sent")
 
-    def __init__(self, body: bytes, departure: Departure) -> None:
-        self.body = body
+    def __init__(self, departure: Departure) -> None:
         self.departure = departure
         self.sent = False
 
@@ -44,7 +40,7 @@ _TICKET: ContextVar[_Ticket] = ContextVar("ticket")
 
 
 class _OnceRequest(ClientRequest):
-    """One attempt of the session at a call. Head and body leave in one write, without a task for the body."""
+    """One attempt of the session at a call."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._ticket = _TICKET.get()
@@ -52,40 +48,20 @@ class _OnceRequest(ClientRequest):
             raise aiohttp.ClientConnectionError("the connection closed before an answer came")
         super().__init__(*args, **options)
 
-    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
-        """Adds none: what goes out is what the site and the call want."""
-
     async def send(self, conn: Connection) -> ClientResponse:
         ticket = self._ticket
-        writer = StreamWriter(_open(conn), self.loop)
+        _require_open(conn)
         while not ticket.departure.go():
             await ticket.departure.wait()
-            _open(conn)
+            _require_open(conn)
         ticket.sent = True
-        if ticket.body:
-            self.headers[CONTENT_LENGTH] = str(len(ticket.body))
-        target = str(self.url) if self.proxy and not self.is_ssl() else self.url.raw_path_qs
-        await writer.write_headers(f"{self.method} {target} HTTP/1.1", self.headers)
-        await writer.write_eof(ticket.body)
-        return self.response_class(
-            self.method,
-            self.original_url,
-            writer=None,
-            continue100=None,
-            timer=self._timer,
-            request_info=self.request_info,
-            traces=[],
-            loop=self.loop,
-            session=self.session,
-            stream_writer=writer,
-        )
+        return await super().send(conn)
 
 
-def _open(conn: Connection) -> ResponseHandler:
+def _require_open(conn: Connection) -> None:
     """Raises what makes the session take another connection: nothing has left on this one."""
-    if conn.protocol is None or not conn.protocol.is_connected():
+    if conn.transport is None or conn.transport.is_closing():
         raise aiohttp.ServerDisconnectedError("the kept connection was closed before it was used")
-    return conn.protocol
 
 
 def open_session(verify: SSLContext | bool) -> ClientSession:
@@ -95,6 +71,7 @@ def open_session(verify: SSLContext | bool) -> ClientSession:
         request_class=_OnceRequest,
         cookie_jar=DummyCookieJar(),
         auto_decompress=False,
+        skip_auto_headers=("accept", "content-type", "user-agent"),
         timeout=ClientTimeout(total=None),  # deadlines are the transport's: the session's have a timer each
     )
 
@@ -119,7 +96,7 @@ class SessionTransport:
         url = self._origin.with_path(check_request(self._site, request), encoded=True)
         if headers != self._own:
             self._set_own(headers)
-        ticket = _Ticket(request.body, departure)
+        ticket = _Ticket(departure)
         _TICKET.set(ticket)
         try:
             with self._deadlines.within(within):
@@ -127,6 +104,7 @@ class SessionTransport:
                     request.method,
                     url,
                     headers=self._headers,
+                    data=request.body or None,
                     allow_redirects=False,
                     proxy=self._proxy,
                 )

@@ -1,9 +1,7 @@
-"""What leaves on every transport, byte for byte, and when."""
+"""What leaves on every transport, byte for byte."""
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -72,40 +70,10 @@ async def test_every_request_has_its_own_headers_and_length(
     assert sent == [(b"one", b"2"), (b"one", b"4"), (b"two", b"0"), (b"one", b"2")]
 
 
-@pytest.mark.parametrize("request_", EVERY)
-async def test_the_whole_request_leaves_as_soon_as_the_departure_says_so(
-    request_: Request, client_of: ClientOf
-) -> None:
-    seen = b""
-
-    class Watch:
-        """Looks into the other end of the connection as soon as the loop is free again."""
-
-        def go(self) -> bool:
-            asyncio.get_running_loop().call_soon(self.look)
-            return True
-
-        def look(self) -> None:
-            nonlocal seen
-            end, _ = listener.accept()
-            with end:
-                seen = end.recv(65536, socket.MSG_DONTWAIT)
-
-        async def wait(self) -> None:
-            raise AssertionError("nobody asked to wait")
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        async with client_of(f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
-            await client.fail(request_, departure=Watch())
-    head, _, body = seen.partition(b"\r\n\r\n")
-    assert head.startswith(f"{request_.method} {request_.path} HTTP/1.1\r\n".encode())
-    assert body == request_.body
-
-
 async def test_a_body_larger_than_any_buffer_arrives_whole(
     raw_server: RawServe, reply: Reply, client_of: ClientOf
 ) -> None:
-    body = b"x" * 20_000_000
+    body = b"x" * 1_000_000
     async with raw_server(reply()) as server, client_of(server.url) as client:
         assert (await client.send(replace(PUT, body=body), within=60.0)).status == 200
     assert server.requests[0].endswith(b"\r\n\r\n" + body)
