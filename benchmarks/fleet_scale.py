@@ -30,6 +30,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from benchmarks.harness import (
     Check,
     Result,
@@ -77,7 +79,7 @@ ROW = f"""{{
     "id": "f9937afa-4451-42db-a76b-%012d", "name": "vision-train-%07d", "status": "STOPPED",
     "feature": "NOTEBOOK", "flavor": "modelarts.vm.cpu.2u", "workspace_id": "0",
     "user": {{"name": "user-%d"}}, "image": {{"id": "%s", "name": "pytorch1.8"}},
-    "lease": {json.dumps(asdict(LEASE))},
+    "lease": {json.dumps(structs.asdict(LEASE))},
     "volume": {{"category": "EVS", "capacity": 50, "ownership": "MANAGED",
         "mount_path": "/home/ma-user/work/", "status": "IN_USE"}},
     "endpoints": [{{"service": "SSH", "key_pair_names": ["kp-ana"], "allowed_access_ips": ["203.0.113.1"]}}],
@@ -132,7 +134,7 @@ class MadeUpCloud:
         self._moved = bytearray(size)
 
     async def images(self) -> Sequence[Image]:
-        return [replace(FITTING, id=OLD["image_id"]), replace(FITTING, id=NEW["image_id"])]
+        return [structs.replace(FITTING, id=OLD["image_id"]), structs.replace(FITTING, id=NEW["image_id"])]
 
     async def flavors(self) -> Sequence[Flavor]:
         return [Flavor("modelarts.vm.cpu.2u", arch="x86_64", category="CPU", vcpus=2, memory_mib=8192)]

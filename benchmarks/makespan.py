@@ -26,6 +26,7 @@ from statistics import mean
 from typing import Any
 
 import looptime
+from msgspec import structs
 
 from benchmarks.harness import (
     SEED,
@@ -199,7 +200,7 @@ class MemoryCloud:
     async def put(self, notebook_id: str, body: Mapping[str, Any], turn: Turn) -> Receipt:
         await self._write("put", turn)
         machine = self._settled(notebook_id)
-        machine.row = replace(machine.row, image=Image(body["image_id"]))
+        machine.row = structs.replace(machine.row, image=Image(body["image_id"]))
         return Receipt(200, "")
 
     async def stop(self, notebook_id: str, turn: Turn) -> Receipt:
@@ -214,7 +215,7 @@ class MemoryCloud:
         machine = self._settled(notebook_id)
         now = int((BEGAN + _now()) * 1000)
         lease = Lease(True, LeaseType(query["type"]), now, query["duration"], now)
-        machine.row = replace(machine.row, lease=lease)
+        machine.row = structs.replace(machine.row, lease=lease)
         self._pass(machine, Status.STARTING, machine.times.start, Status.RUNNING)
         return Receipt(200, "")
 
@@ -244,14 +245,14 @@ class MemoryCloud:
         gate.heard(sent_at, None)
 
     def _pass(self, machine: Machine, passing: Status, seconds: float, then: Status) -> None:
-        machine.row = replace(machine.row, status=passing)
+        machine.row = structs.replace(machine.row, status=passing)
         machine.due, machine.then = _now() + seconds, then
 
     def _settled(self, key: str) -> Machine:
         """The notebook as it is by now."""
         machine = self.machines[key]
         if machine.due <= _now():
-            machine.row = replace(machine.row, status=machine.then)
+            machine.row = structs.replace(machine.row, status=machine.then)
             if machine.then is Status.RUNNING:
                 machine.away = machine.due - machine.left
             machine.due = math.inf

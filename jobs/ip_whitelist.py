@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Literal
 
+from msgspec.structs import replace
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
 from fleet.core.errors import UsageError

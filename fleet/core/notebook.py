@@ -7,8 +7,11 @@ notebook is a secret and has no place here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
+from typing import Any
+
+import msgspec
 
 
 class Status(StrEnum):
@@ -68,8 +71,7 @@ class LeaseType(StrEnum):
     IDLE = "IDLE"
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True, gc=False):
     """Countdown to auto stop (Update API, table 11): `duration` runs from `create_at`, both in ms."""
 
     enable: bool
@@ -82,9 +84,17 @@ class Lease:
         """Milliseconds until auto stop at wall time `now` (ms); may be negative."""
         return self.create_at + self.duration - now
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """A plan holds leases, and pydantic, which reads and writes its file, does not know a Struct."""
+        from pydantic_core import core_schema  # for nobody else: it is slow to import
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+        written = core_schema.plain_serializer_function_ser_schema(msgspec.structs.asdict)
+        read = partial(msgspec.convert, type=cls)
+        return core_schema.no_info_plain_validator_function(read, serialization=written)
+
+
+class Endpoint(msgspec.Struct, frozen=True, gc=False):
     """One way of remote access (Update API, tables 3 and 9).
 
     `allowed_access_ips` is None when the cloud sent no list. None and an empty list both mean that every
@@ -102,8 +112,7 @@ class Endpoint:
         return not self.allowed_access_ips
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(msgspec.Struct, frozen=True, gc=False):
     """An image, as catalogue row or as part of a notebook (Update API, table 10). `size` is in KB."""
 
     id: str
@@ -127,8 +136,7 @@ class Image:
     dev_services: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Flavor:
+class Flavor(msgspec.Struct, frozen=True, gc=False):
     """Machine specifications. `memory_mib` is computed: the API states KiB."""
 
     id: str
@@ -144,8 +152,7 @@ class Flavor:
     storages: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Volume:
+class Volume(msgspec.Struct, frozen=True, gc=False):
     """Instance storage (Update API, table 13). `capacity` is in GB."""
 
     category: str = ""
@@ -155,8 +162,7 @@ class Volume:
     status: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Notebook:
+class Notebook(msgspec.Struct, frozen=True, gc=False):
     """One notebook instance as last read from the cloud.
 
     `custom_spec` is the machine of one in a dedicated pool that has no flavor of the catalogue.
@@ -170,7 +176,7 @@ class Notebook:
     feature: str = ""
     flavor: str = ""
     custom_spec: Flavor | None = None
-    image: Image = field(default_factory=lambda: Image(id=""))
+    image: Image = Image(id="")
     lease: Lease | None = None
     pool_id: str = ""
     pool_name: str = ""
@@ -179,7 +185,7 @@ class Notebook:
     workspace_id: str = ""
     owner: str = ""
     owner_id: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = msgspec.field(default_factory=dict)
     create_at: int = 0
     update_at: int = 0
     current_time: int = 0

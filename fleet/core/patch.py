@@ -15,6 +15,8 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
+from msgspec import structs
+
 from fleet.core.errors import UsageError
 from fleet.core.notebook import Endpoint, Image, Notebook, Status
 from fleet.core.whitelist import Breadth, address_problem
@@ -319,8 +321,8 @@ def with_patch(notebook: Notebook, patch: NotebookPatch) -> Notebook:
     if patch.image_id is not None and patch.image_id != notebook.image.id:
         values["image"] = Image(patch.image_id)
     if patch.storage_new_size is not None and notebook.volume is not None:
-        values["volume"] = replace(notebook.volume, capacity=patch.storage_new_size)
-    return replace(notebook, **values)
+        values["volume"] = structs.replace(notebook.volume, capacity=patch.storage_new_size)
+    return structs.replace(notebook, **values)
 
 
 class When(StrEnum):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from fleet.core.changing.change import Await, End, Look, Write, advance, decide
 from fleet.core.changing.life import HOUR_MS, Life

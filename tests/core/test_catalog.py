@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fleet.core.catalog import (
     Catalog,
@@ -268,7 +269,7 @@ def test_what_the_present_image_hides_is_judged_by_the_catalogue(
 
 
 def test_whoever_is_judged_by_the_catalogue_is_remarked() -> None:
-    catalog = replace(WHOLE, flavors={"large": EVERY_DISK, NPU.id: NPU})
+    catalog = dataclasses.replace(WHOLE, flavors={"large": EVERY_DISK, NPU.id: NPU})
     remark = (
         f"large is not offered on the present image, and by the catalogue it goes with {IMAGE.name}: the "
         "cloud tells what a notebook can be switched to on its present image only"

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from fleet.core.calls import Rank, Reading, Receipt, SavedImage, Turn
 from fleet.core.errors import CallError, Meaning, RecordingFailed

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from fleet.core.calls import Rank, Receipt, Turn
 from fleet.core.errors import CallError, Meaning

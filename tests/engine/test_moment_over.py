@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec import structs
 
 from fleet.core.events import Event, Intended, Noticed, Outcome, RunEnd, Step
 from fleet.core.fold import fold
@@ -96,7 +97,7 @@ async def test_a_stop_that_never_arrived_waits_for_a_person_s_own(bench: Making)
 async def test_a_stop_that_did_arrive_is_a_debt_that_goes_home_at_once(bench: Making) -> None:
     events = await killed_at(bench(1), Step.STOP)
     made = bench(1, calendar=NIGHT, **IDLE)
-    made.cloud.notebooks["nb-0"] = replace(made.cloud.notebooks["nb-0"], status=Status.STOPPED)
+    made.cloud.notebooks["nb-0"] = structs.replace(made.cloud.notebooks["nb-0"], status=Status.STOPPED)
     assert await taken_up(made, events) is RunEnd.FINISHED
     assert made.cloud.read("nb-0").status is Status.RUNNING
     assert made.ended[0].at - EPOCH < HOUR
@@ -133,7 +134,7 @@ def staged(made: Any) -> Any:
     stages = (Stage(1, 1, 0.0), Stage(2, 2, APART))
     made.plan = seal(replace(made.plan, changes=(*firsts, *seconds), stages=stages))
     for key, row in made.cloud.notebooks.items():
-        made.cloud.notebooks[key] = replace(row, status=Status.STOPPED)
+        made.cloud.notebooks[key] = structs.replace(row, status=Status.STOPPED)
     return made
 
 

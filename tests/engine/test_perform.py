@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec import structs
 
 from fleet.core.calls import Rank
 from fleet.core.errors import CallError, Meaning
@@ -246,7 +247,7 @@ async def test_what_a_refusal_teaches_of_a_field_serves_the_whole_run(bench: Mak
 @pytest.mark.row(38, 54)
 async def test_what_a_person_did_before_the_fence_is_never_overwritten(bench: Making) -> None:
     made = bench()
-    made.cloud.notebooks["nb-0"] = replace(made.cloud.notebooks["nb-0"], image=Image("theirs"))
+    made.cloud.notebooks["nb-0"] = structs.replace(made.cloud.notebooks["nb-0"], image=Image("theirs"))
     await made.run()
     assert made.outcomes == [Outcome.DRIFTED]
     assert made.log.count("send") == 0

@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec import structs
 
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Began, Ended, Held, Outcome, RunEnd, RunEnded, Used, WaveStarted
@@ -87,13 +88,13 @@ async def test_who_did_not_stop_in_time_is_forced_where_the_rollout_says_so(benc
 
 def started_at_the_last_look(made: Any) -> None:
     """nb-0 stands still; its person starts it right after our first look at it."""
-    made.cloud.notebooks["nb-0"] = replace(made.cloud.notebooks["nb-0"], status=Status.STOPPED)
+    made.cloud.notebooks["nb-0"] = structs.replace(made.cloud.notebooks["nb-0"], status=Status.STOPPED)
     looks = made.cloud.look
 
     async def one_look_and_started(key: str, rank: Any) -> Any:
         seen = await looks(key, rank)
         if made.log.count("look") == 1:
-            made.cloud.notebooks[key] = replace(made.cloud.notebooks[key], status=Status.RUNNING)
+            made.cloud.notebooks[key] = structs.replace(made.cloud.notebooks[key], status=Status.RUNNING)
         return seen
 
     made.cloud.look = one_look_and_started
@@ -166,7 +167,7 @@ async def test_the_end_of_a_countdown_is_when_its_notebook_is_looked_at(bench: M
     made.plan = seal(
         replace(made.plan, changes=(replace(made.plan.changes[0], lease=lease), *made.plan.changes[1:]))
     )
-    made.cloud.notebooks["nb-0"] = replace(made.cloud.notebooks["nb-0"], lease=lease)
+    made.cloud.notebooks["nb-0"] = structs.replace(made.cloud.notebooks["nb-0"], lease=lease)
     await go(made, None, (ends, person(made, 0, Status.STOPPED)), (9000.0, draining(made)))
     looks = [at for at in made.at("look nb-0") if at > ends]
     assert looks[0] - ends < 10
@@ -248,7 +249,7 @@ async def test_a_run_that_is_taken_up_again_has_what_is_left_of_its_patience(ben
 
 async def test_a_change_that_was_killed_midway_comes_home_to_where_its_person_left_it(bench: Making) -> None:
     made = bench(1, **NEXT_STOP)
-    made.cloud.notebooks["nb-0"] = replace(made.cloud.notebooks["nb-0"], status=Status.STOPPED)
+    made.cloud.notebooks["nb-0"] = structs.replace(made.cloud.notebooks["nb-0"], status=Status.STOPPED)
     with anyio.move_on_after(4.0):  # its PUT was sent
         await go(made)
     assert made.log.words("send") == ["send put nb-0"]

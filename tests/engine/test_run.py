@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec import structs
 
 from fleet.core.errors import CallError, Meaning, RecordingFailed
 from fleet.core.events import (
@@ -165,7 +166,7 @@ async def test_a_notebook_that_is_not_back_blocks_its_group_and_the_run_says_so(
 async def test_a_notebook_that_broke_by_itself_keeps_its_seat_as_well(bench: Making) -> None:
     made = bench(3, concurrency=3, max_unavailable={"fleet": Share(1)})
     first = made.plan.changes[0].id
-    made.cloud.notebooks[first] = replace(made.cloud.notebooks[first], status=Status.ERROR)
+    made.cloud.notebooks[first] = structs.replace(made.cloud.notebooks[first], status=Status.ERROR)
     assert await made.run() is RunEnd.HALTED
     assert made.outcomes == [Outcome.SKIPPED]
     assert last(made).reason == "notebooks that are not back fill max_unavailable of fleet"

@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec import structs
 
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Began, Ended, Event, Held, Intended, Outcome, RunEnd, RunEnded, WaveEnded
@@ -97,7 +98,7 @@ async def test_no_notebook_gets_the_second_stage_before_the_pause_after_the_firs
 
 async def test_no_second_stage_stands_in_for_a_wave_of_the_first_that_proved_nothing(bench: Making) -> None:
     made = staged(bench(3, waves=(1, 1, 2)))
-    made.cloud.notebooks["nb-2"] = replace(made.cloud.notebooks["nb-2"], image=Image("theirs"))
+    made.cloud.notebooks["nb-2"] = structs.replace(made.cloud.notebooks["nb-2"], image=Image("theirs"))
     assert await made.run() is RunEnd.FINISHED
     assert images(made) == ["newer", "newer", "theirs"]
     assert began(made)[3] - waves_ended(made)[2] == pytest.approx(DAY, abs=1)
@@ -232,7 +233,7 @@ async def test_a_stage_does_not_follow_one_that_failed_before_the_process_died(
 
 async def test_where_no_stage_may_follow_nobody_waits_for_the_pause(bench: Making) -> None:
     made = staged(bench(1))
-    made.cloud.notebooks["nb-0"] = replace(made.cloud.notebooks["nb-0"], status=Status.FROZEN)
+    made.cloud.notebooks["nb-0"] = structs.replace(made.cloud.notebooks["nb-0"], status=Status.FROZEN)
     began_at = made.clock.wall()
     assert await made.run() is RunEnd.FINISHED
     assert made.outcomes == [Outcome.SKIPPED, Outcome.SKIPPED]
@@ -245,7 +246,7 @@ async def test_a_second_stage_comes_back_to_the_run_state_that_its_person_chose_
     made = staged(bench(1))
 
     def stop() -> None:
-        made.cloud.notebooks["nb-0"] = replace(made.cloud.read("nb-0"), status=Status.STOPPED)
+        made.cloud.notebooks["nb-0"] = structs.replace(made.cloud.read("nb-0"), status=Status.STOPPED)
 
     assert await made.run_while((5000.0, stop)) is RunEnd.FINISHED
     row = made.cloud.read("nb-0")
@@ -258,7 +259,7 @@ async def test_what_somebody_wrote_between_the_stages_is_not_overwritten(bench: 
     made = staged(bench(1))
 
     def edit() -> None:
-        made.cloud.notebooks["nb-0"] = replace(made.cloud.read("nb-0"), image=Image("theirs"))
+        made.cloud.notebooks["nb-0"] = structs.replace(made.cloud.read("nb-0"), image=Image("theirs"))
 
     assert await made.run_while((5000.0, edit)) is RunEnd.FINISHED
     assert images(made) == ["theirs"]

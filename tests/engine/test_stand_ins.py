@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Began, Event, Outcome, RunEnd, RunEnded, WaveEnded, WaveStarted

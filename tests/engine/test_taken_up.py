@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Ended, Event, Intended, Late, Outcome, RunEnd, RunEnded, Step, WaveEnded

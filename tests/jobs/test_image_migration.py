@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from msgspec import structs
 from pydantic import ValidationError
 
 from fleet.core.catalog import Catalog
@@ -85,7 +86,9 @@ def test_what_a_notebook_runs_on_is_asked_only_where_no_catalogue_tells() -> Non
     assert job.wants().switchable
     assert not job.needs_switchable(notebook(1, "gpu"), CONTEXT)
     assert job.needs_switchable(notebook(1, "of a pool"), CONTEXT)
-    custom = replace(notebook(1, "custom"), custom_spec=Flavor("custom", arch="x86_64", category="CPU"))
+    custom = structs.replace(
+        notebook(1, "custom"), custom_spec=Flavor("custom", arch="x86_64", category="CPU")
+    )
     assert not job.needs_switchable(custom, CONTEXT)
 
 
@@ -186,7 +189,7 @@ def test_an_image_of_a_map_that_cannot_be_right_is_told_with_its_place() -> None
 def test_a_stop_that_loses_something_is_told_to_those_who_run() -> None:
     job, running = migration({"to": {"id": 3}}), notebook(1, "gpu")
     assert job.remarks(running, CONTEXT) == ()
-    (remark,) = job.remarks(replace(running, status=Status.RUNNING), CONTEXT)
+    (remark,) = job.remarks(structs.replace(running, status=Status.RUNNING), CONTEXT)
     assert "packages installed elsewhere are lost" in remark
 
 
@@ -200,7 +203,10 @@ def own(*organizations: str) -> Context:
 
 
 def test_environments_are_saved_only_if_asked_for_each_under_a_name_of_its_own() -> None:
-    one, other = replace(notebook(1, "gpu"), name="A"), replace(notebook(1, "gpu"), id=ID_B, name="A")
+    one, other = (
+        structs.replace(notebook(1, "gpu"), name="A"),
+        structs.replace(notebook(1, "gpu"), id=ID_B, name="A"),
+    )
     assert migration({"to": {"id": 3}}).saves(one, own("lab")) == ""
     job = migration({"to": {"id": 3}, "save_first": True})
     assert job.saves(one, own("lab", "lab")) == "lab/before-a-00000000-19700101-000000"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from msgspec import structs
 
 from fleet.core.catalog import Catalog
 from fleet.core.errors import UsageError
@@ -353,4 +354,4 @@ def test_a_patch_leads_to_the_notebook_that_it_says() -> None:
     assert isinstance(patch, NotebookPatch)
     jupyter, ssh = with_patch(found, patch).endpoints
     assert jupyter == found.endpoints[0]
-    assert replace(ssh, allowed_access_ips=("8.8.8.1",)) == found.endpoints[1]
+    assert structs.replace(ssh, allowed_access_ips=("8.8.8.1",)) == found.endpoints[1]

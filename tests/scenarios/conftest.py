@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from pydantic import Field
 
 from fleet.client.clock import Clock
@@ -93,7 +94,7 @@ class Edit(JobSpec):
         if not self.addresses:
             return patch
         items = [
-            item if item.open else replace(item, allowed_access_ips=self.addresses)
+            item if item.open else structs.replace(item, allowed_access_ips=self.addresses)
             for item in notebook.endpoints
         ]
         return replace(patch, endpoints=tuple(items))

@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec import structs
 
 from fleet.core.calls import Rank, Reading, Receipt, Turn
 from fleet.core.changing.life import Life
@@ -60,7 +61,7 @@ class SlowCloud:
         await asyncio.sleep(TAKES)
         self.under_way -= 1
         row = self.notebooks[notebook_id]
-        self.notebooks[notebook_id] = replace(row, image=Image(body["image_id"]))
+        self.notebooks[notebook_id] = structs.replace(row, image=Image(body["image_id"]))
         return Receipt(200, "request")
 
     async def _never(self, *_: object) -> Any:
@@ -142,7 +143,7 @@ async def test_after_a_pause_a_new_look_comes_before_the_first_write() -> None:
     made = Bench(1, concurrency=1)
 
     def edited() -> None:
-        made.cloud.notebooks["nb-0"] = replace(made.cloud.notebooks["nb-0"], image=Image("other"))
+        made.cloud.notebooks["nb-0"] = structs.replace(made.cloud.notebooks["nb-0"], image=Image("other"))
 
     await made.run_while((1.0, made.control.pause), (500.0, edited), (1000.0, made.control.release))
     assert made.cloud.sent == []

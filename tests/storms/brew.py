@@ -10,6 +10,7 @@ from random import Random
 from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
+from msgspec import structs
 from pydantic import Field, TypeAdapter
 
 from fleet.client.clock import Clock
@@ -123,7 +124,7 @@ class Edit(JobSpec):
         if not self.addresses or not notebook.endpoints:
             return patch or Skip("nothing to change")
         items = tuple(
-            replace(item, allowed_access_ips=None if item.open else self.addresses)
+            structs.replace(item, allowed_access_ips=None if item.open else self.addresses)
             for item in notebook.endpoints
         )
         return replace(patch, endpoints=items)

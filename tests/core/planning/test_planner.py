@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from fleet.core.catalog import Catalog
 from fleet.core.events import Outcome
@@ -249,14 +250,14 @@ def test_an_endpoint_is_never_opened(
 
 def test_an_endpoint_that_was_open_stays_and_is_noted() -> None:
     jupyter = Endpoint("NOTEBOOK")
-    moved = replace(SSH, allowed_access_ips=("8.8.8.8",))
+    moved = structs.replace(SSH, allowed_access_ips=("8.8.8.8",))
     row = change(notebook(endpoints=(SSH, jupyter)), NotebookPatch(endpoints=(moved, jupyter)))
     assert row.notes == ("the NOTEBOOK endpoint is open to every address, as before",)
     assert row.after["endpoints"][1] == {"service": "NOTEBOOK"}
 
 
 def test_addresses_of_examples_and_growth_are_noted() -> None:
-    moved = replace(SSH, allowed_access_ips=("203.0.113.9",))
+    moved = structs.replace(SSH, allowed_access_ips=("203.0.113.9",))
     row = change(notebook(), NotebookPatch(endpoints=(moved,), storage_new_size=80))
     assert [note.split(":")[0] for note in row.notes] == [
         "a grown disk cannot shrink again",

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from fleet.core.catalog import Catalog
 from fleet.core.events import Outcome
@@ -50,8 +51,8 @@ NEW = Image(
     resource_categories=("CPU",),
     dev_services=("NOTEBOOK", "SSH"),
 )
-OFFER = Catalog({NEW_IMAGE: NEW, OLD_IMAGE: replace(NEW, id=OLD_IMAGE, name="old")}, {"small": SMALL})
-SOLD_OUT = replace(OFFER, flavors={"small": replace(SMALL, sold_out=True)})
+OFFER = Catalog({NEW_IMAGE: NEW, OLD_IMAGE: structs.replace(NEW, id=OLD_IMAGE, name="old")}, {"small": SMALL})
+SOLD_OUT = replace(OFFER, flavors={"small": structs.replace(SMALL, sold_out=True)})
 SCARCE = "its flavor is sold out: a restart may not find a machine"
 
 
@@ -71,7 +72,7 @@ def judged(
         (IMAGE, replace(OFFER, images={OLD_IMAGE: NEW}), f"this scope has no image {NEW_IMAGE}"),
         (
             IMAGE,
-            replace(OFFER, images={NEW_IMAGE: replace(NEW, status="ERROR")}),
+            replace(OFFER, images={NEW_IMAGE: structs.replace(NEW, status="ERROR")}),
             "new: its status is ERROR, not ACTIVE",
         ),
         (NotebookPatch(flavor="large"), OFFER, "whether the notebook can be switched to large is not known"),
@@ -80,28 +81,28 @@ def judged(
 def test_what_the_cloud_would_refuse_is_not_planned_whatever_the_job(
     status: Status, patch: NotebookPatch, offer: Catalog, reason: str
 ) -> None:
-    row = judged(replace(NOTEBOOK, status=status), patch, offer)
+    row = judged(structs.replace(NOTEBOOK, status=status), patch, offer)
     assert isinstance(row, Settled)
     assert (row.outcome, row.reason) == (Outcome.SKIPPED, reason)
 
 
 def test_a_private_image_is_planned_in_its_own_workspace_with_a_note_and_skipped_in_another() -> None:
-    private = replace(NEW, type="DEDICATED", visibility="PRIVATE", workspace_id="0")
+    private = structs.replace(NEW, type="DEDICATED", visibility="PRIVATE", workspace_id="0")
     offer = replace(OFFER, images={**OFFER.images, NEW_IMAGE: private})
-    here = judged(replace(NOTEBOOK, workspace_id="0"), IMAGE, offer)
+    here = judged(structs.replace(NOTEBOOK, workspace_id="0"), IMAGE, offer)
     assert isinstance(here, Change)
     assert here.notes == ("new is private: the cloud does not tell whether the notebook's owner may use it",)
-    elsewhere = judged(replace(NOTEBOOK, workspace_id="7"), IMAGE, offer)
+    elsewhere = judged(structs.replace(NOTEBOOK, workspace_id="7"), IMAGE, offer)
     assert isinstance(elsewhere, Settled)
     assert elsewhere.reason == "new: it is private to workspace 0, the notebook is in 7"
-    public = replace(OFFER, images={**OFFER.images, NEW_IMAGE: replace(private, visibility="PUBLIC")})
-    found = judged(replace(NOTEBOOK, workspace_id="7"), IMAGE, public)
+    public = replace(OFFER, images={**OFFER.images, NEW_IMAGE: structs.replace(private, visibility="PUBLIC")})
+    found = judged(structs.replace(NOTEBOOK, workspace_id="7"), IMAGE, public)
     assert isinstance(found, Change)
     assert found.notes == ()
 
 
 def test_a_flavor_that_the_notebook_can_be_switched_to_is_planned() -> None:
-    large = replace(SMALL, id="large")
+    large = structs.replace(SMALL, id="large")
     assert isinstance(judged(NOTEBOOK, NotebookPatch(flavor="large"), OFFER, RESTARTS, large), Change)
 
 
@@ -125,18 +126,20 @@ def test_nobody_is_stopped_whose_machine_may_not_be_there_for_the_start_unless_t
 def test_stock_does_not_matter_where_nothing_is_started(
     status: Status, patch: NotebookPatch, rollout: Rollout
 ) -> None:
-    row = judged(replace(NOTEBOOK, status=status), patch, SOLD_OUT, rollout)
+    row = judged(structs.replace(NOTEBOOK, status=status), patch, SOLD_OUT, rollout)
     assert isinstance(row, Change)
     assert SCARCE not in row.notes
 
 
 def test_nobody_is_stopped_whose_image_could_not_be_started_again() -> None:
-    offer = replace(OFFER, images={OLD_IMAGE: replace(NEW, id=OLD_IMAGE, name="old", status="DELETED")})
+    offer = replace(
+        OFFER, images={OLD_IMAGE: structs.replace(NEW, id=OLD_IMAGE, name="old", status="DELETED")}
+    )
     patch = NotebookPatch(hooks=Hooks(Hook("/start.sh")))
     row = judged(NOTEBOOK, patch, offer)
     assert isinstance(row, Settled)
     assert row.reason == "its image old is DELETED, so it could not be started again"
-    assert isinstance(judged(replace(NOTEBOOK, status=Status.STOPPED), patch, offer), Change)
+    assert isinstance(judged(structs.replace(NOTEBOOK, status=Status.STOPPED), patch, offer), Change)
 
 
 def test_a_job_file_says_whether_sold_out_flavors_are_accepted() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from fleet.core.catalog import Catalog
 from fleet.core.changing.change import advance
@@ -493,7 +494,7 @@ NONE = [*stage_events(0, 100.0, Outcome.FAILED, sends=False), Ended(1, 9000.0, O
 def test_undo_puts_back_what_was_before_the_first_stage_whatever_stage_is_found(found: Any) -> None:
     one, writes = past(*DONE)
     patch = Again(recalls=undo([one], writes)).propose(notebook(endpoints=found), CONTEXT)
-    assert patch == Patch(endpoints=tuple(replace(item, uri="") for item in ssh(A)))
+    assert patch == Patch(endpoints=tuple(structs.replace(item, uri="") for item in ssh(A)))
 
 
 def test_undo_leaves_a_value_alone_that_no_stage_gave() -> None:
@@ -537,7 +538,7 @@ def test_retry_does_not_add_again_what_somebody_removed_before_the_first_stage()
 
 @pytest.mark.parametrize("events", [HALF, NONE])
 @pytest.mark.parametrize(
-    "theirs", [ssh(A, B, C), ssh(C), (replace(ssh(A, B)[0], key_pair_names=("other",)),)]
+    "theirs", [ssh(A, B, C), ssh(C), (structs.replace(ssh(A, B)[0], key_pair_names=("other",)),)]
 )
 def test_retry_leaves_a_list_alone_that_somebody_changed(events: list[Event], theirs: Any) -> None:
     job = Again(recalls=tried_again(*events), plan_stages=PLAN.stages)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from fleet.core.catalog import Catalog
 from fleet.core.notebook import Flavor, Image, Notebook, Status

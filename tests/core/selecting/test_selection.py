@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fleet.core.notebook import Endpoint, Flavor, Image, Lease, LeaseType, Notebook, Status, Volume
 from fleet.core.patch import FIELD_TABLE, readable
