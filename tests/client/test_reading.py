@@ -74,6 +74,21 @@ def test_what_is_null_or_missing_is_no_reason_for_the_long_way(name: str) -> Non
         assert reading.notebook(body) == long_way(body) is not None
 
 
+@pytest.mark.parametrize("part", ["lease", "pool", "user", "volume", "custom_spec", "image"])
+def test_what_is_null_within_a_part_is_no_reason_either(part: str) -> None:
+    for nothing in ({}, dict.fromkeys(DOCUMENTED[part])):
+        body = json.dumps({**DOCUMENTED, part: nothing}).encode()
+        assert reading.notebook(body) == long_way(body) is not None
+
+
+@pytest.mark.parametrize("code", [None, "", 0, [], "ModelArts.6309", 6309, {"code": 1}])
+def test_what_tells_no_error_is_read_and_what_tells_one_is_left_to_the_long_way(code: Any) -> None:
+    one, page = (json.dumps({**shown, "error_code": code}).encode() for shown in (DOCUMENTED, PAGE))
+    assert reading.notebook(one) == long_way(one)
+    assert short_page(page) == long_page(page)
+    assert (long_way(one) is None) is (long_page(page) is None) is bool(code)
+
+
 JUNK = (
     st.none()
     | st.booleans()

@@ -58,7 +58,7 @@ def sight_of(notebook: Notebook, fields: Iterable[str], now: int, saved: str = "
 def mark(sight: Sight, before: tuple[int, int]) -> tuple[int, int]:
     """The newest times of lease and update, of this look and of those before."""
     granted, updated = before
-    lease = sight.lease
-    if lease is not None:
-        granted = max(granted, lease.create_at, lease.update_at)
-    return granted, max(updated, sight.update_at)
+    lease, touched = sight.lease, sight.update_at
+    if lease is not None and (lease.create_at > granted or lease.update_at > granted):
+        granted = max(lease.create_at, lease.update_at)
+    return granted, touched if touched > updated else updated

@@ -316,3 +316,10 @@ def test_a_plan_file_that_saves_to_no_image_is_refused_however_well_sealed() -> 
     assert load_plan(dump_plan(saved), "plan.json") == saved
     with pytest.raises(UsageError, match=r"save: '\.\./lab' is no image's organization/name"):
         load_plan(dump_plan(seal(replace(SEALED, changes=(replace(CHANGE, save="../lab"),)))), "plan.json")
+
+
+def test_a_lease_that_is_none_is_named_with_its_place() -> None:
+    wrong: Any = "soon"
+    plan = seal(replace(SEALED, changes=(replace(CHANGE, lease=Lease(True, create_at=wrong)),)))
+    with pytest.raises(UsageError, match=r"plan\.json: changes\.0\.lease: .*create_at.*; plan again"):
+        load_plan(dump_plan(plan), "plan.json")
