@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Self
+from typing import Self, TypeVar
 
 from fleet.core.events import Event
 from fleet.core.fold import RunState
@@ -24,13 +24,15 @@ from fleet.journal.errors import JournalError, JournalWriteError
 from fleet.journal.sqlite import JournalFile
 
 NOTE_DELAY = 0.2  # s that a noted event waits at most while nothing is committed
-COMPANY = 0.05  # s between two transactions, unless there are
-FULL = 256
+COMPANY = 0.05  # s that commits wait after a transaction for the next one, unless there are
+ENOUGH = 16
+FULL = 1024  # events that are written though nobody waits for them
 QUIET = 1.0  # s without events after which the WAL is folded into the file
 MOST_BATCHES = 1000  # without a quiet moment
 
+T = TypeVar("T")
+
 _Waiter = asyncio.Future[None]
-_Entry = tuple[Event, _Waiter | None]
 
 
 class _OnFile:
@@ -114,30 +116,42 @@ class Journal(_OnFile):
 
     To be used from one event loop. A `commit` that is cancelled while it waits is written all the same.
     A sync and a switch of threads cost far more than a row. So noted events wake nobody, and commits wait for
-    company: one transaction in COMPANY seconds, or FULL events, whichever comes first.
+    company: one transaction in COMPANY seconds, or as soon as ENOUGH of them wait. When, is decided in the
+    loop, so that the thread wakes once for a transaction.
     """
 
     def __init__(self, file: JournalFile) -> None:
         super().__init__(file)
-        self._entries: deque[_Entry] = deque()
-        self._at_hand: list[_Entry] = []  # taken from there, and nobody told yet
+        self._events: list[Event] = []
+        self._waiters: list[_Waiter] = []  # each comes after its event
+        self._at_hand: list[Event] = []  # taken from there, and nobody told yet
+        self._to_tell: list[_Waiter] = []
         self._bell: SimpleQueue[None] = SimpleQueue()
-        self._rung = False
+        self._rung = False  # for a commit, and not answered yet
+        self._timer: asyncio.TimerHandle | None = None
+        self._answered_at = -inf  # loop time
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
 
     async def commit(self, event: Event) -> None:
         """Returns when the event is on disk. Raises JournalWriteError when it cannot get there."""
+        self.note(event)
         if self._file.failure:
-            self.note(event)
             raise self._file.write_error()
-        waiter: _Waiter = asyncio.get_running_loop().create_future()
-        self._hand_over((event, waiter))
+        loop = asyncio.get_running_loop()
+        waiter: _Waiter = loop.create_future()
+        self._waiters.append(waiter)
+        if not self._rung:
+            self._arrange(loop)
         await waiter
 
     def note(self, event: Event) -> None:
         """Leaves the event for the next batch, which is written within moments."""
-        self._hand_over((event, None))
+        if self._closed:
+            self._check_open()
+        self._events.append(event)
+        if len(self._events) == FULL:
+            self._bell.put(None)
 
     def close(self) -> None:
         """Writes what is still queued, and the final counts. Blocks for it; look at `unsaved` afterwards."""
@@ -146,13 +160,35 @@ class Journal(_OnFile):
             self._bell.put(None)
             self._thread.join()
 
-    def _hand_over(self, entry: _Entry) -> None:
-        if self._closed:
-            self._check_open()
-        self._entries.append(entry)
-        if (entry[1] is not None and not self._rung) or len(self._entries) == FULL:
+    def _arrange(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Sees to it that the commits that wait are written: now, or when they have had company."""
+        left = self._answered_at + COMPANY - loop.time()
+        if left <= 0 or len(self._waiters) >= ENOUGH:
+            self._ring()
+        elif self._timer is None:
+            self._timer = loop.call_later(left, self._ring)
+
+    def _ring(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiters and not self._rung:
             self._rung = True
             self._bell.put(None)
+
+    def _answered(self, waiters: Sequence[_Waiter], problem: JournalWriteError | None) -> None:
+        """In the loop: these commits are on disk, or cannot get there."""
+        for waiter in waiters:
+            if waiter.done():
+                continue
+            if problem is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(problem)
+        loop = waiters[0].get_loop()
+        self._rung, self._answered_at = False, loop.time()
+        if self._waiters:
+            self._arrange(loop)
 
     def _work(self) -> None:
         """The writer thread: the only one that touches the file."""
@@ -164,19 +200,16 @@ class Journal(_OnFile):
 
     def _record(self) -> None:
         """Writes what comes, until the journal is closed."""
-        batches, written_at = 0, -COMPANY
-        while self._entries or not self._closed:
-            if not self._hears(NOTE_DELAY) and not self._entries:
-                if batches and time.monotonic() - written_at > QUIET:
+        batches, written_at = 0, 0.0
+        while self._goes_on():
+            heard = self._hears(NOTE_DELAY)
+            if not self._take():
+                if batches and not heard and time.monotonic() - written_at > QUIET:
                     self._file.checkpoint()
                     batches = 0
                 continue
-            self._gather(written_at + COMPANY)
-            self._rung = False  # before the batch is taken: who comes later rings again
-            self._take()
-            if self._at_hand:
-                self._write()
-                self._file.keep_balance()
+            self._write()
+            self._file.keep_balance()
             written_at = time.monotonic()
             batches += 1
             if batches >= MOST_BATCHES:
@@ -185,21 +218,21 @@ class Journal(_OnFile):
 
     def _refuse(self, error: BaseException) -> None:
         """Nothing can be written any more: tells everybody who waits, until the end."""
-        while self._at_hand or self._entries or not self._closed:
-            self._rung = False
+        while self._at_hand or self._to_tell or self._goes_on():
             self._take()
-            problem = self._file.give_up(error, [event for event, _ in self._at_hand])
-            self._answer(problem)
+            self._answer(self._file.give_up(error, self._at_hand))
             self._hears(NOTE_DELAY)
 
-    def _take(self) -> None:
-        """Takes in hand what is queued."""
-        self._at_hand += [self._entries.popleft() for _ in range(len(self._entries))]
+    def _goes_on(self) -> bool:
+        # In this order: once it is closed nothing comes any more.
+        return not self._closed or bool(self._events or self._waiters)
 
-    def _gather(self, until: float) -> None:
-        """Lets events come together until then, or until there are enough."""
-        while (left := until - time.monotonic()) > 0 and len(self._entries) < FULL and not self._closed:
-            self._hears(left)
+    def _take(self) -> bool:
+        """Takes in hand what is queued; False when that is nothing."""
+        # In this order: the event of everybody who is told is then at hand or was before.
+        self._to_tell += _drained(self._waiters)
+        self._at_hand += _drained(self._events)
+        return bool(self._at_hand or self._to_tell)
 
     def _hears(self, seconds: float) -> bool:
         try:
@@ -211,29 +244,21 @@ class Journal(_OnFile):
     def _write(self) -> None:
         problem: JournalWriteError | None = None
         try:
-            self._file.save([event for event, _ in self._at_hand])
+            self._file.save(self._at_hand)
         except JournalWriteError as error:
             problem = error
         self._answer(problem)
 
     def _answer(self, problem: JournalWriteError | None) -> None:
         """Tells who waits for what is at hand."""
-        waiters = [waiter for _, waiter in self._at_hand if waiter is not None]
-        self._at_hand = []
+        waiters, self._to_tell, self._at_hand = self._to_tell, [], []
         if waiters:
-            _wake(waiters, problem)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                waiters[0].get_loop().call_soon_threadsafe(self._answered, waiters, problem)
 
 
-def _wake(waiters: Sequence[_Waiter], problem: Exception | None) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-        waiters[0].get_loop().call_soon_threadsafe(_resolve, waiters, problem)
-
-
-def _resolve(waiters: Sequence[_Waiter], problem: Exception | None) -> None:
-    for waiter in waiters:
-        if waiter.done():
-            continue
-        if problem is None:
-            waiter.set_result(None)
-        else:
-            waiter.set_exception(problem)
+def _drained(queue: list[T]) -> list[T]:
+    """What was in it; the other thread may append to it meanwhile."""
+    taken = queue[:]
+    del queue[: len(taken)]
+    return taken
