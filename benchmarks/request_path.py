@@ -56,7 +56,8 @@ class Scene:
 
 ENGINE, ENGINE_UV = "fleet engine", "fleet engine, uvloop"
 OURS, OURS_UV, SIGNED_UV = "fleet client", "fleet client, uvloop", "fleet client signing, uvloop"
-BARE, BARE_UV, SESSION = "fleet transport", "fleet transport, uvloop", "fleet client on the session"
+BARE, BARE_UV = "fleet transport", "fleet transport, uvloop"
+SESSION, BARE_SESSION = "fleet client on the session", "fleet transport on the session"
 GATHER, RAW, RAW_UV = "aiohttp gather", "raw protocol", "raw protocol, uvloop"
 REQWEST = "pyreqwest"
 SDK = {"SDK": "sync", "SDK 64 threads": "threads", "SDK async": "async"}
@@ -70,6 +71,7 @@ CLIENTS: dict[str, Client] = {
     SESSION: Client("fleet_client", options={"way": "session"}),
     BARE: Client("fleet_transport"),
     BARE_UV: Client("fleet_transport", "uvloop"),
+    BARE_SESSION: Client("fleet_transport", options={"way": "session"}),
     RAW: Client("raw_protocol"),
     RAW_UV: Client("raw_protocol", "uvloop"),
     GATHER: Client("aiohttp_gather"),
@@ -176,6 +178,7 @@ def judge_loopback(samples: Samples, where: str) -> list[Check]:
         (sdk, ENGINE_UV, 30.0),
         (GATHER, ENGINE, 3.3),
         (REQWEST, ENGINE, 1.35),
+        (GATHER, BARE_SESSION, 1.25),
         (GATHER, SESSION, 1.25),
     ]
     checks = [
