@@ -89,7 +89,7 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
         """A plan holds leases, and pydantic, which reads and writes its file, does not know a Struct."""
         from pydantic_core import core_schema  # for nobody else: it is slow to import
 
-        written = core_schema.plain_serializer_function_ser_schema(msgspec.structs.asdict)
+        written = core_schema.plain_serializer_function_ser_schema(msgspec.to_builtins)
         read = partial(msgspec.convert, type=cls)
         return core_schema.no_info_plain_validator_function(read, serialization=written)
 

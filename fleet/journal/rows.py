@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from zlib import crc32
 
-from msgspec import structs, to_builtins
+from msgspec import to_builtins
 from pydantic_core import to_json
 
 from fleet.core.events import Event, dump_event, load_event
@@ -95,4 +95,4 @@ def _settled_record(row: Settled) -> Record:
 
 
 def _json(value: object) -> str:
-    return to_json(value, fallback=structs.asdict).decode()
+    return to_json(value, fallback=to_builtins).decode()
