@@ -78,8 +78,10 @@ async def test_enough_commits_are_written_at_once(opened: Callable[[float], Jour
 async def test_fewer_commits_wait_for_company(opened: Callable[[float], Journal], file: Watched) -> None:
     journal = opened(LONG)
     await in_time(journal.commit(EVENT))
+    file.begun.clear()
     few = [asyncio.create_task(journal.commit(EVENT)) for _ in range(ENOUGH - 1)]
     await asyncio.sleep(0)
+    assert not await asyncio.to_thread(file.begun.wait, 0.1)
     await in_time(journal.commit(EVENT), *few)
     journal.close()
     assert file.sizes == [1, ENOUGH]
