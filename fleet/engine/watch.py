@@ -119,8 +119,7 @@ class Watch:
         await anyio.sleep(self._pause())
 
     def _list_pays(self, status: Status, waiters: Sequence[_Waiter], now: float) -> bool:
-        """Owners are always worth it: only where a notebook is on its way back, spare slots can wait."""
-        matters = worth(len(self._waiters), self.under_way) if status is Status.STARTING else 1.0
+        matters = worth(len(self._waiters), self.under_way, returning=status is Status.STARTING)
         waits = [one.wait for one in waiters]
         return self._waits.list_pays(status, waits, self._times * pages(len(waits)), now, matters)
 
