@@ -110,16 +110,16 @@ class Watch:
         for status, waiters in waiting.items():
             now = self._clock.monotonic()
             few = self._times * pages(len(waiters)) >= len(waiters)  # each may as well look for himself
-            pays = not few and self._list_pays(status, waiters, now)
+            matters = worth(len(self._waiters), self.under_way, returning=status is Status.STARTING)
+            pays = not few and self._list_pays(status, waiters, now, matters)
             if few or self._failed[status] >= _BROKEN:
-                looking = [one for one in waiters if self._waits.look_pays(status, one.wait, now)]
+                looking = [one for one in waiters if self._waits.look_pays(status, one.wait, now, matters)]
                 self._wake(looking if few else sorted(looking, key=_asked)[:PAGE])
             if pays:
                 await self._poll(status, len(waiters), now)
         await anyio.sleep(self._pause())
 
-    def _list_pays(self, status: Status, waiters: Sequence[_Waiter], now: float) -> bool:
-        matters = worth(len(self._waiters), self.under_way, returning=status is Status.STARTING)
+    def _list_pays(self, status: Status, waiters: Sequence[_Waiter], now: float, matters: float) -> bool:
         waits = [one.wait for one in waiters]
         return self._waits.list_pays(status, waits, self._times * pages(len(waits)), now, matters)
 

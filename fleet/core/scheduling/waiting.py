@@ -97,13 +97,16 @@ class Waits:
             return True
         return READS * worth * sum(self._over(status, wait, now) for wait in waits) >= requests
 
-    def look_pays(self, status: Status, wait: Wait, now: float) -> bool:
-        """Whether somebody who waits for the end of `status` should look for himself."""
+    def look_pays(self, status: Status, wait: Wait, now: float, worth: float = 1.0) -> bool:
+        """Whether somebody who waits for the end of `status` should look for himself.
+
+        `worth` as for a list: looks that stand in a line for long are in vain by the time that others wait.
+        """
         late = now - self.soonest(status, wait)
         if late < 0 or not self._knows(status):
-            return late >= 0
+            return late >= self._least * (1.0 / worth - 1.0)
         mean = self._shares[status].mean * wait.usual
-        if late >= max(LATEST * mean, STRAGGLING * (now - wait.since)):
+        if late >= max(LATEST * mean / worth, STRAGGLING * (now - wait.since)):
             return True
         return self._over(status, wait, now) >= LIKELY
 
