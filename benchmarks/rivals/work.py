@@ -20,14 +20,15 @@ PROJECT = "0" * 32
 TOKEN = "t" * 64
 ACCESS_KEY, SECRET_KEY = "AKEXAMPLE", "SKEXAMPLE"
 BODY: Mapping[str, Any] = {"image_id": NEW_IMAGE}
-WARM = 2  # updates for each connection before those that count
+WARM = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """`count` updates of as many notebooks from number `first` on, `concurrency` at once, at `url`.
 
-    `loop` is asyncio or uvloop, `core` the one to keep to. `options` are for this client only.
+    `loop` is asyncio or uvloop, `core` the one to keep to. `options` are for this client only. `warm` are
+    the updates for each connection before those that count.
     """
 
     client: str
@@ -39,6 +40,7 @@ class Work:
     core: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     first: int = 0
+    warm: int = WARM
 
     def option(self, name: str, default: Any = None) -> Any:
         """What is told to this one client only."""
@@ -52,7 +54,7 @@ class Work:
     @property
     def warming(self) -> range:
         """The notebooks that are updated to open every connection."""
-        return range(self.first, self.first + WARM * self.concurrency)
+        return range(self.first, self.first + self.warm * self.concurrency)
 
     @property
     def counting(self) -> range:
