@@ -56,7 +56,8 @@ class Row:
 
     `outcome` is None while the change is open. Instants are wall seconds; `away_s` counts from our stop to
     the look that showed RUNNING again, or to the end when there was none. `idle_s` are the seconds between
-    its stages, in which nothing was done. `stages_done` is the number of the last stage that went well, where
+    its stages, in which nothing was done; `queued_s` those before the end of a first look, nearly all of them
+    in line for a place under the rate. `stages_done` is the number of the last stage that went well, where
     there are several. `written` says that a PUT was accepted or may have been. `fix` pays the `debt`.
     """
 
@@ -78,6 +79,7 @@ class Row:
     finished_at: float | None = None
     away_s: float = 0.0
     idle_s: float = 0.0
+    queued_s: float = 0.0
     stages_done: int = 0
     calls: Calls = Calls()
     request_ids: tuple[str, ...] = ()
@@ -97,6 +99,7 @@ class Track:
     lease_before: LeaseLeft | None
     lease_after: LeaseLeft | None
     started_at: float | None = None
+    looked_at: float | None = None  # when the first look was over
     finished_at: float | None = None
     outcome: Outcome | None = None
     reason: str = ""
@@ -110,6 +113,8 @@ class Track:
     def apply(self, event: ChangeEvent) -> None:
         if self.started_at is None:
             self.started_at = event.at
+        if self.looked_at is None and isinstance(event, Saw | Blind):
+            self.looked_at = event.at
         match event:
             case Began() | Reopened():
                 self._unanswered()
@@ -189,6 +194,8 @@ class Track:
         """The row as of `now`, the latest instant known."""
         change, until = self.change, now if self.finished_at is None else self.finished_at
         owed = max(0.0, until - self.owed_since) if self.owed_since is not None else 0.0
+        began, looked = self.started_at, self.looked_at
+        queued = 0.0 if began is None or looked is None else max(0.0, looked - began)
         return Row(
             item=change.item,
             scope=change.scope,
@@ -207,6 +214,7 @@ class Track:
             started_at=self.started_at,
             finished_at=self.finished_at,
             away_s=round(self.away_s + owed, 3),
+            queued_s=round(queued, 3),
             calls=Calls(**{step.value: count for step, count in self.calls.items()}),
             request_ids=tuple(self.request_ids),
             written=self._may_have_written(),
@@ -251,6 +259,7 @@ def joined(stages: Mapping[int, Row]) -> Row:
         finished_at=None if outcome is None else begun[-1].finished_at,
         away_s=round(sum(row.away_s for row in rows), 3),
         idle_s=round(sum(_between(one, other) for one, other in pairwise(begun)), 3),
+        queued_s=round(sum(row.queued_s for row in rows), 3),
         stages_done=done,
         calls=_sum_of(row.calls for row in rows),
         request_ids=tuple(dict.fromkeys(chain.from_iterable(row.request_ids for row in rows))),

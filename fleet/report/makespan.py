@@ -1,8 +1,9 @@
 """How long a run took beside the least that the same work could have taken.
 
 The arithmetic is that of the plan's estimate (`core.planning.estimate`), with what each change really took in
-place of what was assumed. A change's time is from its beginning to its end: where it waited for its turn at
-a gate, that is part of it.
+place of what was assumed. A change holds its slot from its first look to its end: before, it waited in line
+for a place under the rate, which is counted by its calls. Where it waited for one later, that is part of its
+time.
 """
 
 from __future__ import annotations
@@ -53,4 +54,5 @@ def makespan(state: RunState, duration_s: float) -> Makespan | None:
 
 def _work(row: Row) -> Work:
     calls = row.calls
-    return Work(took(row), calls.get, calls.put + calls.stop + calls.start + calls.lease)
+    held = max(0.0, took(row) - row.queued_s)
+    return Work(held, calls.get, calls.put + calls.stop + calls.start + calls.lease)

@@ -94,10 +94,21 @@ def test_the_calls_that_were_made_are_held_against_the_rate_if_there_is_one(
         for item in range(4)
         for step in (Step.STOP, Step.PUT, Step.START)
     ]
-    looks: list[Event] = [Saw(item, START + 5.0, Sight(Status.RUNNING)) for item in range(4)]
+    looks: list[Event] = [Saw(item, START, Sight(Status.RUNNING)) for item in range(4)]
     told = [events[0], *events[1::2][:4], *calls, *looks, *events[2::2][:4], events[-1]]
     report = summarize(fold(four(rate=rate), told))
     assert report.makespan == Makespan(360.0, bound, by)
+
+
+def test_a_change_that_waits_in_line_for_its_first_look_holds_no_slot_that_another_could_use() -> None:
+    began: list[Event] = [Began(item, START) for item in range(4)]
+    looks: list[Event] = [Saw(item, START + 90.0 * item, Sight(Status.RUNNING)) for item in range(4)]
+    ends: list[Event] = [Ended(item, START + 90.0 * item + 20.0, Outcome.CHANGED) for item in range(4)]
+    events = [RunStarted(START, "r", "d"), *began, *looks, *ends, RunEnded(START + 300.0, RunEnd.FINISHED)]
+    slots = summarize(fold(four(replace(PAIR, concurrency=4)), events))
+    assert slots.makespan == Makespan(300.0, 20.0, "each wave's longest change")
+    rate = summarize(fold(four(replace(PAIR, concurrency=4), rate="1/min"), events))
+    assert rate.makespan == Makespan(300.0, 180.0, "the rate of h as ada, reads")
 
 
 STEERED = [
