@@ -198,6 +198,9 @@ def _course(plan: Plan, now: float, where: str) -> Iterator[str]:
     if usual.misfits is not None and usual.misfits.number == len(plan.changes):
         yield f"note: NOTHING WILL BE CHANGED: {_misfit_words(usual.misfits)}"
         return
+    if usual.left and not usual.visits and not plan.rollout.carry_over:
+        yield "note: NOTHING WILL BE CHANGED: the next window has no room, and rollout.carry_over is false"
+        return
     if usual.begins is None:
         yield "note: no window opens within a year"
         return

@@ -217,7 +217,7 @@ class Gate:
     async def _next_slot(self, line: Line, lane: str, rank: Rank, early: float = 0.0) -> float:
         """Returns at the head of `line`, `early` seconds before the slot.
 
-        It is left to those of a higher rank who have come by then.
+        It is left to those who go before `rank` and have come by then.
         """
         slot = await line.enter(lane, rank)
         while True:

@@ -191,7 +191,11 @@ class Performance:
             return False
         if control.end is None and not control.paused:
             return self._may_still(paused=False)
-        await control.released()
+        self._here.watch.under_way -= 1  # who is held back waits for no call
+        try:
+            await control.released()
+        finally:
+            self._here.watch.under_way += 1
         if control.end is not None:
             self._life = over(self._life, Outcome.NOT_STARTED, f"nothing was sent: {brief(control.end[1])}")
         elif self._may_still(paused=True):
@@ -338,11 +342,13 @@ class Performance:
                 return Blind(self._change.item, self._now(), error.meaning, error.text, sends=0)
         if listed is not None:
             self._listed_at = self._now() - (clock.monotonic() - listed)
+        seen = max(self._since, self._seen_waiting, listed or self._since)
         event = await self._look(0.0)
         self._listed_at = None
         if isinstance(event, Saw) and event.sight.status.heading is None:
             if event.sight.status is status.heading:
-                watch.took(status, clock.monotonic() - self._since, usual)
+                # It ended between the last sight of it and this one; the whole would teach us our own delay.
+                watch.took(status, (seen + clock.monotonic()) / 2.0 - self._since, usual)
             self._waits_for = None
         else:
             self._seen_waiting = clock.monotonic()

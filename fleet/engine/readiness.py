@@ -248,7 +248,12 @@ class WaitingRoom:
             release(ready)
             self._control.stir()
         if Why.WINDOW in waiting and self._opened and not self._rollout.carry_over:
-            self._control.drain(RunEnd.HALTED, "the window is over, and rollout.carry_over is false")
+            ends = self._rollout.calendar.open_until(now)
+            others = ready or len(waiting) > 1 or len(self.present) > len(self._waiting)
+            if ends is None or not others:
+                self._control.drain(RunEnd.HALTED, "the window is over, and rollout.carry_over is false")
+            else:  # who does not fit any more keeps nobody from starting who does
+                untils[Why.WINDOW] = min(untils.get(Why.WINDOW, math.inf), ends)
         if not self._opened:
             untils[Why.WINDOW] = min(untils.get(Why.WINDOW, math.inf), opening(0.0) or math.inf)
         return min(untils.values(), default=math.inf)

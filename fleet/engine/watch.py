@@ -113,7 +113,7 @@ class Watch:
             matters = worth(len(self._waiters), self.under_way, returning=status is Status.STARTING)
             pays = not few and self._list_pays(status, waiters, now, matters)
             if few or self._failed[status] >= _BROKEN:
-                looking = [one for one in waiters if self._waits.look_pays(status, one.wait, now, matters)]
+                looking = [one for one in waiters if self._waits.look_pays(status, one.wait, now)]
                 self._wake(looking if few else sorted(looking, key=_asked)[:PAGE])
             if pays:
                 await self._poll(status, len(waiters), now)

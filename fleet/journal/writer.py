@@ -183,8 +183,8 @@ class Journal(_OnFile):
                 continue
             if problem is None:
                 waiter.set_result(None)
-            else:
-                waiter.set_exception(problem)
+            else:  # each his own: one object raised in a thousand tasks would chain them all
+                waiter.set_exception(JournalWriteError(*problem.args))
         loop = waiters[0].get_loop()
         self._rung, self._answered_at = False, loop.time()
         if self._waiters:

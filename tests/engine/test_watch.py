@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
+from fleet.core.calls import Rank, Receipt, Turn
 from fleet.core.errors import CallError, Meaning
 from fleet.core.notebook import Status
 from fleet.core.scheduling.waiting import LONGEST
@@ -22,6 +23,7 @@ pytestmark = IN_MEMORY
 Making = Callable[..., Any]
 Failing = Callable[..., CallError]
 LEAST = 20.0
+START_TAKES = 120.0  # s, of the cloud here
 
 
 class Waiting:
@@ -284,3 +286,52 @@ async def test_any_other_status_ends_the_wait(bench: Making) -> None:
         with anyio.move_on_after(100.0):
             await waiting.all()
     assert list(waiting.told) == ["nb-0"]
+
+
+async def test_who_is_held_by_a_pause_does_not_make_calls_seem_scarce(bench: Making) -> None:
+    """Ten show how long a start takes; of the next twenty two are away when somebody pauses the run."""
+    made = bench(30, waves=[1] * 10 + [2] * 20, concurrency=20)
+    stop, turn, news = made.cloud.stop, made.cloud.turn, 0
+
+    async def one_after_the_other(rank: Rank) -> Turn:
+        nonlocal news
+        news += rank is Rank.NEW
+        if rank is Rank.NEW and news > 12:
+            await anyio.sleep(10.0)
+        granted: Turn = await turn(rank)
+        return granted
+
+    async def then_pause(key: str, turn: Turn) -> Receipt:
+        if key == "nb-11":
+            made.control.pause()
+        receipt: Receipt = await stop(key, turn)
+        return receipt
+
+    made.cloud.turn, made.cloud.stop = one_after_the_other, then_pause
+    await made.run_while((3000.0, made.control.release))
+    for key in ("nb-10", "nb-11"):
+        (started,) = made.at(f"send start {key}")
+        noticed = min(at for at in made.at(f"look {key}") if at > started + START_TAKES)
+        assert noticed - started - START_TAKES < 10.0
+    assert made.at("send stop nb-12")[0] > 3000.0
+
+
+async def test_our_own_delay_is_not_learned_as_the_clouds(bench: Making) -> None:
+    """A start was over somewhere between the last look that showed it and the one that showed its end."""
+    made, takes = bench(12, concurrency=1), 22.0
+    start = made.cloud.start
+
+    async def quick(key: str, query: dict[str, Any], turn: Turn) -> Receipt:
+        receipt: Receipt = await start(key, query, turn)
+        made.cloud.move(key, Status.STARTING, takes, Status.RUNNING)
+        return receipt
+
+    made.cloud.start = quick
+    await made.run()
+    late = []
+    for number in range(12):
+        (left,) = (at for at, what in made.log.entries if what == f"send start nb-{number}")
+        looks = [at for at, what in made.log.entries if what == f"look nb-{number}"]
+        late.append(min(at for at in looks if at > left + takes) - left - takes)
+    assert min(late[:5]) > 15.0  # of the first ones nothing is known
+    assert max(late[5:]) < 8.0

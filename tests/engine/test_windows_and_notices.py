@@ -13,6 +13,8 @@ from fleet.core.errors import Exit
 from fleet.core.events import Began, Noticed, Outcome, RunEnd, WaveStarted
 from fleet.core.fold import exit_code, fold
 from fleet.core.notebook import Status
+from fleet.core.planning.forecast import forecast
+from fleet.core.planning.plan import Took
 from fleet.core.planning.plan_file import seal
 from fleet.core.rollout import Share
 from fleet.core.scheduling.calendar import Calendar, Window
@@ -64,6 +66,42 @@ async def test_without_carry_over_a_run_ends_with_its_window(bench: Making) -> N
     assert 0 < len(made.outcomes) < 60
     assert made.recorder.events[-1].reason == "the window is over, and rollout.carry_over is false"
     assert made.recorder.events[-1].at - EPOCH < OPENS + 2 * HOUR
+
+
+LONG = Took(600.0, 2400.0, 700.0, 2600.0, of=30)
+
+
+@pytest.mark.parametrize(
+    ("number", "slept", "long", "fields", "changed"),
+    [
+        (60, 0.0, (), {}, None),
+        (3, OPENS + 2 * HOUR - 100, (), {}, 0),  # begun late in the window
+        (8, OPENS + 2 * HOUR - 2400, (0,), {}, 7),  # 40 minutes are left, and one takes longer
+        (2, 0.0, (), {"notice": Notice(("mail",), lead=10 * HOUR)}, 0),  # the window goes by meanwhile
+    ],
+)
+async def test_without_carry_over_a_run_does_what_its_plan_foretold(
+    bench: Making,
+    number: int,
+    slept: float,
+    long: tuple[int, ...],
+    fields: dict[str, Any],
+    changed: int | None,
+) -> None:
+    made = bench(number, calendar=NIGHT, concurrency=1, carry_over=False, **fields)
+    changes = tuple(
+        replace(change, flavor="long") if at in long else change
+        for at, change in enumerate(made.plan.changes)
+    )
+    times = {"long": LONG} if long else {}
+    made.plan = seal(replace(made.plan, changes=changes, estimate=replace(made.plan.estimate, times=times)))
+    made.clock.slept = slept
+    foretold = forecast(made.plan, made.clock.wall())
+    assert await go(made, Somebody() if fields else None) is RunEnd.HALTED
+    done = made.outcomes.count(Outcome.CHANGED)
+    assert done == (pytest.approx(number - foretold.left, rel=0.15) if changed is None else changed)
+    assert changed is None or foretold.left == number - changed
+    assert (foretold.begins is None) is (changed == 0)
 
 
 async def test_the_longer_changes_turn_out_the_earlier_the_last_one_starts(bench: Making) -> None:

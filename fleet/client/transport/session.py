@@ -97,7 +97,7 @@ class SessionTransport:
         if headers != self._own:
             self._set_own(headers)
         ticket = _Ticket(departure)
-        _TICKET.set(ticket)
+        token = _TICKET.set(ticket)
         try:
             with self._deadlines.within(within):
                 answer = await self._session.request(
@@ -117,6 +117,8 @@ class SessionTransport:
             if not ticket.sent:
                 raise unsent(error, self._site, within) from None
             raise self._unanswered(error, within) from None
+        finally:
+            _TICKET.reset(token)
         return Response(
             answer.status,
             {name.lower(): value for name, value in answer.headers.items()},

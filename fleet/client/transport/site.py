@@ -20,8 +20,8 @@ class Departure(Protocol):
     """Asked with a connection in hand, as the last thing before the first byte."""
 
     def go(self) -> bool:
-        """True counts the request as sent: its bytes must leave at once, and only once. False asks to `wait`
-        first.
+        """True counts the request as sent: its bytes must leave, once, in this step of the loop or the next.
+        False asks to `wait` first.
 
         Raises CallError to call the request off.
         """

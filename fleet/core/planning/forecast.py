@@ -80,7 +80,8 @@ class Forecast:
     for never.
 
     `visits` has the waves of every open time in which there is something to do. `misfits` never start, and
-    `left` are the other changes for which no window of the run has room.
+    `left` are the other changes for which no window of the run has room: without `carry_over` it has only the
+    first one from now on.
     """
 
     begins: float | None
@@ -103,6 +104,7 @@ def forecast(plan: Plan, now: float, *, slow: bool = False) -> Forecast:
     if longest == 0:
         return Forecast(None, None, None)
     visits: dict[Span, list[Visit]] = {}
+    ends = math.inf if plan.rollout.carry_over else next(calendar.spans(now)).ends  # the last open time
     at: float | None = now
     begins: float | None = None
     first_stop: float | None = None
@@ -117,8 +119,10 @@ def forecast(plan: Plan, now: float, *, slow: bool = False) -> Forecast:
         if due.announced and first_stop is None:
             needs = min(one.needs for one in due.batches if stops(one.change))
             first_stop = calendar.next_opening(earliest(plan.rollout, at, at), needs)
-        at, rest = _pass(plan.rollout, bounds, at + due.wait, due, visits)
+        at, rest = _pass(calendar, bounds, at + due.wait, due, visits, ends)
         left += _number(rest)
+    if not visits and left:  # whatever would begin would do so in a window that the run does not see
+        begins = first_stop = None
     return Forecast(begins, first_stop, at, tuple(visits.items()), _misfits(waves, longest), left)
 
 
@@ -183,17 +187,20 @@ def _fitting(batches: Iterable[Batch], longest: float) -> list[Batch]:
 
 
 def _pass(
-    rollout: Rollout, bounds: Bounds, ready: float, due: Due, visits: dict[Span, list[Visit]]
+    calendar: Calendar,
+    bounds: Bounds,
+    ready: float,
+    due: Due,
+    visits: dict[Span, list[Visit]],
+    ends: float,
 ) -> tuple[float | None, Sequence[Batch]]:
-    """Notes in which open times the wave goes from `ready` on; returns when it is over, and what is left.
-
-    Without `carry_over` a run ends with the first open time in which anything goes.
-    """
+    """Notes in which open times, up to the one that `ends` so, the wave goes from `ready` on; returns when it
+    is over, and what is left."""
     left, begun, over = due.batches, False, ready
     if not left:
         return ready, ()
-    for span in rollout.calendar.spans(ready):
-        if visits and span not in visits and not rollout.carry_over:
+    for span in calendar.spans(ready):
+        if span.ends > ends:
             return over, left
         begins = max(ready, span.begins)
         load, rest = _fill(bounds, left, span.ends - begins)

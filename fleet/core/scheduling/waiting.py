@@ -17,14 +17,14 @@ from typing import NamedTuple
 
 from fleet.core.notebook import Status
 
-READS = 1.0  # requests that polls may cost a wait, on average
+READS = 0.85  # requests that polls may cost a wait, on average
 LATEST = 0.15  # of a wait's mean time: how late its end may be noticed, whatever that costs
 STRAGGLING = 0.04  # of its age, if that is more: how late who looks for himself may notice the end
 LONGEST = 180.0  # s between two lists, however long all who wait should have been ready
 EARLY = 0.8  # of the quickest wait so far: the first look; else it would never be seen that waits are quicker
 LIKELY = 0.5  # how likely his wait must be over before somebody looks for himself
 SPARED = 0.1  # of the usual reads are left to polls for which nothing waits but a slot that nobody needs
-OWED = 0.7  # and to polls for notebooks that are away, where each call keeps others waiting
+OWED = 0.5  # and to polls for notebooks that are away, where each call keeps others waiting
 PROVEN = 5  # waits after which the times are believed
 KEPT = 100  # waits of each kind that are remembered
 PAGE = 50  # rows that one request lists (List API: 10, 20 or 50)
@@ -97,16 +97,13 @@ class Waits:
             return True
         return READS * worth * sum(self._over(status, wait, now) for wait in waits) >= requests
 
-    def look_pays(self, status: Status, wait: Wait, now: float, worth: float = 1.0) -> bool:
-        """Whether somebody who waits for the end of `status` should look for himself.
-
-        `worth` as for a list: looks that stand in a line for long are in vain by the time that others wait.
-        """
+    def look_pays(self, status: Status, wait: Wait, now: float) -> bool:
+        """Whether somebody who waits for the end of `status` should look for himself."""
         late = now - self.soonest(status, wait)
         if late < 0 or not self._knows(status):
-            return late >= self._least * (1.0 / worth - 1.0)
+            return late >= 0
         mean = self._shares[status].mean * wait.usual
-        if late >= max(LATEST * mean / worth, STRAGGLING * (now - wait.since)):
+        if late >= max(LATEST * mean, STRAGGLING * (now - wait.since)):
             return True
         return self._over(status, wait, now) >= LIKELY
 

@@ -17,6 +17,7 @@ import pytest
 import trustme
 from aiohttp import TCPConnector
 from aiohttp.connector import Connection as Lease
+from msgspec.structs import replace
 from yarl import URL
 
 from fleet.client.transport import Site, open_transports
@@ -321,3 +322,42 @@ def test_an_aiohttp_of_another_shape_is_named(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(TCPConnector, "connect", connect)
     assert unfit() == f"aiohttp {aiohttp.__version__} has another TCPConnector.connect"
+
+
+@pytest.mark.parametrize("request_", [GET, PUT])
+async def test_the_whole_request_leaves_in_the_step_in_which_the_departure_says_so(
+    request_: Request, client_of: ClientOf
+) -> None:
+    seen = b""
+
+    class Watch:
+        """Looks into the other end of the connection as soon as the loop is free again."""
+
+        def go(self) -> bool:
+            asyncio.get_running_loop().call_soon(self.look)
+            return True
+
+        def look(self) -> None:
+            nonlocal seen
+            end, _ = listener.accept()
+            with end:
+                seen = end.recv(65536, socket.MSG_DONTWAIT)
+
+        async def wait(self) -> None:
+            raise AssertionError("nobody asked to wait")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with client_of(f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
+            await client.fail(request_, departure=Watch())
+    head, _, body = seen.partition(b"\r\n\r\n")
+    assert head.startswith(f"{request_.method} {request_.path} HTTP/1.1\r\n".encode())
+    assert body == request_.body
+
+
+async def test_a_body_larger_than_any_buffer_arrives_whole(
+    raw_server: RawServe, reply: Reply, client_of: ClientOf
+) -> None:
+    body = b"x" * 20_000_000
+    async with raw_server(reply()) as server, client_of(server.url) as client:
+        assert (await client.send(replace(PUT, body=body), within=60.0)).status == 200
+    assert server.requests[0].endswith(b"\r\n\r\n" + body)

@@ -99,14 +99,6 @@ def test_where_changes_wait_for_calls_a_notebook_that_is_away_matters_more_than_
     assert worth(1, 200, returning=False) == OWED > SPARED
 
 
-def test_one_of_a_few_leaves_calls_to_others_where_those_are_scarce() -> None:
-    nothing_known, stuck = learned(20.0), learned(STARTING=[100.0] * 100)
-    assert not nothing_known.look_pays(STARTING, Wait(0.0, 0.0), 199.0, worth=SPARED)
-    assert nothing_known.look_pays(STARTING, Wait(0.0, 0.0), 200.0, worth=SPARED)
-    assert not stuck.look_pays(STARTING, Wait(0.0, 200.0), 229.0, worth=0.5)
-    assert stuck.look_pays(STARTING, Wait(0.0, 200.0), 230.0, worth=0.5)
-
-
 def test_one_of_a_few_looks_when_it_is_as_likely_ready_as_not() -> None:
     waits = learned(STARTING=[100.0] * 50 + [110.0] * 50)
     assert first_look(waits, Wait(0.0, 99.0)) == 110
