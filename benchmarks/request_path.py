@@ -98,8 +98,8 @@ SCENES = (LOOPBACK, OVER_TLS, REMOTE, Scene(False, 0.0, 64), Scene(False, 0.0, 2
 QUICK = (Scene(False, 0.0, 8), Scene(True, 0.002, 8))
 UPDATES, QUICK_UPDATES = 15_000, 120
 MOST_SERIAL = 100  # updates one at a time, where each has to wait for the network
-# Updates for each connection before those that count, by clients that are not slow: with few, connections that
-# are open already serve the updates of others, which are opened later, and their handshakes would count.
+# Updates for each connection before those that count, by clients that are not slow. With few, connections
+# that are open serve the updates of others, which are opened later, and their handshakes would count.
 WARM_QUICK = 60
 
 

@@ -1,21 +1,15 @@
 """Who goes next: one at a time, by rank, and among equals by turns of their lanes, so that no scope waits for
 the crowd of another.
 
-Within a lane it is first come, first served. Those who are new and those whose notebook is back take turns:
-else all who are new would leave together whenever nobody else waits, and come home together, to a jam that
-keeps their notebooks away.
+Within a lane it is first come, first served.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from itertools import takewhile
 
 from fleet.core.calls import Rank
-
-_BY_RANK = tuple(Rank)
-_NEW_IS_DUE = (Rank.AWAY, Rank.NEW, Rank.UNDER_WAY)
 
 
 class Line:
@@ -26,14 +20,11 @@ class Line:
 
     def __init__(self) -> None:
         self.free = True  # whether nobody is at the head
-        self._ranks = {rank: _Lanes() for rank in Rank}
-        self._head = Rank.NEW  # the rank of who is at the head, or was last
-        self._order = _BY_RANK
+        self._ranks = tuple(_Lanes() for _ in Rank)
 
     def waits_before(self, rank: Rank) -> bool:
         """Whether somebody waits who goes before everybody of that rank."""
-        before = takewhile(lambda one: one is not rank, self._order)
-        return any(self._ranks[one].first() is not None for one in before)
+        return any(lanes.first() is not None for lanes in self._ranks[:rank])
 
     async def enter(self, lane: str, rank: Rank, *, again: bool = False) -> float | None:
         """Returns at the head of the line, with the slot that was left there; the caller must `leave`.
@@ -41,7 +32,7 @@ class Line:
         Who comes `again`, having let others pass, is the first of his rank.
         """
         if self.free:
-            self.free, self._head = False, rank
+            self.free = False
             return None
         lanes, waiter = self._ranks[rank], _new_waiter()
         lanes.add(lane, waiter, first=again)
@@ -56,12 +47,9 @@ class Line:
 
     def leave(self, slot: float | None = None) -> None:
         """Calls the next one, who may use `slot`; its lane goes to the end."""
-        if slot is None and self._head is not Rank.AWAY:
-            self._order = _NEW_IS_DUE if self._head is Rank.UNDER_WAY else _BY_RANK
-        for rank in self._order:
-            waiter = self._ranks[rank].next()
+        for lanes in self._ranks:
+            waiter = lanes.next()
             if waiter is not None:
-                self._head = rank
                 waiter.set_result(slot)
                 return
         self.free = True

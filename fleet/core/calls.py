@@ -12,10 +12,7 @@ from fleet.core.notebook import Notebook
 
 
 class Rank(IntEnum):
-    """Whose request goes first where requests have to wait: notebooks come home before others leave.
-
-    The last two take turns, so that others leave one after the other.
-    """
+    """Whose request goes first where requests have to wait: notebooks come home before others leave."""
 
     AWAY = 0  # for a notebook that is stopped and not started yet
     UNDER_WAY = 1  # for any other to which something was sent

@@ -342,13 +342,11 @@ class Performance:
                 return Blind(self._change.item, self._now(), error.meaning, error.text, sends=0)
         if listed is not None:
             self._listed_at = self._now() - (clock.monotonic() - listed)
-        seen = max(self._since, self._seen_waiting, listed or self._since)
         event = await self._look(0.0)
         self._listed_at = None
         if isinstance(event, Saw) and event.sight.status.heading is None:
             if event.sight.status is status.heading:
-                # It ended between the last sight of it and this one; the whole would teach us our own delay.
-                watch.took(status, (seen + clock.monotonic()) / 2.0 - self._since, usual)
+                watch.took(status, clock.monotonic() - self._since, usual)
             self._waits_for = None
         else:
             self._seen_waiting = clock.monotonic()

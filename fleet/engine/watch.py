@@ -110,8 +110,7 @@ class Watch:
         for status, waiters in waiting.items():
             now = self._clock.monotonic()
             few = self._times * pages(len(waiters)) >= len(waiters)  # each may as well look for himself
-            matters = worth(len(self._waiters), self.under_way, returning=status is Status.STARTING)
-            pays = not few and self._list_pays(status, waiters, now, matters)
+            pays = not few and self._list_pays(status, waiters, now)
             if few or self._failed[status] >= _BROKEN:
                 looking = [one for one in waiters if self._waits.look_pays(status, one.wait, now)]
                 self._wake(looking if few else sorted(looking, key=_asked)[:PAGE])
@@ -119,7 +118,9 @@ class Watch:
                 await self._poll(status, len(waiters), now)
         await anyio.sleep(self._pause())
 
-    def _list_pays(self, status: Status, waiters: Sequence[_Waiter], now: float, matters: float) -> bool:
+    def _list_pays(self, status: Status, waiters: Sequence[_Waiter], now: float) -> bool:
+        """Owners are always worth it: only where a notebook is on its way back, spare slots can wait."""
+        matters = worth(len(self._waiters), self.under_way) if status is Status.STARTING else 1.0
         waits = [one.wait for one in waiters]
         return self._waits.list_pays(status, waits, self._times * pages(len(waits)), now, matters)
 

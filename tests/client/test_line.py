@@ -91,35 +91,6 @@ async def test_a_higher_rank_goes_first_and_in_each_rank_lanes_take_turns() -> N
     assert counter.line.free
 
 
-async def test_who_is_new_and_whose_notebook_is_back_take_turns_and_who_is_away_goes_before_both() -> None:
-    counter = Counter()
-    visits = [*(("new", Rank.NEW),) * 4, *(("back", Rank.UNDER_WAY),) * 5, *(("away", Rank.AWAY),) * 2]
-    async with anyio.create_task_group() as group:
-        for visit in visits:
-            group.start_soon(counter.visit, *visit)
-        await anyio.sleep(3.5)  # the two who were away and one who is back have had their turn
-        group.start_soon(counter.visit, "away", Rank.AWAY)
-    turns = ["back", "away", "new", "back", "new", "back", "new", "back", "back"]
-    assert counter.served == ["new", "away", "away", *turns]
-
-
-async def test_one_who_is_new_keeps_his_turn_before_one_whose_notebook_is_back() -> None:
-    line = Line()
-    await line.enter("head", Rank.UNDER_WAY)
-    async with anyio.create_task_group() as group:
-        group.start_soon(line.enter, "new", Rank.NEW)
-        group.start_soon(line.enter, "back", Rank.UNDER_WAY)
-        await anyio.sleep(0.1)
-        assert [line.waits_before(rank) for rank in Rank] == [False, False, True]
-        line.leave()  # now the new one is at the head
-        assert not line.waits_before(Rank.NEW)
-        line.leave(7.0)  # his slot was left: it is still his turn, or that of one like him
-        group.start_soon(line.enter, "new", Rank.NEW)
-        await anyio.sleep(0.1)
-        assert line.waits_before(Rank.UNDER_WAY)
-        line.leave()
-
-
 async def test_only_a_higher_rank_waits_before_others() -> None:
     line = Line()
     await line.enter("head", Rank.NEW)

@@ -314,24 +314,3 @@ async def test_who_is_held_by_a_pause_does_not_make_calls_seem_scarce(bench: Mak
         noticed = min(at for at in made.at(f"look {key}") if at > started + START_TAKES)
         assert noticed - started - START_TAKES < 10.0
     assert made.at("send stop nb-12")[0] > 3000.0
-
-
-async def test_our_own_delay_is_not_learned_as_the_clouds(bench: Making) -> None:
-    """A start was over somewhere between the last look that showed it and the one that showed its end."""
-    made, takes = bench(12, concurrency=1), 22.0
-    start = made.cloud.start
-
-    async def quick(key: str, query: dict[str, Any], turn: Turn) -> Receipt:
-        receipt: Receipt = await start(key, query, turn)
-        made.cloud.move(key, Status.STARTING, takes, Status.RUNNING)
-        return receipt
-
-    made.cloud.start = quick
-    await made.run()
-    late = []
-    for number in range(12):
-        (left,) = (at for at, what in made.log.entries if what == f"send start nb-{number}")
-        looks = [at for at, what in made.log.entries if what == f"look nb-{number}"]
-        late.append(min(at for at in looks if at > left + takes) - left - takes)
-    assert min(late[:5]) > 15.0  # of the first ones nothing is known
-    assert max(late[5:]) < 8.0

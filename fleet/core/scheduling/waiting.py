@@ -17,14 +17,13 @@ from typing import NamedTuple
 
 from fleet.core.notebook import Status
 
-READS = 0.85  # requests that polls may cost a wait, on average
+READS = 1.0  # requests that polls may cost a wait, on average
 LATEST = 0.15  # of a wait's mean time: how late its end may be noticed, whatever that costs
 STRAGGLING = 0.04  # of its age, if that is more: how late who looks for himself may notice the end
 LONGEST = 180.0  # s between two lists, however long all who wait should have been ready
 EARLY = 0.8  # of the quickest wait so far: the first look; else it would never be seen that waits are quicker
 LIKELY = 0.5  # how likely his wait must be over before somebody looks for himself
 SPARED = 0.1  # of the usual reads are left to polls for which nothing waits but a slot that nobody needs
-OWED = 0.5  # and to polls for notebooks that are away, where each call keeps others waiting
 PROVEN = 5  # waits after which the times are believed
 KEPT = 100  # waits of each kind that are remembered
 PAGE = 50  # rows that one request lists (List API: 10, 20 or 50)
@@ -123,14 +122,12 @@ class Waits:
         return 1.0 - shares.outlasts((now - wait.since) / wait.usual) / before
 
 
-def worth(waiting: int, under_way: int, *, returning: bool) -> float:
-    """How much it matters to notice the end of a wait; of a start, whose notebook is `returning` by itself,
-    only for the slot that it frees.
+def worth(waiting: int, under_way: int) -> float:
+    """How much it matters to notice the end of a start, whose notebook is back already: its slot is free.
 
     Where most changes under way wait for calls, not for the cloud, slots are in plenty and calls are not.
     """
-    least = SPARED if returning else OWED
-    return max(least, min(1.0, waiting / under_way) ** 2) if under_way else 1.0
+    return max(SPARED, min(1.0, waiting / under_way) ** 2) if under_way else 1.0
 
 
 def pages(number: int) -> int:

@@ -12,7 +12,6 @@ from fleet.core.scheduling.waiting import (
     KEPT,
     LATEST,
     LONGEST,
-    OWED,
     SPARED,
     STRAGGLING,
     Wait,
@@ -88,15 +87,9 @@ def test_where_slots_are_in_plenty_starts_are_listed_less_often() -> None:
 
 
 def test_starts_matter_as_far_as_changes_wait_for_the_cloud_and_not_for_calls() -> None:
-    assert worth(0, 0, returning=True) == worth(20, 20, returning=True) == 1.0
-    assert worth(10, 20, returning=True) == 0.25
-    assert worth(1, 200, returning=True) == SPARED
-
-
-def test_where_changes_wait_for_calls_a_notebook_that_is_away_matters_more_than_one_that_returns() -> None:
-    assert worth(0, 0, returning=False) == worth(20, 20, returning=False) == 1.0
-    assert worth(19, 20, returning=False) == worth(19, 20, returning=True)
-    assert worth(1, 200, returning=False) == OWED > SPARED
+    assert worth(0, 0) == worth(20, 20) == 1.0
+    assert worth(10, 20) == 0.25
+    assert worth(1, 200) == SPARED
 
 
 def test_one_of_a_few_looks_when_it_is_as_likely_ready_as_not() -> None:
