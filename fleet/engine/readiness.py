@@ -251,7 +251,8 @@ class WaitingRoom:
             ends = self._rollout.calendar.open_until(now)
             others = ready or len(waiting) > 1 or len(self.present) > len(self._waiting)
             if ends is None or not others:
-                self._control.drain(RunEnd.HALTED, "the window is over, and rollout.carry_over is false")
+                what = "is over" if ends is None else "has no room for the rest"
+                self._control.drain(RunEnd.HALTED, f"the window {what}, and rollout.carry_over is false")
             else:  # who does not fit any more keeps nobody from starting who does
                 untils[Why.WINDOW] = min(untils.get(Why.WINDOW, math.inf), ends)
         if not self._opened:

@@ -64,7 +64,8 @@ async def test_without_carry_over_a_run_ends_with_its_window(bench: Making) -> N
     made = bench(60, calendar=NIGHT, concurrency=1, carry_over=False)
     assert await go(made) is RunEnd.HALTED
     assert 0 < len(made.outcomes) < 60
-    assert made.recorder.events[-1].reason == "the window is over, and rollout.carry_over is false"
+    reason = "the window has no room for the rest, and rollout.carry_over is false"
+    assert made.recorder.events[-1].reason == reason
     assert made.recorder.events[-1].at - EPOCH < OPENS + 2 * HOUR
 
 
