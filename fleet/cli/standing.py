@@ -32,7 +32,9 @@ def screen(standing: Standing, answer: Answer | None, now: float) -> Iterator[st
         yield f"because: {report.reason}"
     if answer is not None:
         yield f"up to {answer.concurrency} changes at once"
-        if answer.binding:
+        if answer.paused:
+            yield f"the next change waits for the end of the pause: fleet resume {report.run}"
+        elif answer.binding:
             yield f"the next change waits for: {'; '.join(answer.binding)}"
         yield from (f"rate of {key}: {', '.join(limits)}" for key, limits in answer.limits.items())
         yield from (f"requests of {key} wait: {what}" for key, what in answer.waits.items())

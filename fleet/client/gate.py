@@ -78,7 +78,10 @@ class Gate:
     @property
     def waits(self) -> str:
         """What requests wait for at this moment, for a person who asks; empty when for nothing that lasts."""
-        silent = self._monotonic() - self._latest
+        now = self._monotonic()
+        shut, silent = self._pace.clear_at(now) - now, now - self._latest
+        if UNHEARD <= shut < math.inf and (self._aboard or not (self._queue.free and self._door.free)):
+            return f"the rate: nothing may leave for another {duration(shut)}"
         if self._aboard and UNHEARD <= silent < math.inf:
             return f"{self._aboard} without an answer, the last was sent {duration(silent)} ago"
         if self._queue.free and self._door.free:

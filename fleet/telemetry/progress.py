@@ -47,7 +47,7 @@ _TROUBLE = frozenset({Outcome.FAILED, Outcome.STRANDED, Outcome.UNKNOWN, Outcome
 
 def _for(seconds: float) -> str:
     """How long something has been so, once that is news."""
-    return f", for {duration(seconds)}" if seconds >= WINDOW else ""
+    return f", held for {duration(seconds)}" if seconds >= WINDOW else ""
 
 
 class _Wave:

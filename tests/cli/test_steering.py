@@ -219,7 +219,20 @@ def test_the_screen_names_the_limit_that_binds_and_what_requests_wait_for(killed
     lines = [*screen(look_at(killed, BEGAN + 89.0), Answer(done=True, text="", **words), BEGAN + 89.0)]
     assert "the next change waits for: concurrency 3" in lines
     assert "requests of host, reads wait: 8 without an answer" in lines
-    assert "held: lab-a: 8 of 50 calls failed, for 1m" in lines
+    assert "held: lab-a: 8 of 50 calls failed, held for 1m" in lines
+
+
+@pytest.mark.usefixtures("alive")
+def test_while_a_run_is_paused_its_next_change_waits_for_the_end_of_that_and_of_nothing_else(
+    killed: Path,
+) -> None:
+    answer = Answer(done=True, text="", paused=True, binding=("concurrency 3",))
+    found = [
+        line for line in screen(look_at(killed, BEGAN), answer, BEGAN) if line.startswith("the next change")
+    ]
+    assert found == [
+        f"the next change waits for the end of the pause: fleet resume {look_at(killed, BEGAN).report.run}"
+    ]
 
 
 def test_nobody_is_held_by_a_run_that_was_killed(killed: Path) -> None:

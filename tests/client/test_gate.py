@@ -280,6 +280,20 @@ async def test_a_refusal_by_the_gateway_takes_no_seat_away(make: Make) -> None:
     assert watched.most_aboard == 10
 
 
+async def test_a_rate_that_was_lowered_is_told_and_not_a_want_of_answers(make: Make) -> None:
+    watched = make(Rate(600, 60.0), in_flight=5)
+    gate = watched.gate
+    async with anyio.create_task_group() as group:
+        for number in range(100):
+            await watched.read(number)
+        gate.set_rate(Rate(60, 60.0))
+        group.start_soon(watched.read, 100)
+        await anyio.sleep(10.0)
+        assert gate.waits == "the rate: nothing may leave for another 44s"
+        await anyio.sleep(60.0)
+    assert gate.waits == ""
+
+
 async def test_who_asks_is_told_what_requests_wait_for(make: Make, loop_clock: Clock) -> None:
     watched = make(Rate(60, 60.0), in_flight=1)
     gate = watched.gate

@@ -58,7 +58,7 @@ def test_a_hold_that_lasts_tells_how_long_it_has_been(plan: Callable[..., Plan])
     progress = Progress(plan(2))
     progress.apply(Held(1.0, "lab-a", "8 of 50 calls failed"))
     assert progress.snapshot(10.9).held == ("lab-a: 8 of 50 calls failed",)
-    assert progress.snapshot(241.0).held == ("lab-a: 8 of 50 calls failed, for 4m",)
+    assert progress.snapshot(241.0).held == ("lab-a: 8 of 50 calls failed, held for 4m",)
 
 
 def test_a_hold_ends_with_the_process_that_held(plan: Callable[..., Plan]) -> None:
