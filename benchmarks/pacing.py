@@ -7,6 +7,7 @@ and tells in the text of its 429. A client that just repeats with growing pauses
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -63,7 +64,8 @@ class Pacing:
 
 KNOWN = (Pacing(50, 1.0, 6, 5), Pacing(500, 1.0, 6, 5), Pacing(2000, 1.0, 6, 5), Pacing(60, 60.0, 75, 1))
 QUICK_KNOWN = (Pacing(50, 1.0, 0.6, 1), Pacing(500, 1.0, 0.6, 1))
-TAUGHT, QUICK_TAUGHT = Pacing(20, 1.0, 240, 1), Pacing(200, 1.0, 2.0, 1)  # who starts low needs minutes
+TAUGHT, QUICK_TAUGHT = Pacing(60, 1.0, 400, 1), Pacing(200, 1.0, 2.0, 1)  # who starts low needs minutes
+LEARNED = 0.5  # of its time; what comes after is judged
 
 
 def run(*, quick: bool) -> Result:
@@ -135,7 +137,8 @@ def learn(pacing: Pacing, server: Served, client: str, limiter: str) -> Sample:
     sample, seen = play(pacing, server, client, limiter, None)
     more = {
         "429s": seen.refused,
-        "share of the limit": used(seen.arrivals, pacing, 0.7),
+        "share of the limit": used(seen.arrivals, pacing, LEARNED),
+        "requests judged": len(seen.arrivals) - before(seen.arrivals, pacing, LEARNED),
         "fullest window": fullest(seen.arrivals, pacing.window),
         "server stalled ms": seen.stalled * 1000,
     }
@@ -144,9 +147,13 @@ def learn(pacing: Pacing, server: Served, client: str, limiter: str) -> Sample:
 
 def used(came: Sequence[float], pacing: Pacing, after: float) -> float:
     """The share of the limit that was used once a part of the time was over, and first bursts with it."""
-    begin = came[0] + pacing.seconds * after
     allowed = pacing.seconds * (1 - after) * pacing.count / pacing.window
-    return sum(instant > begin for instant in came) / allowed
+    return (len(came) - before(came, pacing, after)) / allowed
+
+
+def before(came: Sequence[float], pacing: Pacing, part: float) -> int:
+    """How many requests came in the first part of the time."""
+    return bisect_right(came, came[0] + pacing.seconds * part)
 
 
 def table(samples: Samples, pacing: Pacing) -> list[Row]:
@@ -176,6 +183,7 @@ def judge_learning(own: Sequence[Sample], pacing: Pacing) -> list[Check]:
     return [
         at_most(f"{pacing}, not told: server stalled ms", stalled(own), 5),
         at_most(f"{pacing}, not told: 429s", most(own, "429s"), 1),
+        at_least(f"{pacing}, not told: requests judged", least(own, "requests judged"), 10_000),
         at_least(f"{pacing}, not told: share of the limit used", least(own, "share of the limit"), 0.97),
     ]
 
