@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise
 from typing import Any
 
@@ -39,6 +39,11 @@ class Calls:
     get: int = 0
     lease: int = 0
     save: int = 0
+
+    @property
+    def by_kind(self) -> dict[str, int]:
+        """The numbers by name. `asdict` copies deeply, which takes ten times as long."""
+        return {kind: getattr(self, kind) for kind in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +266,7 @@ def joined(stages: Mapping[int, Row]) -> Row:
         idle_s=round(sum(_between(one, other) for one, other in pairwise(begun)), 3),
         queued_s=round(sum(row.queued_s for row in rows), 3),
         stages_done=done,
-        calls=_sum_of(row.calls for row in rows),
+        calls=sum_of(row.calls for row in rows),
         request_ids=tuple(dict.fromkeys(chain.from_iterable(row.request_ids for row in rows))),
         written=any(row.written for row in rows),
         debt=any(row.debt for row in rows),
@@ -288,10 +293,11 @@ def _between(one: Row, other: Row) -> float:
     return max(0.0, other.started_at - one.finished_at)
 
 
-def _sum_of(calls: Iterable[Calls]) -> Calls:
+def sum_of(calls: Iterable[Calls]) -> Calls:
+    """All calls together."""
     totals = Counter[str]()
     for one in calls:
-        totals.update(asdict(one))
+        totals.update(one.by_kind)
     return Calls(**totals)
 
 

@@ -89,7 +89,7 @@ def row_object(report: Report, row: Row) -> dict[str, Any]:
         "finished_at": instant(row.finished_at),
         "away_s": row.away_s,
         "stages_done": row.stages_done,
-        "calls": asdict(row.calls),
+        "calls": row.calls.by_kind,
         "request_ids": list(row.request_ids),
         "debt": row.debt,
         "fix": report.whole(row.fix),
@@ -104,7 +104,7 @@ def instant(at: float | None) -> str | None:
 
 
 def _lease(lease: LeaseLeft | None) -> Mapping[str, Any] | None:
-    return None if lease is None else asdict(lease)
+    return None if lease is None else {"enable": lease.enable, "type": lease.type, "left_s": lease.left_s}
 
 
 def _pointer(row: Row | None, name: str, size: Any) -> dict[str, Any] | None:

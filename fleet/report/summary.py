@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from fleet.core.commands import whole
 from fleet.core.errors import Exit
 from fleet.core.events import Outcome
 from fleet.core.fold import Debt, RunState, count, debts, exit_code
 from fleet.core.pacing.limits import Limit
-from fleet.core.rows import WELL, Calls, Row
+from fleet.core.rows import WELL, Calls, Row, sum_of
 from fleet.report.makespan import Makespan, makespan, took
 
 
@@ -96,6 +96,7 @@ def summarize(state: RunState, *, live: bool = False, damage: Iterable[object] =
     started = state.at if state.started_at is None else state.started_at
     until = state.at if state.finished_at is None else state.finished_at
     duration_s = round(max(0.0, until - started), 3)
+    calls = sum_of(row.calls for row in rows)
     return Report(
         run=state.run,
         job=state.plan.job,
@@ -108,11 +109,11 @@ def summarize(state: RunState, *, live: bool = False, damage: Iterable[object] =
         rows=rows,
         counts=count(rows),
         between_stages=_between_stages(rows),
-        calls=_total(rows),
+        calls=calls,
         costs=_costs(rows),
         longest_away=_largest(rows, lambda row: row.away_s),
         slowest=_largest(rows, took),
-        requests=_requests(state.spent, _total(rows)),
+        requests=_requests(state.spent, calls),
         requests_known=state.end is not None and not state.broke_off and not state.gaps,
         limits={key: tuple(map(str, named.values())) for key, named in state.limits.items()},
         throttled=dict(state.throttled),
@@ -155,17 +156,9 @@ def _between_stages(rows: Iterable[Row]) -> dict[int, int]:
     return dict(sorted(found.items()))
 
 
-def _total(rows: Iterable[Row]) -> Calls:
-    totals: dict[str, int] = {}
-    for row in rows:
-        for kind, number in asdict(row.calls).items():
-            totals[kind] = totals.get(kind, 0) + number
-    return Calls(**totals)
-
-
 def _requests(spent: Mapping[str, int], of_rows: Calls) -> dict[str, int]:
     """The requests by operation, as the clouds counted them; rows know what a killed process did not tell."""
-    known = asdict(of_rows)
+    known = of_rows.by_kind
     return {kind: max(known.get(kind, 0), spent.get(kind, 0)) for kind in {**known, "list": 0, **spent}}
 
 
@@ -178,8 +171,9 @@ def _costs(rows: Sequence[Row]) -> dict[str, Cost]:
 
 
 def _cost(rows: Sequence[Row]) -> Cost:
-    by_kind = {kind: round(total / len(rows), 2) for kind, total in asdict(_total(rows)).items()}
-    return Cost(len(rows), round(sum(asdict(_total(rows)).values()) / len(rows), 2), by_kind)
+    total = sum_of(row.calls for row in rows).by_kind
+    by_kind = {kind: round(number / len(rows), 2) for kind, number in total.items()}
+    return Cost(len(rows), round(sum(total.values()) / len(rows), 2), by_kind)
 
 
 def _largest(rows: Iterable[Row], size: Callable[[Row], float]) -> Row | None:
