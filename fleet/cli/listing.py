@@ -22,7 +22,7 @@ from fleet.cli.choosing import (
     choice_of,
 )
 from fleet.cli.explaining import explanation
-from fleet.cli.output import cleaned, folded, say, table, write, write_lines
+from fleet.cli.output import cleaned, folded, say, write, write_lines
 from fleet.cli.pages import PageProgress
 from fleet.cli.session import CLOCK, ConfigOption, ScopesOption, settings_for
 from fleet.core.duration import duration
@@ -33,6 +33,7 @@ from fleet.core.selecting.sampling import sampled
 from fleet.core.selecting.selection import Selection
 from fleet.core.selecting.selector import Selector, parse_ids
 from fleet.core.spelling import nearest
+from fleet.report.aligned import aligned
 from fleet.report.as_csv import safe_text
 from fleet.report.as_json import instant
 from fleet.service.explaining import find
@@ -75,7 +76,7 @@ def ls(
     """
     if fields:
         meanings = [(field.name, field.type, field.meaning) for field in FIELDS.values()]
-        write_lines(folded(table(("field", "type", "meaning"), meanings), sys.stdout))
+        write_lines(folded(aligned(("field", "type", "meaning"), meanings), sys.stdout))
         return
     names = _columns("id" if output == "id" else columns)
     render = _renderer(output, names)
@@ -144,7 +145,7 @@ def _plain(value: datetime | timedelta) -> object:
 
 
 def _table(rows: Sequence[Row], names: Sequence[str]) -> str:
-    lines = table(names, [[_cell(row[name]) for name in names] for row in rows])
+    lines = aligned(names, [[_cell(row[name]) for name in names] for row in rows])
     return cleaned(folded(lines, sys.stdout))
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TextIO
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 
 from fleet.core.errors import FleetError
 from fleet.core.text import clean
 
 LONGEST = 1000  # characters of a line
-GAP = "  "
 INDENT = "    "
 
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
@@ -55,16 +54,6 @@ def say_lines(lines: Iterable[str]) -> None:
 def cleaned(lines: Iterable[str]) -> str:
     """The lines as one text, each of them harmless and ended."""
     return "".join(f"{clean(line, LONGEST)}\n" for line in lines)
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A line for the columns and one for each row, as wide as it takes: nothing is folded or cut."""
-    cells = [list(columns), *([clean(cell, LONGEST) for cell in row] for row in rows)]
-    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
-    return [
-        GAP.join(set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]
 
 
 def folded(lines: Iterable[str], stream: TextIO) -> Iterator[str]:

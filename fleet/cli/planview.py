@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fleet.cli.output import table
 from fleet.core.duration import duration
 from fleet.core.notebook import Status
 from fleet.core.planning.estimate import ASSUMED, Times
@@ -22,6 +21,7 @@ from fleet.core.scheduling.readiness import REQUEST, stops
 from fleet.core.scheduling.timing import Moment
 from fleet.core.scheduling.timing_words import restart_words, timing_lines, waiting_words
 from fleet.core.text import clean
+from fleet.report.aligned import aligned
 
 FIRST = 20
 OWNERS = 10
@@ -42,7 +42,7 @@ def plan_lines(plan: Plan, *, every: bool = False, now: float | None = None) -> 
         rows = [_change_row(change, plan.names, plan.rollout) for change in shown]
         yield ""
         heads = ("wave", "scope", "notebook", "owner", "state", "change", "why", "cost of a month")
-        yield from table(*_without_empty(heads, rows))
+        yield from aligned(*_without_empty(heads, rows))
         if len(shown) < len(plan.changes):
             yield f"... and {len(plan.changes) - len(shown)} more (--all shows every row)"
     if plan.settled:
@@ -51,7 +51,7 @@ def plan_lines(plan: Plan, *, every: bool = False, now: float | None = None) -> 
         if every:
             yield ""
             whom = [(row.scope, row.name or row.id, row.owner, row.reason) for row in plan.settled]
-            yield from table(("scope", "left out", "owner", "why"), whom)
+            yield from aligned(("scope", "left out", "owner", "why"), whom)
     yield ""
     yield from _tail(plan, plan.created_at if now is None else now)
 
@@ -64,7 +64,7 @@ def _left_out(settled: Sequence[Settled]) -> Iterator[str]:
         for kind in kinds[:KINDS]
         for row in (kind.such,)
     ]
-    yield from table(("count", "left out", "such as", "why"), rows)
+    yield from aligned(("count", "left out", "such as", "why"), rows)
     if more := len(kinds) - len(rows):
         notebooks = sum(kind.count for kind in kinds[KINDS:])
         yield f"... and {more} more ({notebooks} notebooks): see --format json"

@@ -15,7 +15,7 @@ import anyio
 import typer
 
 from fleet.cli.files import read_file
-from fleet.cli.output import cleaned, folded, say_lines, table, write
+from fleet.cli.output import cleaned, folded, say_lines, write
 from fleet.cli.pages import PageProgress
 from fleet.cli.reporting import RunArgument, run_folder
 from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, completer, limit_memory, settings_for
@@ -27,6 +27,7 @@ from fleet.core.text import clean
 from fleet.journal.errors import JournalError, OtherFormat
 from fleet.journal.lock import is_locked
 from fleet.journal.runs import PLAN
+from fleet.report.aligned import aligned
 from fleet.service.recovering import Remains, remains
 from fleet.service.recovering import recover as read_cloud
 from fleet.service.running import require_same_scopes
@@ -111,7 +112,7 @@ def _told_by_journal(run: str, left: Remains) -> str:
 
 def _table(recovery: Recovery) -> str:
     columns = ("scope", "name", "id", "holds", "run state", "reason")
-    rows = table(columns, map(_cells, recovery.found))
+    rows = aligned(columns, map(_cells, recovery.found))
     # The summary names commands: they stay whole.
     return cleaned(folded(rows, sys.stdout)) + "\n" + "".join(f"{line}\n" for line in _summary(recovery))
 

@@ -12,10 +12,11 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.output import folded, table, write, write_lines
+from fleet.cli.output import folded, write, write_lines
 from fleet.cli.session import ConfigOption, RunDirOption, config_option, run_dir_option, runs_folder
 from fleet.core.errors import UsageError
 from fleet.journal.runs import RunSummary, find_run, is_run_dir, list_runs
+from fleet.report.aligned import aligned
 from fleet.report.as_json import instant
 from fleet.report.as_text import tally
 from fleet.report.formats import Format, render
@@ -98,7 +99,7 @@ def runs(
         write(json.dumps([_object(run) for run in found], indent=1) + "\n")
     elif output == "table":
         rows = [(run.run, run.job, run.state, _moment(run.started_at), _notebooks(run)) for run in found]
-        write_lines(folded(table(("run", "job", "state", "started", "notebooks"), rows), sys.stdout))
+        write_lines(folded(aligned(("run", "job", "state", "started", "notebooks"), rows), sys.stdout))
     else:
         raise UsageError(f"--output: {output!r} is neither table nor json")
 

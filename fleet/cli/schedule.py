@@ -18,12 +18,13 @@ from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
 
 from fleet.cli.files import read_text
-from fleet.cli.output import folded, say, say_lines, table, write, write_lines
+from fleet.cli.output import folded, say, say_lines, write, write_lines
 from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, runs_folder
 from fleet.core.errors import Exit, FleetError, UsageError
 from fleet.core.jobfiles.jobfile import JobFile, bind, parse_job
 from fleet.core.scheduling.calendar import told, told_span
 from fleet.core.scheduling.schedule import Schedule
+from fleet.report.aligned import aligned
 from fleet.report.as_json import instant
 from fleet.service.diary import Diary, Entry
 from fleet.service.jobs import job_type
@@ -83,7 +84,7 @@ def next_times(
         if file.rollout.calendar:
             spans = zip(file.rollout.calendar.spans(now), range(SPANS), strict=False)
             rows += [(file.name, "changes", told_span(span, schedule.timezone)) for span, _ in spans]
-    write_lines(folded(table(("job", "what", "when"), rows), sys.stdout))
+    write_lines(folded(aligned(("job", "what", "when"), rows), sys.stdout))
 
 
 def history(
@@ -103,7 +104,7 @@ def history(
         write("".join(json.dumps(_plain(task.job, entry)) + "\n" for task, entry in rows))
     elif output == "table":
         cells = [_cells(task, entry) for task, entry in rows]
-        write_lines(folded(table(("job", "due", "at", "what", "run", "exit"), cells), sys.stdout))
+        write_lines(folded(aligned(("job", "due", "at", "what", "run", "exit"), cells), sys.stdout))
     else:
         raise UsageError(f"--output: {output!r} is neither table nor jsonl")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from fleet.cli.output import table
 from fleet.core.changing.under_way import UnderWay
 from fleet.core.duration import duration
 from fleet.core.fold import Debt
 from fleet.core.text import clean
+from fleet.report.aligned import aligned
 from fleet.report.as_json import instant
 from fleet.report.as_text import tally
 from fleet.report.summary import Report, next_steps
@@ -107,7 +107,7 @@ def _under_way(standing: Standing, now: float) -> Iterator[str]:
         return
     yield "under way:" if standing.report.live else "left unfinished:"
     shown = changes[:MOST_UNDER_WAY]
-    yield from table(
+    yield from aligned(
         ("  notebook", "scope", "wave", "step", "since", "deadline", "debt"),
         [_row(one, now) for one in shown],
     )

@@ -19,16 +19,14 @@ class Format(StrEnum):
     CSV = "csv"
 
 
-def render(
-    report: Report, form: Format, *, width: int | None = None, color: bool = False, brief: bool = False
-) -> str:
-    """The report in one form. `width` and `color` are those of the terminal; only the table minds them.
+def render(report: Report, form: Format, *, color: bool = False, brief: bool = False) -> str:
+    """The report in one form; only the table minds `color`.
 
     Only a table can be `brief`: what a program reads is whole.
     """
     match form:
         case Format.TABLE:
-            return table_text(report, width=width, color=color, brief=brief)
+            return table_text(report, color=color, brief=brief)
         case Format.JSON:
             return json_text(report)
         case Format.JSONL:
