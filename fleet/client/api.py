@@ -16,7 +16,7 @@ from fleet.client.wire import Request
 from fleet.core.calls import Rank, Reading, Receipt, SavedImage, Turn
 from fleet.core.errors import CallError, Meaning
 from fleet.core.notebook import Flavor, Image, Notebook, Status
-from fleet.core.pacing.limits import Limit, Rate
+from fleet.core.pacing.limits import Limit, Rate, Shut
 from fleet.core.planning.quota import Quota
 from fleet.core.scope import Project, ScopeSpec, Workspace
 
@@ -54,6 +54,11 @@ class ModelArts:
     def waits(self) -> dict[str, str]:
         """What requests wait for at this moment, by throttle key and class."""
         return self._caller.waits
+
+    @property
+    def shut(self) -> dict[str, Shut]:
+        """Where nothing may leave for a while, by throttle key and class."""
+        return self._caller.shut
 
     def set_rate(self, rate: Rate) -> None:
         """Sets the rate of this scope's throttle key at once; other scopes may share it."""

@@ -18,7 +18,7 @@ from fleet.client.transport import Transport
 from fleet.client.wire import Answer, Kind, Request, decipher
 from fleet.core.calls import Rank, Turn
 from fleet.core.errors import NOT_SENT, CallError, Meaning
-from fleet.core.pacing.limits import Limit, Rate
+from fleet.core.pacing.limits import Limit, Rate, Shut
 from fleet.core.pacing.retry import Patience, Tries
 
 WITHIN = 30.0  # s for one attempt, from the connection to the last byte
@@ -127,6 +127,12 @@ class Caller:
         """What requests wait for, by throttle key and class, where they wait."""
         gates = (self._gates[Kind.READ], self._gates[Kind.WRITE])
         return {gate.key: gate.waits for gate in gates if gate.waits}
+
+    @property
+    def shut(self) -> dict[str, Shut]:
+        """Where nothing may leave for a while, by throttle key and class."""
+        gates = (self._gates[Kind.READ], self._gates[Kind.WRITE])
+        return {gate.key: shut for gate in gates if (shut := gate.shut) is not None}
 
     def set_rate(self, rate: Rate) -> None:
         """Sets the rate of the throttle key, for reads and for writes."""

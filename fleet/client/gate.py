@@ -21,7 +21,7 @@ from fleet.core.duration import duration
 from fleet.core.errors import CallError, Meaning
 from fleet.core.events import Counted, Slowed
 from fleet.core.pacing.in_flight import InFlight
-from fleet.core.pacing.limits import Limit, Rate
+from fleet.core.pacing.limits import Limit, Rate, Shut
 from fleet.core.pacing.pace import Pace
 from fleet.core.pacing.send_log import Peak
 
@@ -79,15 +79,22 @@ class Gate:
     def waits(self) -> str:
         """What requests wait for at this moment, for a person who asks; empty when for nothing that lasts."""
         now = self._monotonic()
-        shut, silent = self._pace.clear_at(now) - now, now - self._latest
-        if UNHEARD <= shut < math.inf and (self._aboard or not (self._queue.free and self._door.free)):
-            return f"the rate: nothing may leave for another {duration(shut)}"
+        shut, silent = self._pace.shut(now), now - self._latest
+        waited_for = self._aboard or not (self._queue.free and self._door.free)
+        if waited_for and shut is not None and silent + shut.seconds >= UNHEARD:
+            return f"the rate: {shut}"
         if self._aboard and UNHEARD <= silent < math.inf:
             return f"{self._aboard} without an answer, the last was sent {duration(silent)} ago"
         if self._queue.free and self._door.free:
             return ""
         full = self._aboard >= self._in_flight.limit
         return f"{self._in_flight.limit} in flight at most" if full else "the rate"
+
+    @property
+    def shut(self) -> Shut | None:
+        """For how long nothing may leave, also when nobody waits for that; None if it is not worth a word."""
+        shut = self._pace.shut(self._monotonic())
+        return shut if shut is not None and shut.seconds >= UNHEARD else None
 
     def counts(self) -> list[Counted]:
         """For every limit that was kept, how many requests left at most in any of its windows."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Protocol
 
 from pydantic import ValidationError
 
 from fleet.core.errors import FleetError, UsageError
 from fleet.core.events import RunEnd, Steered
-from fleet.core.pacing.limits import Limit, Rate
+from fleet.core.pacing.limits import Limit, Rate, Shut
 from fleet.core.pacing.pace import parse_rate
+from fleet.core.scheduling.readiness import second
 from fleet.engine.control import Control
 from fleet.engine.ports import Clock
 from fleet.engine.tape import Tape
 from fleet.service.asking import MOST_UNDER_WAY, Answer, Ask, Verb
+
+MOST_SHUT = 2  # throttle keys that are named, the one that waits longest first
 
 
 class Throttled(Protocol):
@@ -25,6 +29,9 @@ class Throttled(Protocol):
 
     @property
     def waits(self) -> Mapping[str, str]: ...
+
+    @property
+    def shut(self) -> Mapping[str, Shut]: ...
 
     def set_rate(self, rate: Rate) -> None: ...
 
@@ -116,7 +123,17 @@ class Helm:
             for name in ask.scopes or self._clouds:
                 self._clouds[name].set_rate(rate)
             news.append(f"rate {rate}" + (f" of {', '.join(ask.scopes)}" if ask.scopes else ""))
-        return self._recorded(f"set to {', '.join(news)}") + self._bounded(ask.concurrency)
+        what = f"set to {', '.join(news)}"
+        shut = self._shut(ask.scopes or self._clouds) if rate is not None else {}
+        longest = max((one.seconds for one in shut.values()), default=0.0)
+        until = f"; requests wait until {second(self._clock.wall() + longest)} at the latest" if shut else ""
+        self._recorded(what + until)
+        return "; ".join((what, *_waits(shut))) + self._bounded(ask.concurrency)
+
+    def _shut(self, scopes: Iterable[str]) -> Mapping[str, Shut]:
+        """Where what has left already lets nothing leave for a while: the longest first."""
+        found = {key: shut for name in scopes for key, shut in self._clouds[name].shut.items()}
+        return dict(sorted(found.items(), key=lambda one: -one[1].seconds))
 
     def _bounded(self, concurrency: int | None) -> str:
         """What lets fewer changes be under way than were asked for."""
@@ -129,3 +146,10 @@ class Helm:
     def _recorded(self, what: str) -> str:
         self._tape.note(Steered(self._clock.wall(), what))
         return what
+
+
+def _waits(shut: Mapping[str, Shut]) -> Iterator[str]:
+    for key, one in islice(shut.items(), MOST_SHUT):
+        yield f"{key}: {one}, as {one.why}"
+    if len(shut) > MOST_SHUT:
+        yield f"{len(shut) - MOST_SHUT} more"

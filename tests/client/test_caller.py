@@ -578,3 +578,12 @@ async def test_until_a_credential_is_proven_one_call_is_under_way(make: Make) ->
         assert desk.sends == 1
         await anyio.sleep(6.0)
         assert desk.sends == 5
+
+
+async def test_how_long_nothing_may_leave_is_told_by_class(make: Make) -> None:
+    desk = make(OK)
+    for _ in range(5):
+        await desk.caller.call(READ)
+    assert desk.caller.shut == {}
+    desk.caller.set_rate(Rate(2, 60.0))
+    assert {key: shut.sent for key, shut in desk.caller.shut.items()} == {Kind.READ: 5}

@@ -290,8 +290,35 @@ async def test_a_rate_that_was_lowered_is_told_and_not_a_want_of_answers(make: M
         group.start_soon(watched.read, 100)
         await anyio.sleep(10.0)
         assert gate.waits == "the rate: nothing may leave for another 44s"
-        await anyio.sleep(60.0)
+        await anyio.sleep(42.0)  # one has a seat by now, and has not been sent
+        assert gate.waits == "the rate: nothing may leave for another 2.5s"
+        await anyio.sleep(20.0)
     assert gate.waits == ""
+
+
+async def test_a_gate_that_nothing_may_leave_tells_how_long_and_why_also_when_nobody_waits(
+    make: Make,
+) -> None:
+    watched = make(Rate(600, 60.0))
+    gate = watched.gate
+    for number in range(100):
+        await watched.read(number)
+    assert gate.shut is None
+    gate.set_rate(Rate(60, 60.0))
+    shut = gate.shut
+    assert shut is not None
+    assert (str(shut), shut.why) == ("nothing may leave for another 54s", "100 left in the last 1m")
+    assert gate.waits == ""
+    await anyio.sleep(50.0)
+    assert gate.shut is None  # not worth a word any more
+
+
+async def test_a_gate_that_a_refusal_shut_says_so(make: Make) -> None:
+    watched = make(Rate(600, 60.0))
+    await watched.refuse(retry_after=30.0)
+    shut = watched.gate.shut
+    assert shut is not None
+    assert shut.why == "the cloud refused more"
 
 
 async def test_who_asks_is_told_what_requests_wait_for(make: Make, loop_clock: Clock) -> None:

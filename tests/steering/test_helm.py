@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.events import Event, RunEnd, Steered
-from fleet.core.pacing.limits import Limit, Rate
+from fleet.core.pacing.limits import Limit, Rate, Shut
 from fleet.engine.control import Control
 from fleet.engine.tape import Tape
 from fleet.service.helm import Helm
@@ -33,6 +33,7 @@ class Scope:
     def __init__(self, key: str) -> None:
         self.key = key
         self.rate = Rate(60, 60.0)
+        self.shut: dict[str, Shut] = {}
 
     @property
     def limits(self) -> dict[str, tuple[Limit, ...]]:
@@ -130,6 +131,29 @@ def test_a_rate_is_set_for_every_scope_or_for_those_that_are_named(run: Run) -> 
     assert [scope.rate.count for scope in run.scopes.values()] == [10, 5]
     assert told["limits"]["key b"] == ["5/s", "30/min by policy user"]
     assert run.recorded == ["set to rate 10/s", "set to rate 5/s of lab-b"]
+
+
+def test_how_long_nothing_leaves_under_a_lower_rate_is_told_at_once_and_recorded(run: Run) -> None:
+    run.scopes["lab-a"].shut = {"a, reads": Shut(12.0, 40, 60.0), "a, writes": Shut(44.2, 60, 60.0)}
+    assert run.ask("set", rate="30/min")["text"] == (
+        "set to rate 30/min; a, writes: nothing may leave for another 44s, as 60 left in the last 1m; "
+        "a, reads: nothing may leave for another 12s, as 40 left in the last 1m"
+    )
+    run.scopes["lab-b"].shut = {"b, reads": Shut(50.0, 0, 0.0)}
+    text = run.ask("set", rate="20/min", concurrency=3)["text"]
+    assert text.startswith("set to concurrency 3, rate 20/min; b, reads: nothing may leave for another 50s")
+    assert text.endswith("; a, writes: nothing may leave for another 44s, as 60 left in the last 1m; 1 more")
+    until = "requests wait until 1970-01-01 00:17:{} UTC at the latest"
+    assert run.recorded == [
+        f"set to rate 30/min; {until.format('25')}",
+        f"set to concurrency 3, rate 20/min; {until.format('30')}",
+    ]
+
+
+def test_only_of_the_scopes_whose_rate_is_set_it_is_told_that_nothing_leaves(run: Run) -> None:
+    run.scopes["lab-a"].shut = {"a, reads": Shut(12.0, 40, 60.0)}
+    assert run.ask("set", rate="5/s", scopes=["lab-b"])["text"] == "set to rate 5/s of lab-b"
+    assert run.ask("set", concurrency=3)["text"] == "set to concurrency 3"
 
 
 def test_a_concurrency_is_set_and_told(run: Run) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fleet.core.duration import duration
+
 CONFIGURED = "configured"  # the policy of the limit that we set ourselves
 PROBED = "probed"  # the policy of what is tried at present because nothing is known
 
@@ -38,3 +40,25 @@ class Rate:
             if number == int(number):
                 return f"{self.count}/{'' if number == 1 else int(number)}{unit}"
         return f"{self.count}/{self.window}s"
+
+
+@dataclass(frozen=True, slots=True)
+class Shut:
+    """Nothing may leave for so many `seconds`, as so many requests were `sent` in the last `window` seconds.
+
+    0 of them where the cloud's refusals asked for it.
+    """
+
+    seconds: float
+    sent: int
+    window: float
+
+    def __str__(self) -> str:
+        return f"nothing may leave for another {duration(self.seconds)}"
+
+    @property
+    def why(self) -> str:
+        """What led to it, in words."""
+        if not self.sent:
+            return "the cloud refused more"
+        return f"{self.sent} left in the last {duration(self.window)}"

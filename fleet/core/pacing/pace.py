@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable
 
 from fleet.core.errors import UsageError
-from fleet.core.pacing.limits import CONFIGURED, PROBED, UNITS, Limit, Rate
+from fleet.core.pacing.limits import CONFIGURED, PROBED, UNITS, Limit, Rate, Shut
 from fleet.core.pacing.probing import Probing, known_rate
 from fleet.core.pacing.send_log import SendLog
 
@@ -149,6 +149,16 @@ class Pace:
         if self._probing is not None and self._probing.blocked(now):
             return math.inf
         return self._clear if self._clear > now else now
+
+    def shut(self, now: float) -> Shut | None:
+        """For how long nothing may leave and why; None when something may, or only an answer can tell."""
+        seconds = self.clear_at(now) - now
+        if not 0.0 < seconds < math.inf:
+            return None
+        if self._clear == self._held:
+            return Shut(seconds, 0, 0.0)
+        window = max(self._limits.values(), key=lambda one: self._log.last(one.count) + one.window).window
+        return Shut(seconds, len(self._log.since(now - window)), window)
 
     def sent(self, now: float) -> None:
         """Records that a request left at `now`."""
