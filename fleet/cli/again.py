@@ -33,8 +33,9 @@ def undo(
     Reads only, writes nothing to the cloud; with -o the sealed plan is written to a file. Looks at every
     notebook that the run changed or may have changed, also where it failed or was cut short. Only those that
     still hold what the run gave them are planned; others are listed, as unchanged when they are as before, as
-    drifted when somebody changed them. Those that the run left stranded must be brought back first: they are
-    counted, with the commands that do it. What cannot be undone is said in the plan.
+    drifted when somebody changed them. Those that the run left stranded, or open as it broke off, must be
+    brought back first: they are counted, with the commands that do it. What cannot be undone is said in the
+    plan.
     """
     folder = run_folder(context, config, run_dir, run)
     order, scopes = undo_order(_past(context, config, folder))
@@ -67,15 +68,26 @@ def retry(
 
 
 def _past(context: typer.Context, config: Path | None, folder: Path) -> PastRun:
-    """The run in `folder`; says first what it left stranded."""
+    """The run in `folder`; says first what it left away from home."""
     past = past_run(folder)
-    if past.stranded:
-        say_lines(_stranded(past.stranded, told(context, config, folder)))
+    if past.stranded or past.broken_off:
+        report = told(context, config, folder)
+        say_lines([*_broken_off(past.broken_off, report), *_stranded(past.stranded, report)])
     return past
+
+
+def _broken_off(rows: Sequence[Row], report: Report) -> Iterator[str]:
+    """How many are open, and the one command that brings them home."""
+    if rows:
+        are = "1 notebook is" if len(rows) == 1 else f"{len(rows)} notebooks are"
+        first = report.whole(f"fleet resume {report.run}")
+        yield f"{are} open, as the run broke off, and will not be planned; first: {first}"
 
 
 def _stranded(rows: Sequence[Row], report: Report) -> Iterator[str]:
     """How many are stranded, and the commands that bring them home."""
+    if not rows:
+        return
     was, one = ("notebook was", "it is") if len(rows) == 1 else ("notebooks were", "they are")
     yield f"{len(rows)} {was} left stranded and will not be planned; unless {one} back by now, first:"
     yield from (report.whole(f"  {row.fix}") for row in rows[:MOST] if row.fix)

@@ -34,7 +34,7 @@ from fleet.core.events import (
 from fleet.core.pacing.limits import Limit
 from fleet.core.planning.by_item import changes_by_item
 from fleet.core.planning.plan import Change, Plan
-from fleet.core.rows import Row, Track, joined, settled_row, track_of
+from fleet.core.rows import WELL, Row, Track, joined, settled_row, track_of
 from fleet.core.scheduling.timing import Memory
 from fleet.core.text import brief
 
@@ -156,7 +156,8 @@ class RunState:
         """One row for every selected notebook, in the order of the plan.
 
         When the run is over, which its recorded end says or the caller (`over`), rows that are still open
-        get the outcome that an operator must assume.
+        get the outcome that an operator must assume. A run that broke off can be taken up again: what it had
+        begun stays open, and only its reason says more.
         """
         rows = list(self._joined(self.change_rows(over=over)))
         rows += [settled_row(settled, self.plan.created_at) for settled in self.plan.settled]
@@ -192,11 +193,13 @@ class RunState:
 
     def _closed(self, row: Row) -> Row:
         why = f"{_ENDS[self.end]}: {brief(self.reason)}" if self.reason else _ENDS[self.end]
+        resumable = self.end is None and not self.gaps
         if row.debt:
             reason = f"stopped by us and not seen RUNNING since; {why}"
-            return replace(row, outcome=Outcome.STRANDED, reason=reason)
+            return replace(row, outcome=None if resumable else Outcome.STRANDED, reason=reason)
         if row.started_at is not None:
-            return replace(row, outcome=Outcome.UNKNOWN, reason=f"not followed to its end; {why}")
+            reason = f"not followed to its end; {why}"
+            return replace(row, outcome=None if resumable else Outcome.UNKNOWN, reason=reason)
         if self.gaps:
             return replace(row, outcome=Outcome.UNKNOWN, reason=f"the journal has gaps; {why}")
         return replace(row, outcome=Outcome.NOT_STARTED, reason="; ".join(filter(None, (why, row.reason))))
@@ -250,6 +253,12 @@ _OUTCOME_CODES: Mapping[Outcome | None, Exit] = {
     Outcome.STRANDED: Exit.STRANDED,
     Outcome.UNKNOWN: Exit.STRANDED,
 }
+
+
+def between_stages(rows: Iterable[Row]) -> dict[int, int]:
+    """How many notebooks have so many stages done and not their last."""
+    found = Counter(row.stages_done for row in rows if row.stages_done and row.outcome not in WELL)
+    return dict(sorted(found.items()))
 
 
 def count(rows: Iterable[Row]) -> dict[str, int]:

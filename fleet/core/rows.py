@@ -64,6 +64,8 @@ class Row:
     its stages, in which nothing was done; `queued_s` those before the end of a first look, nearly all of them
     in line for a place under the rate. `stages_done` is the number of the last stage that went well, where
     there are several. `written` says that a PUT was accepted or may have been. `fix` pays the `debt`.
+    `run_state_before` is the one to come back to, `run_state_after` the one seen last: empty where the run
+    has not looked, or not since its stop. Of notebooks without a change both are as the plan saw them.
     """
 
     item: int
@@ -100,7 +102,7 @@ class Track:
     change: Change
     life: Life
     after: dict[str, Any]
-    run_state: str
+    run_state: str  # seen last, or empty
     lease_before: LeaseLeft | None
     lease_after: LeaseLeft | None
     started_at: float | None = None
@@ -200,6 +202,7 @@ class Track:
         change, until = self.change, now if self.finished_at is None else self.finished_at
         owed = max(0.0, until - self.owed_since) if self.owed_since is not None else 0.0
         began, looked = self.started_at, self.looked_at
+        before = self.life.change.run_state.value
         queued = 0.0 if began is None or looked is None else max(0.0, looked - began)
         return Row(
             item=change.item,
@@ -212,8 +215,8 @@ class Track:
             reason=self.reason,
             before=change.before,
             after=dict(self.after),
-            run_state_before=self.life.change.run_state.value,
-            run_state_after=self.run_state,
+            run_state_before=before,
+            run_state_after="" if self.life.debt and self.run_state == before else self.run_state,
             lease_before=self.lease_before,
             lease_after=self.lease_after,
             started_at=self.started_at,
@@ -230,7 +233,7 @@ class Track:
 
 def track_of(change: Change, planned_at: float) -> Track:
     lease = _planned_lease(change.lease, planned_at)
-    return Track(change, Life.begin(change), dict(change.before), change.run_state.value, lease, lease)
+    return Track(change, Life.begin(change), dict(change.before), "", lease, lease)
 
 
 WELL = frozenset({Outcome.CHANGED, Outcome.UNCHANGED})

@@ -83,7 +83,7 @@ def row_object(report: Report, row: Row) -> dict[str, Any]:
         "reason": report.whole(row.reason),
         "before": dict(row.before),
         "after": dict(row.after),
-        "run_state": {"before": row.run_state_before, "after": row.run_state_after},
+        "run_state": {"before": row.run_state_before, "after": row.run_state_after or None},
         "lease": {"before": _lease(row.lease_before), "after": _lease(row.lease_after)},
         "started_at": instant(row.started_at),
         "finished_at": instant(row.finished_at),

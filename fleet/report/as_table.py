@@ -42,17 +42,17 @@ def table_text(report: Report, *, color: bool = False, brief: bool = False) -> s
     `brief` shows of many rows only those that need a person, the first of each outcome, and says what it left
     out and how to see it.
     """
-    rows = _worth_telling(report.rows) if brief else report.rows
+    rows = _worth_telling(report) if brief else report.rows
     told = report.whole(_left_out(report, rows))
     return f"{_table(report, rows, color)}\n{told}{summary_text(report)}"
 
 
-def _worth_telling(rows: Sequence[Row]) -> Sequence[Row]:
+def _worth_telling(report: Report) -> Sequence[Row]:
+    rows = report.rows
     if len(rows) <= FEW:
         return rows
-    return [
-        row for outcome in _TROUBLE for row in [one for one in rows if one.outcome is outcome][:MOST_ROWS]
-    ]
+    trouble = _TROUBLE if report.live else (None, *_TROUBLE)  # nobody works on what is open
+    return [row for outcome in trouble for row in [one for one in rows if one.outcome is outcome][:MOST_ROWS]]
 
 
 def _left_out(report: Report, shown: Sequence[Row]) -> str:
@@ -94,6 +94,6 @@ def _cells(report: Report, row: Row) -> tuple[str, ...]:
 
 def _run_state(row: Row) -> str:
     before, after = clean(row.run_state_before), clean(row.run_state_after)
-    if row.debt and before == after:  # what was seen last, before our stop
-        return f"{before} > ?"
+    if not after:  # the run has not looked, or not since its stop
+        return f"{before} > ?" if row.debt else f"{before} (planned)"
     return before if before == after else f"{before} > {after}"

@@ -78,12 +78,19 @@ def _debts(report: Report) -> Iterator[str]:
         yield f"{under_way} away, under way: nothing to do"
     if not owed:
         return
-    when = "once the run is over, " if report.live else ""
-    yield f"{len(owed)} stopped by us and not back; {when}each is brought back by its command:"
+    yield f"{len(owed)} stopped by us and not back; {_way_back(report)}each is brought back by its command:"
     for debt in owed[:MOST_DEBTS]:
         yield f"  {clean(debt.name)}: {clean(debt.fix, LONGEST)}"
     if (more := len(owed) - MOST_DEBTS) > 0:
         yield f"  and {more} more: fleet report {report.run} -o jsonl"
+
+
+def _way_back(report: Report) -> str:
+    """What comes before the single commands: the run's own end, or its resume."""
+    if report.live:
+        return "once the run is over, "
+    resumable = report.counts.get("open") and not report.damage
+    return f"all are brought back by: fleet resume {report.run}; or " if resumable else ""
 
 
 def _who(row: Row) -> str:

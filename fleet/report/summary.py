@@ -5,16 +5,15 @@ Pure, and the same for every format; the rows come from `core.fold`.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fleet.core.commands import whole
 from fleet.core.errors import Exit
 from fleet.core.events import Outcome
-from fleet.core.fold import Debt, RunState, count, debts, exit_code
+from fleet.core.fold import Debt, RunState, between_stages, count, debts, exit_code
 from fleet.core.pacing.limits import Limit
-from fleet.core.rows import WELL, Calls, Row, sum_of
+from fleet.core.rows import Calls, Row, sum_of
 from fleet.report.makespan import Makespan, makespan, took
 
 
@@ -79,8 +78,8 @@ class Report:
 
     @property
     def owed(self) -> tuple[Debt, ...]:
-        """The debts that nobody is about to pay; changes under way bring their notebooks back themselves."""
-        under_way = {row.item for row in self.rows if row.outcome is None}
+        """The debts that nobody is about to pay: what is open in a live run comes back by itself."""
+        under_way = {row.item for row in self.rows if row.outcome is None} if self.live else set()
         return tuple(debt for debt in self.debts if debt.item not in under_way)
 
     @property
@@ -108,7 +107,7 @@ def summarize(state: RunState, *, live: bool = False, damage: Iterable[object] =
         makespan=makespan(state, duration_s),
         rows=rows,
         counts=count(rows),
-        between_stages=_between_stages(rows),
+        between_stages=between_stages(rows),
         calls=calls,
         costs=_costs(rows),
         longest_away=_largest(rows, lambda row: row.away_s),
@@ -139,7 +138,7 @@ def next_steps(report: Report) -> tuple[str, ...]:
         return ()
     counts, steps = report.counts, []
     left_out = sum(row.outcome is Outcome.NOT_STARTED and row.wave is None for row in report.rows)
-    unfinished = counts[Outcome.UNKNOWN] + counts[Outcome.NOT_STARTED] - left_out
+    unfinished = counts.get("open", 0) + counts[Outcome.UNKNOWN] + counts[Outcome.NOT_STARTED] - left_out
     if report.damage:
         steps.append(f"to see what it left, for nobody can go on with it: fleet recover {report.run}")
     elif unfinished or (report.debts and report.state != "finished"):
@@ -149,11 +148,6 @@ def next_steps(report: Report) -> tuple[str, ...]:
     if report.undoable:
         steps.append(f"to take the changes back: fleet undo {report.run} -o PLAN")
     return tuple(map(report.whole, steps))
-
-
-def _between_stages(rows: Iterable[Row]) -> dict[int, int]:
-    found = Counter(row.stages_done for row in rows if row.stages_done and row.outcome not in WELL)
-    return dict(sorted(found.items()))
 
 
 def _requests(spent: Mapping[str, int], of_rows: Calls) -> dict[str, int]:

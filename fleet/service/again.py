@@ -35,8 +35,13 @@ class PastRun:
 
     @property
     def stranded(self) -> tuple[Row, ...]:
-        """The notebooks that it left away from home."""
+        """The notebooks that it could not bring home."""
         return tuple(one.row for one in self.notebooks if one.row.outcome is Outcome.STRANDED)
+
+    @property
+    def broken_off(self) -> tuple[Row, ...]:
+        """The notebooks that it owes because it broke off; it brings them home when it is taken up."""
+        return tuple(one.row for one in self.notebooks if one.row.outcome is None and one.row.debt)
 
 
 def past_run(folder: Path) -> PastRun:

@@ -86,4 +86,4 @@ def test_undo_names_the_command_for_a_stranded_one(make_lab: Callable[..., Lab],
     count, command = result.said
     assert (result.code, count.partition(" and ")[0]) == (0, "1 notebook was left stranded")
     assert command.startswith("  fleet start --scope")
-    assert "stranded by the run: bring it back first with: fleet start --scope" in result.out
+    assert "left away by the run: bring it back first with: fleet start --scope" in result.out

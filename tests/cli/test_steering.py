@@ -155,6 +155,16 @@ def test_the_status_of_a_killed_run_names_what_it_left_and_how_to_go_on(lab: Lab
     assert f"to go on where it stopped: fleet resume {RUN} {options}" in lines
 
 
+@pytest.mark.usefixtures("killed")
+def test_who_takes_a_killed_run_back_is_told_what_is_open_and_what_stranded(lab: Lab, shell: Shell) -> None:
+    opened, stranded, command, *_ = shell("undo", RUN, "--run-dir", lab.runs).said
+    options = f"--config {shell.folder}/fleet.toml --run-dir {lab.runs}"
+    first = f"first: fleet resume {RUN} {options}"
+    assert opened == f"2 notebooks are open, as the run broke off, and will not be planned; {first}"
+    assert stranded.startswith("1 notebook was left stranded and will not be planned")
+    assert command.startswith("  fleet start --scope ")
+
+
 @pytest.mark.parametrize("command", ["status", "resume", "pause"])
 def test_the_socket_of_a_killed_run_is_removed_by_the_next_command(
     lab: Lab, shell: Shell, killed: Path, command: str

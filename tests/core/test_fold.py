@@ -16,6 +16,7 @@ from fleet.core.events import (
     Answered,
     Began,
     Blind,
+    ChangeEvent,
     Counted,
     Ended,
     Event,
@@ -274,11 +275,38 @@ def test_what_is_open_at_the_end_of_a_run_is_told_for_the_worst(
 ) -> None:
     state = fold(PLAN, events)
     assert state.rows()[0].outcome is None
-    assert state.rows(over=True)[0].outcome is outcome
     state.apply(RunEnded(3000.0, RunEnd.INTERRUPTED, "by a person"))
     row = state.rows()[0]
     assert row.outcome is outcome
     assert row.reason.endswith("the run was interrupted: by a person")
+
+
+@pytest.mark.parametrize(
+    ("events", "outcome", "worst", "told"),
+    [
+        ((), Outcome.NOT_STARTED, Outcome.UNKNOWN, ""),
+        ((Began(0, 1.0),), None, Outcome.UNKNOWN, "not followed to its end"),
+        (STOP_ACCEPTED, None, Outcome.STRANDED, "stopped by us and not seen RUNNING since"),
+    ],
+)
+def test_what_a_run_had_begun_that_broke_off_is_open_unless_nobody_can_go_on_with_it(
+    events: tuple[Event, ...], outcome: Outcome | None, worst: Outcome, told: str
+) -> None:
+    state = fold(PLAN, events)
+    row = state.rows(over=True)[0]
+    assert (row.outcome, row.reason) == (outcome, "; ".join(filter(None, (told, "the run broke off"))))
+    state.gaps = True
+    assert state.rows(over=True)[0].outcome is worst
+
+
+def test_a_run_state_is_known_only_once_a_look_has_shown_it() -> None:
+    assert row_of().run_state_after == ""
+    assert row_of(saw(Status.RUNNING, 1.0)).run_state_after == "RUNNING"
+    assert (row_of(*STOP_ACCEPTED).run_state_before, row_of(*STOP_ACCEPTED).run_state_after) == (
+        "RUNNING",
+        "",
+    )
+    assert row_of(*STOP_ACCEPTED, saw(Status.STOPPED, 1060.0)).run_state_after == "STOPPED"
 
 
 def test_with_gaps_in_the_journal_nothing_is_known_as_not_started() -> None:
@@ -418,7 +446,8 @@ def test_any_history_gives_one_sound_row_for_each_notebook(history: list[Event])
     state = fold(PLAN, history)
     rows = state.rows(over=True)
     assert [row.item for row in rows] == [0, 1, 2]
-    assert all(row.outcome is not None for row in rows)
+    begun = {event.item for event in history if isinstance(event, ChangeEvent)}
+    assert all(row.outcome is not None or (row.item in begun and state.end is None) for row in rows)
     assert all(row.away_s >= 0 for row in rows)
     assert min(min(row.calls.put, row.calls.stop, row.calls.start, row.calls.get) for row in rows) >= 0
     assert [debt.item for debt in debts(state)] == [row.item for row in rows if row.debt]

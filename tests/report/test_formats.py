@@ -26,9 +26,9 @@ TABLE = """\
 scope  name     id       wave  outcome      run state           away  reason
 lab-a  nb-0     id-0        1  changed      RUNNING            2m30s
 lab-a  nb-1     id-1        1  changed      STOPPED
-lab-a  nb-2     id-2        1  failed       RUNNING                   stop refused: ModelArts.6404
+lab-a  nb-2     id-2        1  failed       RUNNING (planned)         stop refused: ModelArts.6404
 lab-a  nb-3     id-3        1  stranded     RUNNING > STOPPED     6m  START_FAILED
-lab-a  nb-4     id-4        1  not-started  RUNNING                   the run was halted: 2 failed
+lab-a  nb-4     id-4        1  not-started  RUNNING (planned)         the run was halted: 2 failed
 lab-a  keep-me  id-last        skipped      STOPPED                   protected
 """
 
@@ -91,12 +91,36 @@ def test_a_change_of_run_state_is_seen_in_the_table(report: Report) -> None:
     assert "RUNNING > FROZEN" in render(moved, Format.TABLE)
 
 
-def test_the_run_state_of_a_debt_that_no_look_showed_is_not_known(report: Report) -> None:
-    row = replace(report.rows[0], run_state_before="RUNNING", run_state_after="RUNNING")
-    for debt, after, shown in ((True, "RUNNING", "RUNNING > ?"), (True, "STOPPED", "RUNNING > STOPPED")):
-        owed = replace(row, debt=debt, run_state_after=after)
-        assert f" {shown} " in render(replace(report, rows=(owed,)), Format.TABLE)
-    assert "?" not in render(replace(report, rows=(row,)), Format.TABLE).splitlines()[1]
+@pytest.mark.parametrize(
+    ("debt", "after", "shown"),
+    [
+        (True, "", "RUNNING > ?"),
+        (True, "STOPPED", "RUNNING > STOPPED"),
+        (False, "", "RUNNING (planned)"),
+        (False, "RUNNING", "RUNNING"),
+    ],
+)
+def test_every_form_tells_a_run_state_that_the_run_has_not_seen_as_unknown(
+    report: Report, debt: bool, after: str, shown: str
+) -> None:
+    row = replace(report.rows[0], debt=debt, run_state_before="RUNNING", run_state_after=after)
+    one = replace(report, rows=(row,))
+    assert f" changed  {shown}  " in render(one, Format.TABLE).splitlines()[1]
+    told = json.loads(render(one, Format.JSONL))["run_state"]
+    assert told == {"before": "RUNNING", "after": after or None}
+    assert json.loads(render(one, Format.JSON))["rows"][0]["run_state"] == told
+    (cells,) = csv.DictReader(io.StringIO(render(one, Format.CSV), newline=""))
+    assert (cells["run_state.before"], cells["run_state.after"]) == ("RUNNING", after)
+
+
+def test_a_brief_table_shows_what_is_open_first_once_nobody_works_on_it(report: Report) -> None:
+    opened = replace(report.rows[0], outcome=None)
+    long = replace(report, rows=(*report.rows * 9, opened))
+    over, live = (
+        render(replace(long, state=state), Format.TABLE, brief=True).splitlines()[1].split()[4]
+        for state in ("interrupted", "running")
+    )
+    assert (over, live) == ("open", "stranded")
 
 
 @pytest.mark.security("escapes")

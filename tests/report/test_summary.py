@@ -88,13 +88,19 @@ def test_a_run_under_way_has_open_rows_and_nothing_to_type(make_plan: Callable[.
     assert "3 selected: 1 skipped, 2 open" in summary_text(report)
 
 
-def test_a_run_that_broke_off_is_interrupted_and_every_row_has_an_outcome(
+def test_a_run_that_broke_off_is_interrupted_and_what_it_had_begun_is_open(
     make_plan: Callable[..., Plan],
 ) -> None:
     state = fold(make_plan("nb-0", "nb-1"), [RunStarted(10.0, RUN, "d"), Began(0, 20.0)])
     report = summarize(state)
     assert report.state == "interrupted"
-    assert [row.outcome for row in report.rows] == [Outcome.UNKNOWN, Outcome.NOT_STARTED, Outcome.SKIPPED]
+    assert [row.outcome for row in report.rows] == [None, Outcome.NOT_STARTED, Outcome.SKIPPED]
+    assert report.exit is Exit.INTERRUPTED
+    assert next_steps(report) == (f"to go on where it stopped: fleet resume {RUN}",)
+
+
+def test_a_run_that_broke_off_goes_on_even_if_all_had_begun(make_plan: Callable[..., Plan]) -> None:
+    report = summarize(fold(make_plan("nb-0"), [RunStarted(10.0, RUN, "d"), Began(0, 20.0)]))
     assert next_steps(report) == (f"to go on where it stopped: fleet resume {RUN}",)
 
 
@@ -175,7 +181,13 @@ def test_what_a_live_run_has_under_way_is_nobody_s_to_bring_back(make_plan: Call
     assert "fleet start" not in live
     dead = summary_text(summarize(fold(plan, events)))
     assert "under way" not in dead
-    assert "3 stopped by us and not back; each is brought back by its command:\n" in dead
+    assert "4 selected: 1 skipped, 3 open\n" in dead
+    way = f"all are brought back by: fleet resume {RUN}; or each is brought back by its command:\n"
+    assert f"3 stopped by us and not back; {way}" in dead
+    assert f"to go on where it stopped: fleet resume {RUN}\n" in dead
+    damaged = summary_text(summarize(fold(plan, events), damage=["event 3"]))
+    assert "3 stopped by us and not back; each is brought back by its command:\n" in damaged
+    assert "fleet resume" not in damaged
     fix = "fleet start --scope lab-a id-2"
     stranded = Ended(2, 30.0, Outcome.STRANDED, "START_FAILED", debt=True, fix=fix)
     live = summary_text(summarize(fold(plan, [*events, stranded]), live=True))

@@ -110,7 +110,7 @@ async def test_a_stranded_one_is_left_out_with_its_command_until_it_is_home(worl
     assert settled(plan) == {
         notebook.id: (
             Outcome.SKIPPED,
-            f"stranded by the run: bring it back first with: {run.only.fix}",
+            f"left away by the run: bring it back first with: {run.only.fix}",
         )
     }
     lab.put_into(notebook, Status.RUNNING)

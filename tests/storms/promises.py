@@ -177,7 +177,7 @@ def _rows(storm: Storm) -> Iterator[str]:
     for row in rows:
         found = storm.after.notebooks.get(row.id)
         stuck = found is None or found.status in _STUCK
-        if row.outcome in (Outcome.STRANDED, Outcome.UNKNOWN) and not stuck:
+        if row.outcome in (None, Outcome.STRANDED, Outcome.UNKNOWN) and not stuck:
             yield f"{row.id} ({row.outcome}: {row.reason}): not settled in calm weather"
         if row.outcome is Outcome.NOT_STARTED and not halted:
             yield f"{row.id}: never started, although nothing stood in the way"

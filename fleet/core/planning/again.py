@@ -98,7 +98,7 @@ class Again(JobSpec):
         recall = self.recalls[context.scope, notebook.id]
         if not recall.fix or (notebook.status.heading or notebook.status).value == recall.home:
             return ""
-        return f"stranded by the run: bring it back first with: {recall.fix}"
+        return f"left away by the run: bring it back first with: {recall.fix}"
 
     def propose(self, notebook: Notebook, context: Context) -> Proposal:
         """The recalled values, unless somebody has changed the notebook since."""
@@ -182,8 +182,8 @@ class Writes:
 def undo(past: Iterable[Past], writes: Writes, *, gaps: bool = False) -> dict[Key, Recall]:
     """What takes a run back: the values from before, where a PUT changed something or may have changed it.
 
-    A stranded notebook is among them even if nothing was written to it: where it was is part of before. With
-    `gaps` in the journal any PUT may be missing from it.
+    A notebook that it left away from home is among them even if nothing was written to it: where it was is
+    part of before. With `gaps` in the journal any PUT may be missing from it.
     """
     found = {}
     for one in past:
@@ -191,7 +191,7 @@ def undo(past: Iterable[Past], writes: Writes, *, gaps: bool = False) -> dict[Ke
         for change, row in one.changes:
             for name, value in _given(change, row, writes, gaps=gaps).items():
                 given[name] = (*given.get(name, ()), value)
-        if given or one.row.outcome is Outcome.STRANDED:
+        if given or one.row.outcome is Outcome.STRANDED or one.row.debt:
             found[one.key] = _back(one, given)
     return found
 

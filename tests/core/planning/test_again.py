@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -156,7 +157,7 @@ def test_a_stranded_one_is_left_out_with_the_command_that_comes_first(status: St
     told = taken_back(
         row(Outcome.STRANDED, WAS, fix=FIX), IMAGE, notebook(NEW, status=status), *put(IMAGE, Fate.ACCEPTED)
     )
-    assert told == (Outcome.SKIPPED, f"stranded by the run: bring it back first with: {FIX}")
+    assert told == (Outcome.SKIPPED, f"left away by the run: bring it back first with: {FIX}")
 
 
 @pytest.mark.parametrize("status", [Status.RUNNING, Status.STARTING])
@@ -175,6 +176,12 @@ def test_a_stranded_one_that_was_not_written_to_gets_a_row_all_the_same(
     told = taken_back(row(Outcome.STRANDED, WAS, fix=FIX), IMAGE, found)
     assert told[0] is outcome
     assert (FIX in told[1]) is (status is Status.STOPPED)
+
+
+def test_one_that_is_owed_as_the_run_broke_off_comes_home_first() -> None:
+    owed = replace(row(Outcome.STRANDED, WAS, fix=FIX), outcome=None, debt=True)
+    told = taken_back(owed, IMAGE, notebook(OLD, status=Status.STOPPED))
+    assert told == (Outcome.SKIPPED, f"left away by the run: bring it back first with: {FIX}")
 
 
 GROWN = {"storage_new_size": 80}
