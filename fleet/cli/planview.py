@@ -142,7 +142,7 @@ def _estimate(plan: Plan) -> Iterator[str]:
         ]
         if more := len(estimate.away) - len(told):
             told.append(f"those of {more} others (--format json tells)")
-        yield f"away, in all: {most}{', '.join(told)}"
+        yield f"notebooks away, times summed: {most}{', '.join(told)}"
 
 
 def _calls(effort: Estimate | Effort) -> str:

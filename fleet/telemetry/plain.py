@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TextIO
 
@@ -15,6 +16,8 @@ from fleet.telemetry.snapshot import Snapshot
 
 EVERY = 5.0  # seconds between two lines
 LONGEST = 400  # characters of what may name a command
+
+_WAVE = re.compile(r"wave [0-9]+: ")
 
 
 class PlainView:
@@ -49,14 +52,19 @@ class PlainView:
         if news is None and 0 <= now - self._last < EVERY:
             return
         self._last = now
-        self._stream.write(self._whole(line(self._progress.snapshot(now), news or "")))
+        self._stream.write(self._whole(line(self._progress.snapshot(now), news)))
         self._stream.flush()
 
 
-def line(snapshot: Snapshot, news: str = "") -> str:
-    """The snapshot as one line, whatever its length: programs and logs fold for themselves."""
+def line(snapshot: Snapshot, news: str | None = None) -> str:
+    """The snapshot as one line, whatever its length: programs and logs fold for themselves.
+
+    News of a wave say which: they stand in the place of the wave that was started last.
+    """
+    place = wording.place(snapshot)
+    label = place if news is None else news if _WAVE.match(news) else f"{place} {news}"
     parts = [
-        f"{duration(snapshot.elapsed)} {wording.place(snapshot)}{news}",
+        f"{duration(snapshot.elapsed)} {label}",
         f"{snapshot.ended}/{snapshot.total} ended",
         wording.outcomes(snapshot),
         wording.activity(snapshot),
@@ -70,22 +78,22 @@ def _news(event: Event) -> str | None:
     """What deserves a line at once."""
     match event:
         case WaveStarted():
-            return " starts"
+            return "starts"
         case WaveEnded(go=True):
-            return " ended: go"
+            return "ended: go"
         case WaveEnded():
-            return f" ended: halt ({clean(event.reason, LONGEST)})"
+            return f"ended: halt ({clean(event.reason, LONGEST)})"
         case Slowed():
-            return f" throttled ({clean(event.text)})"
+            return f"throttled ({clean(event.text)})"
         case Held():
-            return f" {clean(event.where)}: {clean(event.text, LONGEST) or 'no longer held'}"
+            return f"{clean(event.where)}: {clean(event.text, LONGEST) or 'no longer held'}"
         case OutOfReach(text=""):
-            return f" {clean(event.host)} answers again"
+            return f"{clean(event.host)} answers again"
         case OutOfReach():
-            return " no answer"
+            return "no answer"
         case Steered():
-            return f" {clean(event.what)}"
+            return clean(event.what)
         case RunEnded():
-            return f" run ended ({clean(event.reason, LONGEST)})" if event.reason else " run ended"
+            return f"run ended ({clean(event.reason, LONGEST)})" if event.reason else "run ended"
         case _:
             return None

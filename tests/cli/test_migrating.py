@@ -88,7 +88,7 @@ def test_the_next_plan_knows_how_long_stops_and_starts_took(lab: Lab) -> None:
     owners = [change.owner for change in plan.changes if change.needs_restart]
     assert away == {owner: owners.count(owner) for owner in owners}
     first = plan.estimate.away[0].owner
-    assert f"away, in all: {away[first]} of {first} for " in shown
+    assert f"notebooks away, times summed: {away[first]} of {first} for " in shown
     applied(lab)
     old = next(image for image in lab.cloud.world.images.values() if image.name.startswith("pytorch1.8-cuda"))
     for change in plan.changes:

@@ -117,7 +117,7 @@ def test_what_is_forced_in_the_end_is_told_beside_what_stops_by_itself() -> None
         "up to 7 writes, 10 reads, about 4 pages of lists in about 3m4s"
     )
     assert told(plan, "if all stop by themselves: ").startswith("3 writes, 6 reads in about 1.5s of work")
-    assert told(plan, "away, in all: ") == "up to 2 of ann for 6m7s"
+    assert told(plan, "notebooks away, times summed: ") == "up to 2 of ann for 6m7s"
     assert "first stop by us Fri 1970-01-02 00:00 UTC, " in told(plan, "times, ")
     assert ", at the latest Fri 1970-01-02 00:06 UTC" in told(plan, "times, ")
 
@@ -139,7 +139,7 @@ def test_the_deadline_ends_what_people_would_keep_longer() -> None:
 def test_a_plan_that_waits_for_nobody_says_nothing_of_it() -> None:
     plan = waiting()
     assert told(plan, "estimate: ").startswith("7 writes, 10 reads, ")
-    assert told(plan, "away, in all: ") == "2 of ann for 6m7s"
+    assert told(plan, "notebooks away, times summed: ") == "2 of ann for 6m7s"
     assert not any(line.startswith(("all in all", "times", "if all stop")) for line in plan_lines(plan))
 
 

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Callable
 
-from fleet.core.events import Held, RunEnd, RunEnded, RunResumed
+from fleet.core.events import Held, RunEnd, RunEnded, RunResumed, WaveStarted
 from fleet.core.planning.plan import Plan
 from fleet.telemetry.live import picture
 from fleet.telemetry.plain import PlainView
@@ -31,6 +31,22 @@ def test_the_plain_view_tells_a_hold_and_its_end_at_once(plan: Callable[..., Pla
     first, second = stream.getvalue().splitlines()
     assert "wave 1: waits for \\x1b[31mapproval" in first
     assert "wave 1: no longer held" in second
+
+
+def test_the_plain_view_names_one_wave_a_line(plan: Callable[..., Plan]) -> None:
+    stream = io.StringIO()
+    view = PlainView(Progress(plan(1, 1)), stream, lambda: 0.0)
+    view(WaveStarted(0.0, 1, 1))
+    view(Held(0.0, "wave 2", "begins at noon"))
+    view(Held(0.0, "lab-a", "8 of 50 calls failed"))
+    view(WaveStarted(0.0, 2, 1))
+    labels = [line.partition(";")[0] for line in stream.getvalue().splitlines()]
+    assert labels == [
+        "0s wave 1/2 starts",
+        "0s wave 2: begins at noon",
+        "0s wave 1/2 lab-a: 8 of 50 calls failed",
+        "0s wave 2/2 starts",
+    ]
 
 
 def test_the_live_view_shows_what_is_held(plan: Callable[..., Plan]) -> None:
