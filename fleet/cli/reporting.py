@@ -92,7 +92,8 @@ def runs(
 ) -> None:
     """List the runs on this machine, the newest first.
 
-    Reads the run folders only: sends nothing, writes nothing.
+    Those in your state folder, or in the folder that [run] dir in fleet.toml names; runs that were begun with
+    a --run-dir are listed with that one. Reads the run folders only: sends nothing, writes nothing.
     """
     found = list_runs(runs_folder(context, config, run_dir))
     if output == "json":
@@ -105,7 +106,8 @@ def runs(
 
 
 def _notebooks(run: RunSummary) -> str:
-    return tally(run.counts) if run.counts else "?"
+    stages = f"; {run.stages} stages in all" if run.stages else ""
+    return f"{tally(run.counts, run.between_stages)}{stages}" if run.counts else "?"
 
 
 def _object(run: RunSummary) -> dict[str, object]:
@@ -116,6 +118,8 @@ def _object(run: RunSummary) -> dict[str, object]:
         "started_at": instant(run.started_at),
         "finished_at": instant(run.finished_at),
         "counts": dict(run.counts),
+        "stages": run.stages,
+        "between_stages": {str(done): number for done, number in run.between_stages.items()},
         "dir": str(run.dir),
     }
 

@@ -10,13 +10,13 @@ import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 
 from fleet.core.errors import UsageError
-from fleet.core.fold import count
+from fleet.core.fold import between_stages, count
 from fleet.core.planning.members import members
 from fleet.journal.errors import JournalError, OtherFormat
 from fleet.journal.filesystem import network_mount
@@ -41,7 +41,8 @@ class RunSummary:
     `state` is `running`, how the run ended (`finished`, `halted`, `interrupted`, `credentials lost`), or
     `damaged` when its journal cannot be read, `journal lost` when all the same its plan can tell what is
     owed, or `format N` when only another version can read it: then `counts` are empty. A run that broke off
-    counts as `interrupted`.
+    counts as `interrupted`. `stages` are those of its plan, 0 where notebooks are changed at once, and
+    `between_stages` the notebooks that have so many of them done and not their last.
     """
 
     run: str
@@ -51,6 +52,8 @@ class RunSummary:
     finished_at: float | None
     counts: Mapping[str, int]
     dir: Path
+    stages: int = 0
+    between_stages: Mapping[int, int] = field(default_factory=dict)
 
 
 def new_run_id(now: float, rand4: str) -> str:
@@ -166,5 +169,10 @@ def _read_summary(folder: Path, reader: JournalReader, running: bool) -> RunSumm
     brief = reader.brief()
     fold = reader.fold() if brief is None else brief.state
     state = "running" if running else fold.end or ("damaged" if fold.gaps else "interrupted")
-    counts = count(fold.rows(over=not running)) if brief is None else brief.counts(over=not running)
-    return RunSummary(run, job, state, fold.started_at, fold.finished_at, counts, folder)
+    if brief is not None:
+        counts = brief.counts(over=not running)
+        return RunSummary(run, job, state, fold.started_at, fold.finished_at, counts, folder)
+    rows = fold.rows(over=not running)
+    stages = max((stage.number for stage in fold.plan.stages), default=0)
+    made = (run, job, state, fold.started_at, fold.finished_at, count(rows), folder)
+    return RunSummary(*made, stages, between_stages(rows))

@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
+from fleet.core.events import Began, Ended, Outcome, RunStarted
+from fleet.core.planning.plan import Stage
 from fleet.core.planning.plan_file import load_plan
+from fleet.journal.writer import InlineJournal
 from fleet.service.running import open_run
+from tests.plans import make_change, make_plan
 
 Lab = Any
 Shell = Any
@@ -59,13 +63,30 @@ def test_each_form_has_a_row_for_each_notebook(lab: Lab, shell: Shell, run: str)
 
 def test_runs_are_listed_with_what_became_of_them(lab: Lab, shell: Shell, run: str) -> None:
     (found,) = shell("runs", "--run-dir", lab.runs, "-o", "json").json
-    assert {*found} == {"run", "job", "state", "started_at", "finished_at", "counts", "dir"}
+    about = {"run", "job", "state", "started_at", "finished_at", "counts", "dir"}
+    assert {*found} == about | {"stages", "between_stages"}
+    assert (found["stages"], found["between_stages"]) == (0, {})
     assert (found["run"], found["job"], found["state"]) == (run, "torch", "finished")
     assert (found["counts"]["changed"], found["dir"]) == (4, str(lab.runs / run))
     header, line = shell("runs", "--run-dir", lab.runs).out.splitlines()
     assert header.split() == ["run", "job", "state", "started", "notebooks"]
     assert line.split()[:3] == [run, "torch", "finished"]
     assert line.endswith("4 selected: 4 changed")
+
+
+def test_the_stages_of_a_run_are_listed_with_those_that_are_done(lab: Lab, shell: Shell) -> None:
+    first = make_change(0)
+    second = make_change(1, id=first.id, wave=2, stage=2, follows=0)
+    plan = make_plan(first, second, stages=(Stage(1, 1, 0.0), Stage(2, 2, 60.0)))
+    folder = open_run(lab.runs, "20261130-081500-k3f9", plan, InlineJournal)
+    for event in (RunStarted(1001.0, folder.run, plan.digest), Began(0, 1010.0)):
+        folder.journal.note(event)
+    folder.journal.note(Ended(0, 1020.0, Outcome.CHANGED))
+    folder.close()
+    (line,) = shell("runs", "--run-dir", lab.runs).out.splitlines()[1:]
+    assert line.endswith("1 selected: 1 not-started; stage 1 done: 1 notebook; 2 stages in all")
+    (found,) = shell("runs", "--run-dir", lab.runs, "-o", "json").json
+    assert (found["stages"], found["between_stages"]) == (2, {"1": 1})
 
 
 def test_no_runs_are_an_empty_list(shell: Shell) -> None:

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.errors import UsageError
-from fleet.core.events import Event
-from fleet.core.planning.plan import Plan
+from fleet.core.events import Began, Ended, Event, Outcome, RunStarted
+from fleet.core.planning.plan import Plan, Stage
 from fleet.core.planning.plan_file import dump_plan
 from fleet.journal.errors import JournalError
 from fleet.journal.filesystem import mount_type, network_mount
@@ -22,6 +22,7 @@ from fleet.journal.lock import is_locked
 from fleet.journal.rows import meta_record
 from fleet.journal.runs import JOURNAL, PLAN, create_run_dir, find_run, list_runs, new_run_id
 from fleet.journal.sqlite import JournalFile
+from tests import plans
 
 FIRST, SECOND = "20261130-081500-k3f9", "20261130-091500-aaaa"
 
@@ -122,7 +123,7 @@ def test_runs_are_listed_the_newest_first_with_how_they_stand(
     assert (second.run, second.state, second.counts["open"]) == (SECOND, "running", 3)
     going_on.close()
     second, _ = list_runs(tmp_path)
-    assert (second.state, second.counts["stranded"], second.counts["not-started"]) == ("interrupted", 1, 2)
+    assert (second.state, second.counts["open"], second.counts["not-started"]) == ("interrupted", 1, 2)
 
 
 def test_a_journal_that_cannot_be_read_is_listed_as_damaged(tmp_path: Path) -> None:
@@ -168,3 +169,21 @@ def test_the_file_system_of_a_device_is_read_from_the_mounts() -> None:
 
 def test_a_local_folder_is_on_no_network(tmp_path: Path) -> None:
     assert network_mount(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("done", "between"), [(0, {}), (1, {1: 1}), (2, {})], ids=["none", "the first", "both"]
+)
+def test_a_run_in_stages_is_listed_with_them_and_with_who_is_between_two(
+    tmp_path: Path, done: int, between: dict[int, int]
+) -> None:
+    first = plans.make_change(0)
+    second = plans.make_change(1, id=first.id, wave=2, stage=2, follows=0)
+    stages = (Stage(1, 1, 0.0), Stage(2, 2, 60.0))
+    staged = plans.make_plan(first, second, stages=stages)
+    events: list[Event] = [RunStarted(1001.0, FIRST, staged.digest)]
+    for item in range(done):
+        events += [Began(item, 1010.0), Ended(item, 1020.0, Outcome.CHANGED)]
+    record(tmp_path, FIRST, staged, events).close()
+    (listed,) = list_runs(tmp_path)
+    assert (listed.stages, listed.between_stages) == (2, between)
