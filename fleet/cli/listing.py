@@ -31,7 +31,7 @@ from fleet.core.selecting.explain import why
 from fleet.core.selecting.fields import FIELDS, Subject
 from fleet.core.selecting.sampling import sampled
 from fleet.core.selecting.selection import Selection
-from fleet.core.selecting.selector import Selector, parse_ids
+from fleet.core.selecting.selector import Selector, Unheld, parse_ids
 from fleet.core.spelling import nearest
 from fleet.report.aligned import aligned
 from fleet.report.as_csv import safe_text
@@ -99,8 +99,11 @@ def ls(
             on_read=pages,
         )
 
-    with PageProgress(CLOCK.monotonic) as pages:
-        selected = anyio.run(survey, pages)
+    try:
+        with PageProgress(CLOCK.monotonic) as pages:
+            selected = anyio.run(survey, pages)
+    except Unheld as missing:
+        raise Unheld(missing.ids, scope or ()) from None
     if explain is not None:
         subject = find(selected, named[0], now)
         write_lines(folded(explanation(subject, why(picker, sample, selected, subject)), sys.stdout))

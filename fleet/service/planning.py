@@ -309,7 +309,7 @@ def _narrowed(order: Order, selected: Sequence[Selection]) -> Iterator[str]:
     if isinstance(order.picker, Narrowed):
         yield from order.picker.remarks()
     if order.sample is not None:
-        yield f"{order.sample} of the {len(keys_of(selected))} then selected"
+        yield f"{order.sample.told(len(keys_of(selected)))} then selected"
 
 
 def _restless(selections: Sequence[Selection]) -> Iterator[Settled]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,26 @@ def test_a_notebook_of_a_scope_that_the_job_does_not_name_is_out_for_that(lab: L
     assert shell("plan", "job.yaml", "--ids", "ids.txt", "--explain", elsewhere).out == result.out
     lost = shell.refused("plan", "job.yaml", "--explain", MISSING)
     assert lost == f"fleet: no scope holds a notebook with id {MISSING}; correct the id\n"
+
+
+def test_ls_explains_for_the_scopes_that_it_is_asked_for_alone(lab: Lab, shell: Shell) -> None:
+    own = ids(shell, "--scope", "lab-a")
+    words = ("ls", "--explain", own[0], "--limit", "50%")
+    assert f" of {len(own)}, " in shell(*words, "--scope", "lab-a").out
+    assert " of 40, " in shell(*words).out
+    for command in (words, ("ls", "-s", f'id == "{own[0]}"')):
+        assert shell.refused(*command, "--scope", "lab-b") == (
+            f"fleet: scope lab-b holds no notebook with id {own[0]}; correct the id, or ask other scopes\n"
+        )
+    gone = shell.refused("ls", "--explain", MISSING, "--scope", "lab-a", "--scope", "lab-b")
+    assert gone.startswith(f"fleet: none of lab-a, lab-b holds a notebook with id {MISSING}; correct the id,")
+
+
+def test_a_sample_larger_than_what_is_selected_is_all_of_it(lab: Lab, shell: Shell) -> None:
+    plan = shell("plan", "job.yaml", "--limit", 60).out
+    assert "select: a sample of 60 with seed 0: all 4 then selected\n" in plan
+    explained = shell("plan", "job.yaml", "--limit", 60, "--explain", lab.old()[0].id).out
+    assert re.search(r"a sample of 60 with seed 0: number \d of 4, the first 4 are in it", explained)
 
 
 def test_the_id_to_explain_may_be_written_in_capitals(lab: Lab, shell: Shell) -> None:

@@ -83,7 +83,7 @@ def why(picker: Picker, sample: Sample | None, selections: Sequence[Selection], 
 def place_in(sample: Sample, key: Key, selected: frozenset[Key]) -> Finding:
     """Whether the sample of what is `selected` holds the key, one of them."""
     place = sample.ranked(selected).index(key) + 1
-    most = sample.limit.of(len(selected))
+    most = min(sample.limit.of(len(selected)), len(selected))
     return Finding(f"{sample}: number {place} of {len(selected)}, the first {most} are in it", place <= most)
 
 

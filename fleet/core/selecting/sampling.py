@@ -29,6 +29,10 @@ class Sample:
         """The keys that are in the sample."""
         return frozenset(self.ranked(keys)[: self.limit.of(len(keys))])
 
+    def told(self, total: int) -> str:
+        """For people: which part of `total` notebooks it is."""
+        return f"{self}: all {total}" if self.limit.of(total) >= total else f"{self} of the {total}"
+
     def __str__(self) -> str:
         return f"a sample of {self.limit} with seed {self.seed}"
 

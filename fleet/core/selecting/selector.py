@@ -148,12 +148,22 @@ def unmatched(ids: Iterable[str], notebooks: Iterable[Notebook]) -> tuple[str, .
 
 
 class Unheld(UsageError):
-    """No scope that was read holds notebooks with these `ids`."""
+    """No scope that was read holds notebooks with these `ids`; `scopes` where not all were asked."""
 
-    def __init__(self, ids: Sequence[str]) -> None:
+    def __init__(self, ids: Sequence[str], scopes: Sequence[str] = ()) -> None:
         more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
         advice = "correct the id" if len(ids) == 1 else "correct the ids"
-        super().__init__(f"no scope holds a notebook with id {', '.join(ids[:3])}{more}; {advice}")
+        match scopes:
+            case ():
+                who = "no scope holds a notebook"
+            case (scope,):
+                who, advice = f"scope {scope} holds no notebook", f"{advice}, or ask other scopes"
+            case _:
+                who, advice = (
+                    f"none of {', '.join(scopes)} holds a notebook",
+                    f"{advice}, or ask other scopes",
+                )
+        super().__init__(f"{who} with id {', '.join(ids[:3])}{more}; {advice}")
         self.ids = tuple(ids)
 
 
