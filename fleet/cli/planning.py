@@ -42,6 +42,7 @@ from fleet.cli.session import (
 from fleet.core.errors import Exit, UsageError
 from fleet.core.jobfiles.jobfile import bind, parse_job
 from fleet.core.jobfiles.jobfile import schema as job_schema
+from fleet.core.planning.forecast import is_pending
 from fleet.core.planning.plan import Plan
 from fleet.core.planning.plan_file import dump_plan, load_plan
 from fleet.core.scope import ScopeSpec
@@ -96,8 +97,8 @@ def plan(
         write_lines(folded(_explained(context, job, config, choice, explain), sys.stdout))
         return Exit.DONE
     made = make(context, job, config, choice, accept_churn=accept_churn)
-    present(made, output, every, completer(context, config, None))
-    return Exit.CHANGES_PENDING if detailed_exitcode and made.changes else Exit.DONE
+    pending = present(made, output, every, completer(context, config, None))
+    return Exit.CHANGES_PENDING if detailed_exitcode and pending else Exit.DONE
 
 
 def show(
@@ -134,14 +135,19 @@ def schema() -> None:
     write(json.dumps(job_schema(job_types()), indent=2) + "\n")
 
 
-def present(plan: Plan, output: Path | None, every: bool, whole: Callable[[str], str]) -> None:
-    """Shows a new plan, its commands made `whole`, and writes it to `output` if that is given."""
+def present(plan: Plan, output: Path | None, every: bool, whole: Callable[[str], str]) -> bool:
+    """Shows a new plan, its commands made `whole`, and writes it to `output` if that is given.
+
+    Returns whether it has something to change.
+    """
     if output is not None:
         write_file(output, dump_plan(plan), "plan")
     write_lines(folded(map(whole, plan_lines(plan, every=every)), sys.stdout))
+    pending = is_pending(plan, plan.created_at)
     if output is not None:
         file = shlex.quote(os.path.abspath(output))
-        say(whole(f"plan written; next: fleet apply {file}\n") if plan.changes else "plan written\n")
+        say(whole(f"plan written; next: fleet apply {file}\n") if pending else "plan written\n")
+    return pending
 
 
 def make(

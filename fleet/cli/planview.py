@@ -11,13 +11,13 @@ from typing import Any
 from fleet.core.duration import duration
 from fleet.core.notebook import Status
 from fleet.core.planning.estimate import ASSUMED, Times
-from fleet.core.planning.forecast import Misfits, forecast
+from fleet.core.planning.forecast import Forecast, Futile, Misfits, forecast
 from fleet.core.planning.left_out import by_kind
 from fleet.core.planning.plan import Change, Cost, Effort, Estimate, Plan, Settled
 from fleet.core.planning.stages import stage_words
 from fleet.core.rollout import Rollout
 from fleet.core.scheduling.calendar import Span, told, told_span
-from fleet.core.scheduling.readiness import REQUEST, stops
+from fleet.core.scheduling.readiness import REQUEST, holds_back, stops
 from fleet.core.scheduling.timing import Moment
 from fleet.core.scheduling.timing_words import restart_words, timing_lines, waiting_words
 from fleet.core.text import clean
@@ -36,7 +36,9 @@ def plan_lines(plan: Plan, *, every: bool = False, now: float | None = None) -> 
 
     What is expected when counts from `now` (wall s), by default from the making of the plan.
     """
-    yield from _head(plan)
+    now = plan.created_at if now is None else now
+    usual = forecast(plan, now) if holds_back(plan.rollout) else None
+    yield from _head(plan, usual.futile if usual else None)
     if plan.changes:
         shown = plan.changes if every else plan.changes[:FIRST]
         rows = [_change_row(change, plan.names, plan.rollout) for change in shown]
@@ -53,7 +55,7 @@ def plan_lines(plan: Plan, *, every: bool = False, now: float | None = None) -> 
             whom = [(row.scope, row.name or row.id, row.owner, row.reason) for row in plan.settled]
             yield from aligned(("scope", "left out", "owner", "why"), whom)
     yield ""
-    yield from _tail(plan, plan.created_at if now is None else now)
+    yield from _tail(plan, now, usual)
 
 
 def _left_out(settled: Sequence[Settled]) -> Iterator[str]:
@@ -70,7 +72,7 @@ def _left_out(settled: Sequence[Settled]) -> Iterator[str]:
         yield f"... and {more} more ({notebooks} notebooks): see --format json"
 
 
-def _head(plan: Plan) -> Iterator[str]:
+def _head(plan: Plan, futile: Futile | None) -> Iterator[str]:
     yield f"plan {plan.job} ({plan.job_type}), digest {plan.digest[:12]}"
     yield f"select: {' '.join(plan.select.split())}"
     yield from (f"select: {narrowed}" for narrowed in plan.narrowed)
@@ -78,10 +80,20 @@ def _head(plan: Plan) -> Iterator[str]:
         rate = scope.rate or "a rate to be learned"
         yield f"scope {scope.name}: {scope.region}, {scope.listed} listed, {rate} at {scope.endpoint}"
     selected = plan.notebooks + len(plan.settled)
-    yield (
-        f"{selected} selected: {plan.notebooks} to change ({', '.join(_restarts(plan))}), "
-        f"{len(plan.settled)} left as they are"
-    )
+    yield f"{selected} selected: {_to_change(plan, futile)}, {len(plan.settled)} left as they are"
+
+
+def _to_change(plan: Plan, futile: Futile | None) -> str:
+    number = plan.notebooks
+    match futile if plan.changes else None:
+        case Futile.NO_WINDOW:
+            return f"none to change, as no window opens for {number}"
+        case Futile.NO_FIT:
+            return f"none to change, as {number} {'fits' if number == 1 else 'fit'} no window"
+        case Futile.NO_ROOM:
+            return f"{number} to change, but none if applied at once ({', '.join(_restarts(plan))})"
+        case None:
+            return f"{number} to change ({', '.join(_restarts(plan))})"
 
 
 def _restarts(plan: Plan) -> Iterator[str]:
@@ -97,7 +109,7 @@ def _restarts(plan: Plan) -> Iterator[str]:
         yield f"{len(waited_for)} {Status.RUNNING}, {restart_words(plan.rollout)}"
 
 
-def _tail(plan: Plan, now: float) -> Iterator[str]:
+def _tail(plan: Plan, now: float, usual: Forecast | None) -> Iterator[str]:
     if not plan.changes:
         yield "nothing to do"
         return
@@ -117,7 +129,7 @@ def _tail(plan: Plan, now: float) -> Iterator[str]:
     yield from _estimate(plan)
     for name, reason in plan.overrides.items():
         yield f"guards.{name} is lifted: {reason}"
-    yield from _calendar(plan, now)
+    yield from _calendar(plan, now, usual)
     for check in plan.checks:
         yield f"note: {check}"
 
@@ -178,38 +190,34 @@ def _range(usual: float, slow: float) -> str:
     return one if other == one or slow < usual else f"{one} to {other}"
 
 
-def _calendar(plan: Plan, now: float) -> Iterator[str]:
+def _calendar(plan: Plan, now: float, usual: Forecast | None) -> Iterator[str]:
     """When changes may begin, and what is expected when if the plan is applied at once."""
     calendar = plan.rollout.calendar
     for window in calendar.windows:
         yield f"window: opens {window.opens} by the clock of {window.timezone} for {duration(window.lasts)}"
     for blackout in calendar.blackouts:
         yield f"blackout: {blackout.begins} to {blackout.ends} by the clock of {blackout.timezone}"
-    waits = plan.rollout.when is not Moment.NOW
-    if calendar or waits or plan.rollout.notice is not None:
+    if usual is not None:
         zones = [window.timezone for window in calendar.windows]
         zones += [blackout.timezone for blackout in calendar.blackouts]
-        yield from _course(plan, now, zones[0] if zones else "UTC")
+        yield from _course(plan, now, usual, zones[0] if zones else "UTC")
 
 
-def _course(plan: Plan, now: float, where: str) -> Iterator[str]:
+def _course(plan: Plan, now: float, usual: Forecast, where: str) -> Iterator[str]:
     """What is expected in which window, and when it is over: if all goes well, and on a slow day."""
-    usual, slow = forecast(plan, now), forecast(plan, now, slow=True)
-    if usual.misfits is not None and usual.misfits.number == len(plan.changes):
-        yield f"note: NOTHING WILL BE CHANGED: {_misfit_words(usual.misfits)}"
-        return
-    if usual.left and not usual.visits and not plan.rollout.carry_over:
-        yield "note: NOTHING WILL BE CHANGED: the next window has no room, and rollout.carry_over is false"
-        return
     if usual.begins is None:
-        yield "note: no window opens within a year"
+        yield f"note: NOTHING WILL BE CHANGED{_futile_words(usual)}"
         return
+    slow = forecast(plan, now, slow=True)
     unless = usual.misfits != slow.misfits
     if slow.misfits is not None:
         yield f"note: {_misfit_words(slow.misfits)}{' if they do not stop by themselves' if unless else ''}"
-    if usual.left and not plan.rollout.carry_over:
-        left = "1 change has" if usual.left == 1 else f"{usual.left} changes have"
-        yield f"note: about {left} no room in the window; the run ends with it (rollout.carry_over is false)"
+    patient = plan.rollout.when is not Moment.NOW and any(map(stops, plan.changes))
+    most = max(usual.left, slow.left) if patient else usual.left
+    if most and not plan.rollout.carry_over:
+        about = "about" if most == usual.left else "up to"
+        left = f"{about} 1 change has" if most == 1 else f"{about} {most} changes have"
+        yield f"note: {left} no room in the window; the run ends with it (rollout.carry_over is false)"
     if plan.rollout.calendar:
         for span, visits in usual.visits[:WINDOWS]:
             waves = ", ".join(map(str, visits))
@@ -219,7 +227,6 @@ def _course(plan: Plan, now: float, where: str) -> Iterator[str]:
     stop = slow.first_stop if unless else usual.first_stop
     ours = "first stop" if plan.rollout.when is Moment.NOW else "first stop by us"
     first = f", {ours} {told(stop, where)}" if stop is not None else ""
-    patient = plan.rollout.when is not Moment.NOW and any(map(stops, plan.changes))
     soonest = "at the soonest" if patient else "about"
     over = "not within a year" if usual.over is None else f"{soonest} {told(usual.over, where)}"
     latest, why = _latest(plan, now, slow.over, patient)
@@ -240,6 +247,16 @@ def _latest(plan: Plan, now: float, over: float | None, patient: bool) -> tuple[
     if ends is not None and (over is None or ends < over):
         return ends, "ended by the deadline"
     return over, "at the latest" if patient else "on a slow day"
+
+
+def _futile_words(usual: Forecast) -> str:
+    if usual.futile is Futile.NO_ROOM:
+        return (
+            " if applied at once: the next window has no room, and rollout.carry_over is false; "
+            "apply it before another one"
+        )
+    fits_none = usual.misfits if usual.futile is Futile.NO_FIT else None
+    return f": {_misfit_words(fits_none) if fits_none else 'no window opens within a year'}"
 
 
 def _misfit_words(misfits: Misfits) -> str:

@@ -189,7 +189,7 @@ class WaitingRoom:
 
     def close(self) -> None:
         """Nobody is waited for any more."""
-        self._tell({}, {}, {}, self._clock.wall())
+        self._tell({}, {}, math.inf, self._clock.wall())
 
     def news(self) -> None:
         """Lets everybody who waits be judged again."""
@@ -226,8 +226,7 @@ class WaitingRoom:
         self._learned = False
         ready: list[Change] = []
         waiting: defaultdict[Why, list[tuple[Change, Facts]]] = defaultdict(list)
-        untils: dict[Why, float] = {}
-        latest: defaultdict[Why, float] = defaultdict(float)
+        untils: defaultdict[Why, list[float]] = defaultdict(list)
         for item in sorted(self._waiting):
             change = self._waiting[item]
             match self._standing(change, now, opening):
@@ -240,24 +239,34 @@ class WaitingRoom:
                     drop(change, end)
                 case Wait(why, until):
                     waiting[why].append((change, self.facts[item]))
-                    latest[why] = max(latest[why], math.inf if until is None else until)
-                    if until is not None:
-                        untils[why] = min(until, untils.get(why, until))
-        self._tell(waiting, untils, latest, now)
+                    untils[why].append(math.inf if until is None else until)
         if ready:
             release(ready)
             self._control.stir()
-        if Why.WINDOW in waiting and self._opened and not self._rollout.carry_over:
-            ends = self._rollout.calendar.open_until(now)
-            others = ready or len(waiting) > 1 or len(self.present) > len(self._waiting)
-            if ends is None or not others:
-                what = "is over" if ends is None else "has no room for the rest"
-                self._control.drain(RunEnd.HALTED, f"the window {what}, and rollout.carry_over is false")
-            else:  # who does not fit any more keeps nobody from starting who does
-                untils[Why.WINDOW] = min(untils.get(Why.WINDOW, math.inf), ends)
-        if not self._opened:
-            untils[Why.WINDOW] = min(untils.get(Why.WINDOW, math.inf), opening(0.0) or math.inf)
-        return min(untils.values(), default=math.inf)
+        closes = self._closes(now, opening)
+        if what := self._ended(now, closes, waiting.keys(), bool(ready)):
+            self._control.drain(RunEnd.HALTED, f"the window {what}, and rollout.carry_over is false")
+            return math.inf
+        self._tell(waiting, untils, closes, now)
+        opens = math.inf if self._opened else opening(0.0) or math.inf
+        return min([opens, closes, *(min(ats) for ats in untils.values())])
+
+    def _closes(self, now: float, opening: Opening) -> float:
+        """When the window closes with which the run ends; infinity when it goes on in others."""
+        opens = now if self._opened else opening(0.0)
+        if self._rollout.carry_over or opens is None:
+            return math.inf
+        ends = self._rollout.calendar.open_until(opens)
+        return now if ends is None else ends
+
+    def _ended(self, now: float, closes: float, waiting: Collection[Why], ready: bool) -> str:
+        """What the window is when none of those who wait can start in it any more; empty while some may."""
+        if waiting and closes <= now:
+            return "is over"
+        others = ready or len(waiting) > 1 or len(self.present) > len(self._waiting)
+        if self._opened and closes < math.inf and Why.WINDOW in waiting and not others:
+            return "has no room for the rest"
+        return ""  # who does not fit any more keeps nobody from starting who does
 
     def _standing(self, change: Change, now: float, opening: Opening) -> Standing:
         postponed = UNKNOWN if self.postponed is None else self.postponed.get(change.owner)
@@ -280,18 +289,19 @@ class WaitingRoom:
     def _tell(
         self,
         waiting: Mapping[Why, Waiting],
-        untils: Mapping[Why, float],
-        latest: Mapping[Why, float],
+        untils: Mapping[Why, Sequence[float]],
+        closes: float,
         now: float,
     ) -> None:
         """Says who waits for what, whenever that changes."""
         for why in Why:
-            text, examples = "", ""
+            text, examples, latest = "", "", math.inf
             if why in waiting:
+                latest = min(max(untils[why]), closes)
                 otherwise = self._rollout.otherwise
-                text, examples = held_words(why, waiting[why], untils.get(why), now, otherwise)
+                text, examples = held_words(why, waiting[why], untils[why], closes, now, otherwise)
             if text != self._told.get(why, ""):
                 self._told[why] = text
                 told = f"{text} ({examples}, as of {moment(now)})" if examples else text
-                until = last if (last := latest.get(why, math.inf)) < math.inf else None
+                until = latest if latest < math.inf else None
                 self._tape.note(Held(now, why.name.lower(), told, until))

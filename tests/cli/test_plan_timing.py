@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from fleet.cli.planview import plan_lines
 from fleet.core.events import Held, RunStarted
 from fleet.core.notebook import Status
@@ -146,9 +148,9 @@ def test_a_plan_that_waits_for_nobody_says_nothing_of_it() -> None:
 # --- what the plan must not promise ----------------------------------------------------------------------
 
 
-def in_windows_of(lasts: float, *states: Status, **fields: Any) -> Plan:
+def in_windows_of(lasts: float, *states: Status, opens: str = "0 22 * * *", **fields: Any) -> Plan:
     changes = [make_change(at, run_state=state) for at, state in enumerate(states)]
-    rollout = Rollout(calendar=Calendar((Window("0 22 * * *", lasts),)), **fields)
+    rollout = Rollout(calendar=Calendar((Window(opens, lasts),)), **fields)
     return make_plan(*changes, rollout=rollout, created_at=0.0)
 
 
@@ -164,6 +166,58 @@ def test_that_no_change_fits_a_window_is_told_loudly_and_nothing_is_promised() -
         "NOTHING WILL BE CHANGED: 1 change fits no window: it takes about 3m4s, the longest window is 2m"
     )
     assert not any(line.startswith(("expected", "times", "all in all")) for line in plan_lines(plan))
+
+
+@pytest.mark.parametrize(
+    ("plan", "selected", "note"),
+    [
+        (
+            in_windows_of(120.0, Status.RUNNING, Status.RUNNING),
+            "none to change, as 2 fit no window",
+            ": 2 changes fit no window: they take about 3m4s, the longest window is 2m",
+        ),
+        (
+            in_windows_of(600.0, Status.RUNNING, opens="0 22 29 2 *"),  # next in 1972
+            "none to change, as no window opens for 1",
+            ": no window opens within a year",
+        ),
+        (
+            in_windows_of(2 * DAY, Status.RUNNING, carry_over=False, notice=Notice(("mail",), lead=4 * DAY)),
+            "1 to change, but none if applied at once (1 with a stop and a start)",
+            (
+                " if applied at once: the next window has no room, and rollout.carry_over is false; "
+                "apply it before another one"
+            ),
+        ),
+    ],
+)
+def test_a_plan_that_changes_nothing_says_so_from_its_headline_on(
+    plan: Plan, selected: str, note: str
+) -> None:
+    number = len(plan.changes)
+    assert told(plan, f"{number} selected: ") == f"{selected}, 0 left as they are"
+    assert told(plan, "note: NOTHING WILL BE CHANGED") == note
+
+
+@pytest.mark.parametrize(("lasts", "code"), [("2m", 0), ("1h", 2)])
+def test_what_fits_no_window_is_no_pending_change(lab: Any, shell: Any, lasts: str, code: int) -> None:
+    lab.job('status == "STOPPED"', 'status == "RUNNING"')
+    window = f'windows: [{{opens: "0 22 * * *", lasts: {lasts}}}]'
+    job = shell.write("job.yaml", (shell.folder / "job.yaml").read_text().replace("20s}", f"20s, {window}}}"))
+    result = shell("plan", job, "-o", "plan.json", "--detailed-exitcode")
+    assert result.code == code
+    assert (" selected: none to change, " in result.out) is (code == 0)
+    assert ("; next: fleet apply" in result.err) is (code == 2)
+
+
+def test_a_run_that_ends_with_its_window_is_not_told_to_wait_for_people_beyond_it() -> None:
+    waits: dict[str, Any] = {"when": Moment.NEXT_STOP, "otherwise": Otherwise.FORCE, "patience": 3 * DAY}
+    plan = in_windows_of(3600.0, Status.RUNNING, Status.RUNNING, carry_over=False, **waits)
+    assert told(plan, "note: ") == (
+        "up to 2 changes have no room in the window; the run ends with it (rollout.carry_over is false)"
+    )
+    assert told(plan, "times, ").endswith(", at the latest Thu 1970-01-01 23:00 UTC")
+    assert " for the window to open" in told(plan, "all in all: ")
 
 
 def test_what_the_only_window_leaves_undone_is_told() -> None:

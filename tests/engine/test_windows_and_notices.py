@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from fleet.core.errors import Exit
-from fleet.core.events import Began, Noticed, Outcome, RunEnd, WaveStarted
+from fleet.core.events import Began, Held, Noticed, Outcome, RunEnd, WaveStarted
 from fleet.core.fold import exit_code, fold
 from fleet.core.notebook import Status
 from fleet.core.planning.forecast import forecast
@@ -69,6 +69,27 @@ async def test_without_carry_over_a_run_ends_with_its_window(bench: Making) -> N
     assert made.recorder.events[-1].at - EPOCH < OPENS + 2 * HOUR
 
 
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({**NEXT_STOP, "patience": 3 * DAY}, "stop; the next lease"),
+        ({"notice": Notice(("mail",), lead=10 * HOUR)}, "notice to be out long enough"),
+    ],
+)
+async def test_without_carry_over_a_run_ends_with_its_window_whatever_is_waited_for(
+    bench: Making, fields: dict[str, Any], word: str
+) -> None:
+    made = bench(2, calendar=NIGHT, carry_over=False, **fields)
+    assert await go(made, Somebody()) is RunEnd.HALTED
+    assert made.outcomes == []
+    assert made.recorder.events[-1].reason == "the window is over, and rollout.carry_over is false"
+    assert made.recorder.events[-1].at - EPOCH == pytest.approx(OPENS + 2 * HOUR, abs=5)
+    told = [event for event in made.recorder.events if isinstance(event, Held) and word in event.text]
+    assert "patience" not in told[-1].text
+    assert told[-1].text.endswith("; the window closes at 2025-06-16 00:00 UTC, then they are left")
+    assert told[-1].until == EPOCH + OPENS + 2 * HOUR
+
+
 LONG = Took(600.0, 2400.0, 700.0, 2600.0, of=30)
 
 
@@ -103,6 +124,30 @@ async def test_without_carry_over_a_run_does_what_its_plan_foretold(
     assert done == (pytest.approx(number - foretold.left, rel=0.15) if changed is None else changed)
     assert changed is None or foretold.left == number - changed
     assert (foretold.begins is None) is (changed == 0)
+
+
+@pytest.mark.parametrize(
+    ("slept", "opens"),
+    [(0.0, ["7 wait for it; opens at 2025-06-15 22:00 UTC; "]), (OPENS + 60.0, [])],
+)
+async def test_without_carry_over_who_has_no_room_is_told_to_be_left_and_not_to_wait_for_another_window(
+    bench: Making, slept: float, opens: list[str]
+) -> None:
+    longer = (*NIGHT.windows, Window("0 12 * * WED", DAY))
+    made = bench(8, calendar=Calendar(longer), concurrency=1, carry_over=False)
+    first, *others = made.plan.changes
+    times = {"long": Took(5 * HOUR, 5 * HOUR, HOUR, HOUR, of=30)}
+    changes, estimate = (replace(first, flavor="long"), *others), replace(made.plan.estimate, times=times)
+    made.plan = seal(replace(made.plan, changes=changes, estimate=estimate))
+    made.clock.slept = slept
+    assert await go(made) is RunEnd.HALTED
+    assert made.outcomes == [Outcome.CHANGED] * 7
+    left = (
+        "1 has no room in it and is left when it closes at 2025-06-16 00:00 UTC (rollout.carry_over is false)"
+    )
+    told = [event for event in made.recorder.events if isinstance(event, Held) and event.text]
+    assert [event.text for event in told] == [*(f"{words}{left}" for words in opens), left]
+    assert {event.until for event in told} == {EPOCH + OPENS + 2 * HOUR}
 
 
 async def test_the_longer_changes_turn_out_the_earlier_the_last_one_starts(bench: Making) -> None:

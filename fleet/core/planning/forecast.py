@@ -12,6 +12,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -74,14 +75,22 @@ class Misfits(NamedTuple):
     window: float
 
 
+class Futile(Enum):
+    """Why a plan would change nothing: for good, or if it were applied at once."""
+
+    NO_WINDOW = auto()  # opens within a year
+    NO_FIT = auto()  # no window is long enough for any of the changes
+    NO_ROOM = auto()  # in the only window that the run would have
+
+
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """Wall seconds: the first change, the soonest stop by us if some time must pass before, the end; None
     for never.
 
-    `visits` has the waves of every open time in which there is something to do. `misfits` never start, and
-    `left` are the other changes for which no window of the run has room: without `carry_over` it has only the
-    first one from now on.
+    `futile` says why nothing would be changed, None where something would. `visits` has the waves of every
+    open time in which there is something to do. `misfits` never start, and `left` are the other changes for
+    which no window of the run has room: without `carry_over` it has only the first one from now on.
     """
 
     begins: float | None
@@ -90,6 +99,7 @@ class Forecast:
     visits: Sequence[tuple[Span, Sequence[Visit]]] = ()
     misfits: Misfits | None = None
     left: int = 0
+    futile: Futile | None = None
 
 
 def forecast(plan: Plan, now: float, *, slow: bool = False) -> Forecast:
@@ -102,7 +112,7 @@ def forecast(plan: Plan, now: float, *, slow: bool = False) -> Forecast:
     waves = _waves(plan, bounds, slow)
     longest = _longest(calendar, now, max((one.needs for one in _all(waves)), default=0.0))
     if longest == 0:
-        return Forecast(None, None, None)
+        return Forecast(None, None, None, futile=Futile.NO_WINDOW)
     visits: dict[Span, list[Visit]] = {}
     ends = math.inf if plan.rollout.carry_over else next(calendar.spans(now)).ends  # the last open time
     at: float | None = now
@@ -118,12 +128,26 @@ def forecast(plan: Plan, now: float, *, slow: bool = False) -> Forecast:
             begins = calendar.next_opening(at, min(one.needs for one in due.batches))
         if due.announced and first_stop is None:
             needs = min(one.needs for one in due.batches if stops(one.change))
-            first_stop = calendar.next_opening(earliest(plan.rollout, at, at), needs)
+            stop = calendar.next_opening(earliest(plan.rollout, at, at), needs)
+            first_stop = stop if stop is not None and stop < ends else None
+        latest = max(ends, at)  # whomever it waits for, the run ends with its window
         at, rest = _pass(calendar, bounds, at + due.wait, due, visits, ends)
+        at = latest if rest and at is not None and at > latest else at
         left += _number(rest)
-    if not visits and left:  # whatever would begin would do so in a window that the run does not see
+    misfits, futile = _misfits(waves, longest), None
+    if misfits is not None and misfits.number == len(plan.changes):
+        futile = Futile.NO_FIT
+    elif left and not visits:  # whatever would begin would do so in a window that the run does not see
+        futile = Futile.NO_WINDOW if plan.rollout.carry_over else Futile.NO_ROOM
         begins = first_stop = None
-    return Forecast(begins, first_stop, at, tuple(visits.items()), _misfits(waves, longest), left)
+    return Forecast(begins, first_stop, at, tuple(visits.items()), misfits, left, futile)
+
+
+def is_pending(plan: Plan, now: float) -> bool:
+    """Whether the plan has something to change, from `now` (wall s) on or another time."""
+    if not plan.changes or not plan.rollout.calendar:
+        return bool(plan.changes)
+    return forecast(plan, now).futile in (None, Futile.NO_ROOM)
 
 
 def _waves(plan: Plan, bounds: Bounds, slow: bool) -> dict[int, list[Batch]]:

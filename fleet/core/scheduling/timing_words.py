@@ -41,7 +41,7 @@ def waiting_words(rollout: Rollout, *, disturbs: bool) -> str:
         meanwhile = "meanwhile " if waits else ""
         parts.append(f"{meanwhile}{duration(lead)} a wave for the notice to be out")
     if rollout.calendar:
-        parts.append("for windows to open")
+        parts.append("for windows to open" if rollout.carry_over else "for the window to open")
     return ", ".join(parts)
 
 

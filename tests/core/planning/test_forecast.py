@@ -75,6 +75,23 @@ def test_without_carry_over_a_wave_that_no_longer_fits_after_another_is_left_who
     assert forecast(plan, 0.0).left == 19
 
 
+def test_without_carry_over_no_stop_is_foretold_that_comes_after_the_window() -> None:
+    changes = [make_change(0, run_state=Status.STOPPED), make_change(1)]
+    rollout = Rollout(calendar=NIGHTLY, carry_over=False, notice=Notice(("mail",), lead=23 * HOUR))
+    waves = [changes[0], replace(changes[1], wave=2)]
+    found = forecast(make_plan(*waves, rollout=rollout, created_at=0.0), 0.0)
+    assert (found.begins, found.first_stop, found.left) == (FIRST.begins, None, 1)
+
+
+def test_without_carry_over_all_is_over_when_the_window_closes_whoever_is_waited_for() -> None:
+    plan = plan_of(2, calendar=NIGHTLY, carry_over=False, **FORCED)
+    assert forecast(plan, 0.0, slow=True).over == FIRST.ends
+    late = plan_of(2, calendar=NIGHTLY, carry_over=False, soak=2 * HOUR)  # which nothing cuts short
+    over = forecast(late, 0.0).over
+    assert over is not None
+    assert FIRST.ends < over < FIRST.begins + 2.2 * HOUR
+
+
 def test_where_all_fit_the_first_window_nothing_is_left() -> None:
     plan = plan_of(3, calendar=NIGHTLY, carry_over=False)
     assert (words(plan), forecast(plan, 0.0).left) == ([(FIRST, ["1", "2", "3"])], 0)
