@@ -28,7 +28,7 @@ from fleet.cli.files import append_to, read_file
 from fleet.cli.output import folded, say, say_lines
 from fleet.cli.planning import ChurnOption, JobArgument, PlanArgument, make
 from fleet.cli.planview import plan_lines
-from fleet.cli.reporting import FormatOption, RunArgument, run_folder, show_report, told
+from fleet.cli.reporting import FormatOption, RunArgument, is_brief, run_folder, show_report, told
 from fleet.cli.session import (
     CLOCK,
     ConfigOption,
@@ -41,7 +41,7 @@ from fleet.cli.session import (
 )
 from fleet.cli.steering import released
 from fleet.core.changing.life import Life
-from fleet.core.errors import CallError, Exit, FleetError
+from fleet.core.errors import CallError, Exit, FleetError, GuardError
 from fleet.core.events import Event, dump_event
 from fleet.core.planning.guards import confirmed, unconfirmed
 from fleet.core.planning.plan import Plan
@@ -54,6 +54,7 @@ from fleet.journal.reader import JournalReader, read_journal
 from fleet.journal.runs import JOURNAL, LOG, new_run_id
 from fleet.report.formats import Format
 from fleet.report.summary import is_complete
+from fleet.service.owing import left_open
 from fleet.service.running import RunFolder, apply_plan, claim, open_run, reopen_run, require_same_scopes
 from fleet.settings import claims_file, secret_values
 from fleet.telemetry.log import configure_logging
@@ -90,7 +91,8 @@ def apply(
     Asks for the number of notebooks first: --yes answers for a few, --confirm N for any number. Writes to the
     cloud what the plan says, and to a new run folder the plan, a journal and a log. A notebook that no longer
     is as planned is left alone and reported as drifted. Ctrl-C once: nothing new starts, what is under way
-    comes home. Twice: stop at once and list what is owed.
+    comes home. Twice: stop at once and list what is owed. Then comes the report: of many rows a terminal
+    shows those that need a person; files, pipes and programs get them all.
     """
     loaded = load_plan(read_file(plan, "plan"), str(plan))
     return _perform(context, loaded, yes, said, output, log_file, debug, run_dir, config)
@@ -142,16 +144,21 @@ def _perform(
     base = runs_folder(context, config, run_dir)
     if log_file is not None:
         append_to(log_file, "log").close()
-    if not confirmed(plan.notebooks, plan.confirm_over, yes=yes, said=said):
+    earlier = list(left_open(plan, claims_file(os.environ)))
+    asks = not confirmed(plan.notebooks, plan.confirm_over, yes=yes, said=said)
+    if asks:
         if yes and not sys.stdin.isatty():
             raise unconfirmed(plan.notebooks, plan.confirm_over)
         whole = completer(context, config, base / "RUN")
-        say_lines(folded(map(whole, plan_lines(plan, now=CLOCK.wall())), sys.stderr))
+        lines = [*plan_lines(plan, now=CLOCK.wall()), *earlier]
+        say_lines(folded(map(whole, lines), sys.stderr))
         confirm(plan.notebooks)
     folder = open_run(base, _new_run(), plan)
     folder = claim(folder, plan, specs, claims_file(os.environ), CLOCK.wall())
     say(f"run {folder.run}\n")
     whole = completer(context, config, folder.path)
+    if not asks:  # then programs take the first line for the one that names the run
+        say_lines(map(whole, earlier))
     watch_run(plan, folder, specs, whole, log_file, "debug" if debug else "info")
     return _tell_end(context, config, folder.path, output, whole)
 
@@ -177,7 +184,7 @@ def resume(
     before = told(context, config, path)
     if is_complete(before):
         say(f"run {path.name} is finished; there is nothing to resume\n")
-        show_report(before, output, brief=True)
+        show_report(before, output, brief=is_brief())
         return before.exit
     settings = settings_for(context, config)
     if log_file is not None:
@@ -204,7 +211,7 @@ def _tell_end(
     try:
         report = told(context, config, folder)
         code = report.exit
-        show_report(report, output, brief=True)
+        show_report(report, output, brief=is_brief())
     except (FleetError, OSError) as error:
         say_lines([whole(f"fleet: {error}"), whole(f"see what became of it: fleet report {folder.name}")])
     return code
@@ -301,7 +308,7 @@ async def _apply(
 def confirm(count: int) -> None:
     """Asks for the number of notebooks to change; the answer may come from a terminal, a pipe or a file.
 
-    Raises FleetError for any other answer, and for none at all.
+    Raises GuardError for any other answer, and for none at all.
     """
     say(f"type {count} to change {count} notebook{'s' * (count > 1)}: ")
     try:
@@ -311,4 +318,4 @@ def confirm(count: int) -> None:
     if not (answer.endswith("\n") and sys.stdin.isatty()):  # nobody typed the end of this line
         say("\n")
     if answer.strip() != str(count):
-        raise FleetError(f"not confirmed; nothing was sent (--confirm {count} does not ask)")
+        raise GuardError(f"not confirmed; nothing was sent (--confirm {count} does not ask)")

@@ -45,10 +45,10 @@ def report(
     person, unless --all is given; files, pipes and programs get them all.
     """
     found = told(context, config, run_folder(context, config, run_dir, run))
-    show_report(found, output, brief=is_brief(every))
+    show_report(found, output, brief=is_brief(every=every))
 
 
-def is_brief(every: bool) -> bool:
+def is_brief(*, every: bool = False) -> bool:
     """Whether a table is for a person's eyes, who did not ask for everything."""
     return not every and sys.stdout.isatty()
 

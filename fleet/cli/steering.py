@@ -85,7 +85,7 @@ def watch(
     except KeyboardInterrupt:
         raise FleetError(f"no longer watched; the run goes on, see: fleet status {path.name}") from None
     report = told(context, config, path)
-    show_report(report, output, brief=is_brief(every))
+    show_report(report, output, brief=is_brief(every=every))
     return report.exit
 
 

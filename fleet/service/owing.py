@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -163,3 +163,15 @@ def with_debts(plan: Plan, claims: Path) -> Plan:
     checks = (f"{count} of the notebooks selected: {reason}" for reason, count in counts.items())
     settled = tuple(map(mark, plan.settled))
     return seal(replace(plan, settled=settled, checks=(*plan.checks, *checks)))
+
+
+def left_open(plan: Plan, claims: Path) -> Iterator[str]:
+    """Says of every run of this very plan that broke off, or owes something, how to go on with it."""
+    with suppress(JournalError):  # whoever claims is told
+        for folder in left_behind(claims, Debts(plan).keys):
+            with suppress(JournalError), JournalReader(folder / JOURNAL) as reader:
+                if reader.meta["digest"] == plan.digest:
+                    yield (
+                        f"run {folder.name} of this plan is open, and another leaves alone what it owes; "
+                        f"to go on with it instead: fleet resume {named(folder)}"
+                    )

@@ -83,7 +83,7 @@ def test_the_right_number_is_the_permission(lab: Lab, shell: Shell, command: str
 def test_any_other_answer_changes_nothing(lab: Lab, shell: Shell, command: str, answer: str) -> None:
     what = lab.plan() if command == "apply" else "job.yaml"
     result = shell(command, what, "--run-dir", lab.runs, stdin=answer)
-    assert (result.code, result.out) == (1, "")
+    assert (result.code, result.out) == (4, "")
     assert result.said[-1] == "fleet: not confirmed; nothing was sent (--confirm 4 does not ask)"
     assert [line for line in result.said if line.startswith("run ")] == []
     assert (lab.writes, lab.runs.exists()) == ([], False)
@@ -94,7 +94,7 @@ def test_an_answer_that_cannot_be_read_is_none(lab: Lab, shell: Shell) -> None:
     for stdin in (unreadable, io.TextIOWrapper(io.BytesIO(b"\xff\n"), encoding="utf-8")):
         with stdin, shell.patch.context() as patch:
             patch.setattr(sys, "stdin", stdin)
-            assert run(["apply", str(plan), "--run-dir", str(lab.runs)]) == 1
+            assert run(["apply", str(plan), "--run-dir", str(lab.runs)]) == 4
     assert (lab.writes, lab.runs.exists()) == ([], False)
 
 

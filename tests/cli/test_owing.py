@@ -80,6 +80,23 @@ def test_a_later_run_leaves_out_what_is_owed_and_says_what_to_do(left: Left, com
     assert left.status == "STOPPED"
 
 
+def test_an_apply_of_a_plan_whose_run_is_open_names_the_way_to_go_on_with_it(left: Left) -> None:
+    options = f"--run-dir {left.lab.runs} --config {left.shell.folder}/fleet.toml"
+    words = (
+        f"run {left.run} of this plan is open, and another leaves alone what it owes; "
+        f"to go on with it instead: fleet resume {left.run} {options}"
+    )
+    asked = left.shell("apply", left.plan, "--run-dir", left.lab.runs, stdin="no\n")
+    assert asked.said.index(words) < asked.said.index("type 2 to change 2 notebooks: ")
+    other = left.shell("run", left.job, "--run-dir", left.lab.runs, stdin="no\n")
+    assert words not in other.said  # a plan of its own
+    unasked = left.shell("apply", left.plan, "--yes", "--run-dir", left.lab.runs)
+    assert unasked.said[:2] == [f"run {unasked.run}", words]
+    assert left.shell(*words.partition(": fleet ")[2].split()).code in (0, 3, 5)
+    assert left.status == "RUNNING"
+    assert words not in left.shell("apply", left.plan, "--yes", "--run-dir", left.lab.runs).said
+
+
 def test_a_plan_says_what_is_owed_of_it(left: Left) -> None:
     check = f"1 of the notebooks selected: {left.reason}"
     assert check in " ".join(left.shell("plan", left.job).out.split())

@@ -112,7 +112,7 @@ def test_a_full_disk_behind_stdout_is_one_line(shell: Shell) -> None:
 
 def test_streams_that_the_caller_closed_do_no_harm(lab: Lab) -> None:
     command = f"exec {sys.executable} -m fleet apply {lab.plan()} --run-dir {lab.runs} <&- >&- 2>&-"
-    assert subprocess.run(["sh", "-c", command], check=False).returncode == 1
+    assert subprocess.run(["sh", "-c", command], check=False).returncode == 4
     assert lab.writes == []
 
 
@@ -177,6 +177,42 @@ def test_a_terminal_gets_the_rows_that_need_a_person_and_all_if_asked(
     assert not any(change["id"] in rows for change in changes)
     for whole in (on_terminal(shell, *words, "--all").decode(), shell(*words).out):
         assert all(change["id"] in whole for change in changes)
+
+
+@pytest.mark.parametrize("command", ["apply", "resume"])
+def test_at_the_end_of_a_large_run_a_terminal_gets_the_rows_that_need_a_person(
+    make_lab: Callable[..., Lab], shell: Shell, command: str
+) -> None:
+    lab = make_lab(notebooks=800)
+    plan, base = lab.plan(), ("--run-dir", lab.runs)
+    ids = [change["id"] for change in json.loads(plan.read_bytes())["changes"]]
+    assert len(ids) > 40
+    for deleted in ids[:2]:
+        del lab.cloud.world.notebooks[deleted]
+    words: tuple[object, ...] = ("apply", plan, "--confirm", len(ids), *base)
+    if command == "resume":
+        words = ("resume", shell(*words).run, *base)
+    shown = on_terminal(shell, *words).decode().replace("\r\n", "\n")
+    (folder,) = lab.runs.iterdir()
+    rows, _, summary = shown.partition("\n\n")
+    plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in rows.splitlines()]
+    assert [line.split()[2] for line in plain[1:]] == ids[:2]
+    first = summary.splitlines()[0]
+    assert first.startswith(
+        f"and {len(ids) - 2} more, {len(ids) - 2} changed: fleet report {folder.name} --all --config /"
+    )
+    assert first.endswith(f" --run-dir {lab.runs}")
+
+
+def test_at_the_end_of_a_large_run_a_file_gets_every_row(make_lab: Callable[..., Lab], shell: Shell) -> None:
+    lab = make_lab(notebooks=800)
+    plan = lab.plan()
+    ids = [change["id"] for change in json.loads(plan.read_bytes())["changes"]]
+    applied = lab.apply(plan, "--confirm", len(ids))
+    resumed = shell("resume", applied.run, "--run-dir", lab.runs)
+    for rows, _, summary in (result.out.partition("\n\n") for result in (applied, resumed)):
+        assert {line.split()[2] for line in rows.splitlines()[1:]} == set(ids)
+        assert " more, " not in summary
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
