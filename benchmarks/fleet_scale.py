@@ -213,10 +213,10 @@ def stage_run(size: int, folder: Path) -> Sample:
 def stage_resume(size: int, folder: Path) -> Sample:
     """Until the run could go on."""
     watch = Stopwatch()
-    run, _, lives = reopen_run(folder / RUN)[:3]
+    run, _ = reopen_run(folder / RUN)
     sample = watch.stop(size)
     run.journal.close()
-    return replace(sample, more={"s": sample.wall, "known changes": float(len(lives))})
+    return replace(sample, more={"s": sample.wall, "known changes": float(len(run.lives))})
 
 
 def forget_peak() -> float:

@@ -6,7 +6,7 @@ import os
 import secrets
 import string
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,7 +40,6 @@ from fleet.cli.session import (
     time_memory,
 )
 from fleet.cli.steering import released
-from fleet.core.changing.life import Life
 from fleet.core.errors import CallError, Exit, FleetError, GuardError
 from fleet.core.events import Event, dump_event
 from fleet.core.planning.guards import confirmed, unconfirmed
@@ -192,11 +191,11 @@ def resume(
     with JournalReader(path / JOURNAL) as reader:
         specs = settings.scopes(scope.name for scope in reader.plan.scopes)
         require_same_scopes(reader.plan, specs)
-    folder, plan, past = reopen_run(path)
-    folder = claim(folder, plan, specs, claims_file(os.environ), CLOCK.wall(), past)
+    folder, plan = reopen_run(path)
+    folder = claim(folder, plan, specs, claims_file(os.environ), CLOCK.wall())
     say(f"run {folder.run}\n")
     whole = completer(context, config, path)
-    watch_run(plan, folder, specs, whole, log_file, "debug" if debug else "info", past)
+    watch_run(plan, folder, specs, whole, log_file, "debug" if debug else "info")
     return _tell_end(context, config, path, output, whole)
 
 
@@ -230,7 +229,6 @@ def watch_run(
     whole: Callable[[str], str],
     log_file: Path | None = None,
     level: Literal["info", "debug"] = "info",
-    past: Mapping[int, Life] | None = None,
 ) -> None:
     """Performs the plan with progress on stderr; the log goes to the run's folder unless told otherwise.
 
@@ -243,7 +241,7 @@ def watch_run(
             sys.stderr,
             CLOCK.wall,
             term=os.environ.get("TERM", ""),
-            past=_told_before(folder, past),
+            past=_told_before(folder),
             whole=whole,
         ) as view,
     ):
@@ -253,7 +251,7 @@ def watch_run(
         stopwatch = Stopwatch(plan)
         observers: Sequence[Observer] = [view, stopwatch, LogObserver(plan)]
         try:
-            anyio.run(_apply, plan, folder, specs, observers, past, whole, backend_options=LOOP)
+            anyio.run(_apply, plan, folder, specs, observers, whole, backend_options=LOOP)
         except* (FleetError, CallError):
             raise
         except* Exception as errors:  # the journal knows what happened so far, and the report tells it
@@ -278,9 +276,9 @@ def _open_log(path: Path) -> Iterator[TextIO]:
             log.close()
 
 
-def _told_before(folder: RunFolder, past: Mapping[int, Life] | None) -> Sequence[Event]:
+def _told_before(folder: RunFolder) -> Sequence[Event]:
     """What an earlier process recorded of a run that is taken up again."""
-    return () if past is None else read_journal(folder.path / JOURNAL).events
+    return () if folder.earlier is None else read_journal(folder.path / JOURNAL).events
 
 
 async def _apply(
@@ -288,7 +286,6 @@ async def _apply(
     folder: RunFolder,
     specs: Sequence[ScopeSpec],
     observers: Sequence[Observer],
-    past: Mapping[int, Life] | None,
     whole: Callable[[str], str],
 ) -> None:
     await apply_plan(
@@ -297,7 +294,6 @@ async def _apply(
         specs,
         CLOCK,
         observers,
-        past,
         memory=limit_memory(),
         steerable=True,
         terminal=sys.stdin if sys.stdin.isatty() else None,

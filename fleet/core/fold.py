@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from fleet.core.changing.life import Life
 from fleet.core.changing.look_rules import BY_FORCE
+from fleet.core.earlier import Earlier
 from fleet.core.errors import Exit
 from fleet.core.events import (
     Began,
@@ -147,6 +148,10 @@ class RunState:
     def lives(self) -> dict[int, Life]:
         """Where every change that began stands, by item."""
         return {item: track.life for item, track in self._tracks.items()}
+
+    def earlier(self) -> Earlier:
+        """What this run leaves to the process that takes it up."""
+        return Earlier(self.lives(), self.waves_ended, self.memory)
 
     def outcomes(self) -> dict[int, Outcome | None]:
         """How every change that began has ended, by item; None while it is open."""

@@ -9,6 +9,7 @@ from functools import partial
 import anyio
 
 from fleet.core.changing.life import Life
+from fleet.core.earlier import Earlier
 from fleet.core.errors import CallError, RecordingFailed
 from fleet.core.events import (
     Ended,
@@ -21,7 +22,6 @@ from fleet.core.events import (
 from fleet.core.patch import When
 from fleet.core.planning.plan import Change, Plan
 from fleet.core.scheduling.readiness import Pace
-from fleet.core.scheduling.timing import Memory
 from fleet.engine.brakes import Brakes
 from fleet.engine.control import Control
 from fleet.engine.crew import Crew, own_error
@@ -46,25 +46,22 @@ async def run_plan(
     clock: Clock,
     control: Control,
     poll: Mapping[str, float],
-    past: Mapping[int, Life] | None = None,
+    earlier: Earlier | None = None,
     claimed: Mapping[int, str] | None = None,
     check: Checker | None = None,
-    waves_ended: Mapping[int, float] | None = None,
-    memory: Memory | None = None,
     people: People = NOBODY,
 ) -> RunEnd:
     """Performs `plan`; `clouds` and `poll` (seconds between list polls) are by scope.
 
-    `past` is given when the run goes on after a crash or an early end: where every change that had begun
-    stands, by item. `claimed` are the changes that another run keeps us from, by item with the reason.
-    `check` runs the gate's command between waves. `waves_ended` says when (wall seconds) waves ended in an
-    earlier process: soaks and the pauses between stages count from then. `memory` is what it left of waits
-    and notices. `people` knows the owners of notebooks and what they are at.
+    `earlier` is given when the run goes on after a crash or an early end. `claimed` are the changes that
+    another run keeps us from, by item with the reason. `check` runs the gate's command between waves.
+    `people` knows the owners of notebooks and what they are at.
     Returns why it ended. Raises RecordingFailed when not even the start could be recorded.
     """
-    now, memory = clock.wall(), memory or Memory()
-    await tape.commit(RunStarted(now, run, plan.digest) if past is None else RunResumed(now))
-    past, claimed = past or {}, claimed or {}
+    now, claimed = clock.wall(), claimed or {}
+    await tape.commit(RunStarted(now, run, plan.digest) if earlier is None else RunResumed(now))
+    earlier = earlier or Earlier()
+    past, memory = earlier.lives, earlier.memory
     for change in plan.changes:
         if change.item in claimed:
             tape.note(_left_to_another(change, past.get(change.item), claimed[change.item], now))
@@ -103,7 +100,7 @@ async def run_plan(
                     brakes,
                     plan.estimate.times,
                 )
-            pauses = Pauses(plan, tape, clock, control, waves_ended or {})
+            pauses = Pauses(plan, tape, clock, control, earlier.waves_ended)
             ends = None if plan.rollout.deadline is None else now + plan.rollout.deadline
             room = WaitingRoom(
                 plan.rollout, memory, tape, clock, control, trouble, ends, Pace(plan.estimate.times)

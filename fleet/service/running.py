@@ -16,12 +16,12 @@ from fleet.client.connect import connect
 from fleet.client.memory import LimitFile
 from fleet.core.changing.life import Life
 from fleet.core.changing.reopen import is_open
+from fleet.core.earlier import Earlier
 from fleet.core.errors import UsageError
 from fleet.core.events import RunEnd, Steered
 from fleet.core.fold import RunState
 from fleet.core.planning.plan import Plan
 from fleet.core.planning.plan_file import plan_digest, plan_pieces
-from fleet.core.scheduling.timing import Memory
 from fleet.core.scope import ScopeSpec
 from fleet.engine.control import Control
 from fleet.engine.ports import Checker, Observer
@@ -49,8 +49,7 @@ class RunFolder:
     """A run on disk that this process works on.
 
     `held` are the changes that another run keeps it from, by item with the reason; `wanted` all that it
-    asked for. `waves_ended` are the wall seconds at which waves ended in an earlier process,
-    `memory` what that left of waits and notices.
+    asked for. `earlier` is what earlier processes left of it, None of a run that is new.
     """
 
     run: str
@@ -59,8 +58,12 @@ class RunFolder:
     claims: Claims | None = None
     held: Mapping[int, str] = field(default_factory=dict)
     wanted: Mapping[int, Key] = field(default_factory=dict)
-    waves_ended: Mapping[int, float] = field(default_factory=dict)
-    memory: Memory | None = None
+    earlier: Earlier | None = None
+
+    @property
+    def lives(self) -> Mapping[int, Life]:
+        """Where the changes stand that earlier processes began, by item."""
+        return {} if self.earlier is None else self.earlier.lives
 
     def close(self, owed: Collection[int] = ()) -> None:
         """Gives up the run, and its claims but those on the items that it owes."""
@@ -118,21 +121,20 @@ def claim(
     specs: Sequence[ScopeSpec],
     file: Path,
     now: float,
-    past: Mapping[int, Life] | None = None,
 ) -> RunFolder:
     """The run with a claim on every notebook that it still has to change and that no other run holds.
 
     One that is over, or died, holds what it owes. All runs keep their claims in `file`; `now` is wall
     seconds. Raises JournalError when it cannot be used; then the run is given free, and one that is new
-    (`past` is None) leaves no folder behind.
+    leaves no folder behind.
     """
-    wanted = _wanted(plan, specs, past or {})
+    wanted = _wanted(plan, specs, folder.lives)
     debts = Debts(plan)
     try:
         claims, taken = _take(file, wanted.values(), folder, now, debts.among)
     except JournalError:
         folder.close()
-        if past is None:
+        if folder.earlier is None:
             remove_run_dir(folder.path)
         raise
     held = {
@@ -154,8 +156,8 @@ def _take(
         raise
 
 
-def reopen_run(path: Path) -> tuple[RunFolder, Plan, dict[int, Life]]:
-    """Opens a run that broke off or was ended early: its folder, its plan, and where its changes stand.
+def reopen_run(path: Path) -> tuple[RunFolder, Plan]:
+    """Opens a run that broke off or was ended early: its folder and its plan.
 
     Raises UsageError when the plan in the folder is missing or not the one that the run began with, or the
     program of its gate is missing, and JournalError when the journal is damaged or of another format, or
@@ -176,8 +178,7 @@ def reopen_run(path: Path) -> tuple[RunFolder, Plan, dict[int, Life]]:
 
     journal = Journal.open_for_append(path / JOURNAL, accept, Progress)
     (state,) = seen
-    folder = RunFolder(path.name, path, journal, waves_ended=state.waves_ended, memory=state.memory)
-    return folder, state.plan, state.lives()
+    return RunFolder(path.name, path, journal, earlier=state.earlier()), state.plan
 
 
 def _require_same_plan(path: Path, plan: Plan) -> None:
@@ -204,7 +205,6 @@ async def apply_plan(
     specs: Sequence[ScopeSpec],
     clock: Clock,
     observers: Sequence[Observer],
-    past: Mapping[int, Life] | None = None,
     *,
     steerable: bool = False,
     terminal: TextIO | None = None,
@@ -213,7 +213,7 @@ async def apply_plan(
     whole: Callable[[str], str] = str,
     people: People | None = None,
 ) -> RunEnd:
-    """Performs the plan, or what `past` left of it.
+    """Performs the plan, or what earlier processes left of it.
 
     The first signal lets changes under way come home, the second stops at once. A `steerable` run can be
     reached from another terminal. A person at `terminal` may approve waves; `check` runs the gate's command.
@@ -223,7 +223,7 @@ async def apply_plan(
     time once more. Gives up the run at the end, and the claims but on what is owed.
     """
     control = Control()
-    owing = Owing(past or {})
+    owing = Owing(folder.lives)
     tape = Tape(folder.journal, [control.observe, owing.see, *observers])
     polls = {spec.name: spec.poll for spec in specs}
     secrets = {value for spec in specs for value in secret_values(spec.credential, spec.metrics)}
@@ -263,11 +263,9 @@ async def apply_plan(
                 clock,
                 control,
                 polls,
-                past,
+                folder.earlier,
                 folder.held,
                 check,
-                folder.waves_ended,
-                folder.memory,
                 people or People(Courier(secrets=secrets), await activity_of(plan, clouds, clock)),
             )
             group.cancel_scope.cancel()

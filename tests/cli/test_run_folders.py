@@ -172,7 +172,7 @@ def test_a_run_whose_plan_is_not_the_one_it_began_with_is_not_taken_up(
 def test_a_plan_file_with_other_blanks_is_still_the_one_that_the_run_began_with(broken_off: Path) -> None:
     file = broken_off / PLAN
     file.write_text(json.dumps(json.loads(file.read_bytes()), indent=4))
-    folder, _, _ = reopen_run(broken_off)
+    folder, _ = reopen_run(broken_off)
     folder.close()
 
 
@@ -195,7 +195,7 @@ def test_a_run_is_taken_up_with_one_look_at_its_plan_and_one_at_its_events(broke
 
     sys.setprofile(count)
     try:
-        folder, _, _ = reopen_run(broken_off)
+        folder, _ = reopen_run(broken_off)
     finally:
         sys.setprofile(None)
     folder.close()

@@ -8,11 +8,12 @@ from typing import Any
 
 import anyio
 
+from fleet.core.earlier import Earlier
 from fleet.core.events import Began, Held, Leave, RunEnd
 from fleet.core.notebook import Status
 from fleet.core.patch import When
 from fleet.core.planning.plan import Change, Phase
-from fleet.core.scheduling.timing import Memory, Moment, Notice, Otherwise
+from fleet.core.scheduling.timing import Moment, Notice, Otherwise
 from fleet.core.usage import Use
 from fleet.engine.readiness_attendants import People
 from fleet.engine.run import run_plan
@@ -58,7 +59,7 @@ def rename(change: Change) -> Change:
     return replace(change, phases=phases, before={"name": ""}, after={"name": "b"})
 
 
-async def go(made: Any, some: Somebody | None = None, *after: Any, memory: Memory | None = None) -> RunEnd:
+async def go(made: Any, some: Somebody | None = None, *after: Any, earlier: Earlier | None = None) -> RunEnd:
     """The run of a bench, with persons."""
     some = some or Somebody()
     run = run_plan(
@@ -69,7 +70,7 @@ async def go(made: Any, some: Somebody | None = None, *after: Any, memory: Memor
         made.clock,
         made.control,
         {"lab-a": 20.0},
-        memory=memory,
+        earlier,
         people=People(some, {"lab-a": some}),
     )
     return await run_while(run, *after)

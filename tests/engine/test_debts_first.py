@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from fleet.core.changing.sight import sight_of
 from fleet.core.errors import Meaning
 from fleet.core.events import Answered, Began, ChangeEvent, Fate, Intended, Outcome, RunEnd, Saw, Step
-from fleet.core.fold import fold
+from fleet.core.fold import debts, fold
 from fleet.core.notebook import Status
 from fleet.engine.run import run_plan
 from tests.virtual import EPOCH, IN_MEMORY
@@ -43,9 +43,10 @@ async def test_a_new_process_pays_every_debt_before_it_stops_a_notebook_again(be
     made = bench(5, concurrency=2)
     events = [event for item in (0, 1) for event in refused(made, item)]
     events += [event for item in (2, 3) for event in stopped(made, item)]
-    past = fold(made.plan, events).lives()
-    assert {item for item, life in past.items() if life.debt} == {2, 3}
+    state = fold(made.plan, events)
+    earlier = state.earlier()
+    assert {debt.item for debt in debts(state)} == {2, 3}
     clouds, polls = {"lab-a": made.cloud}, {"lab-a": 20.0}
-    end = await run_plan(made.plan, "run", clouds, made.tape, made.clock, made.control, polls, past)
+    end = await run_plan(made.plan, "run", clouds, made.tape, made.clock, made.control, polls, earlier)
     assert (end, made.outcomes) == (RunEnd.FINISHED, [Outcome.CHANGED] * 5)
     assert max(made.at("send start nb-2") + made.at("send start nb-3")) < min(made.at("send stop"))

@@ -49,8 +49,7 @@ async def taken_up(made: Any, events: list[Event], some: Somebody | None = None,
         made.clock,
         made.control,
         {"lab-a": 20.0},
-        state.lives(),
-        memory=state.memory,
+        state.earlier(),
         people=People(some, {"lab-a": some}),
     )
     return await run_while(run, *after)

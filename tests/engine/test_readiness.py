@@ -236,8 +236,7 @@ async def test_a_run_that_is_taken_up_again_has_what_is_left_of_its_patience(ben
         made.clock,
         made.control,
         {"lab-a": 20.0},
-        state.lives(),
-        memory=state.memory,
+        state.earlier(),
     )
     assert end is RunEnd.FINISHED
     assert made.outcomes == [Outcome.CHANGED, Outcome.SKIPPED]
@@ -257,8 +256,7 @@ async def test_a_change_that_was_killed_midway_comes_home_to_where_its_person_le
     made.control = Control()
     polls = {"lab-a": 20.0}
     clouds = {"lab-a": made.cloud}
-    past = state.lives()
-    await run_plan(made.plan, "run", clouds, made.tape, made.clock, made.control, polls, past)
+    await run_plan(made.plan, "run", clouds, made.tape, made.clock, made.control, polls, state.earlier())
     assert made.log.words("send") == ["send put nb-0"]
     assert fold(made.plan, made.recorder.events).rows()[0].outcome is Outcome.CHANGED
     assert made.cloud.read("nb-0").status is Status.STOPPED

@@ -43,12 +43,12 @@ def saving(bench: Making) -> Making:
 
 async def taken_up(made: Any, events: list[Event]) -> None:
     """A new process goes on where the journal ends with `events`."""
-    past = fold(made.plan, events).lives()
+    earlier = fold(made.plan, events).earlier()
     made.recorder.events[:] = events
     made.log.entries.clear()
     made.control = Control()
     clouds, polls = {"lab-a": made.cloud}, {"lab-a": 20.0}
-    await run_plan(made.plan, "run", clouds, made.tape, made.clock, made.control, polls, past)
+    await run_plan(made.plan, "run", clouds, made.tape, made.clock, made.control, polls, earlier)
 
 
 def sends(made: Any) -> list[str]:

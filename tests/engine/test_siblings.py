@@ -52,7 +52,7 @@ async def test_a_bug_in_one_change_leaves_no_other_stopped(bench: Making, second
     assert "ZeroDivisionError" in broken.reason
     assert all(event.outcome is Outcome.CHANGED for item, event in made.ended.items() if item != 2)
     mend()
-    past = fold(made.plan, made.recorder.events).lives()
+    past = fold(made.plan, made.recorder.events).earlier()
     clouds, poll, control = {"lab-a": made.cloud}, {"lab-a": 20.0}, Control()
     end = await run_plan(made.plan, "run", clouds, made.tape, made.clock, control, poll, past)
     assert end is RunEnd.FINISHED

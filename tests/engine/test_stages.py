@@ -66,8 +66,7 @@ async def taken_up(made: Any, events: Sequence[Event]) -> RunEnd:
         made.clock,
         made.control,
         {"lab-a": 20.0},
-        state.lives(),
-        waves_ended=state.waves_ended,
+        state.earlier(),
     )
 
 

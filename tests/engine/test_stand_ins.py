@@ -53,7 +53,7 @@ async def taken_up(made: Any, events: Collection[Event], claimed: Mapping[int, s
     made.control = Control()
     return await run_plan(
         made.plan, "run", {"lab-a": made.cloud}, made.tape, made.clock, made.control, {"lab-a": 20.0},
-        state.lives() if events else None, claimed, waves_ended=state.waves_ended, memory=state.memory,
+        state.earlier() if events else None, claimed,
     )  # fmt: skip
 
 

@@ -25,13 +25,13 @@ Failing = Callable[..., CallError]
 
 async def taken_up(made: Any, events: Sequence[Event], claimed: Mapping[int, str] | None = None) -> RunEnd:
     """A new process goes on where the journal ends with `events`."""
-    past = fold(made.plan, events).lives()
+    earlier = fold(made.plan, events).earlier()
     made.recorder.events[:] = events
     made.log.entries.clear()
     made.control = Control()
     clouds, polls = {"lab-a": made.cloud}, {"lab-a": 20.0}
     return await run_plan(
-        made.plan, "run", clouds, made.tape, made.clock, made.control, polls, past, claimed=claimed
+        made.plan, "run", clouds, made.tape, made.clock, made.control, polls, earlier, claimed=claimed
     )
 
 

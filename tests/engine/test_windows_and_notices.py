@@ -179,8 +179,8 @@ async def test_debts_are_paid_whatever_the_window(bench: Making) -> None:
     await anyio.sleep(3 * HOUR)
     state = fold(made.plan, made.recorder.events)
     made.control, clouds = Control(), {"lab-a": made.cloud}
-    polls, past = {"lab-a": 20.0}, state.lives()
-    await run_plan(made.plan, "run", clouds, made.tape, made.clock, made.control, polls, past)
+    polls = {"lab-a": 20.0}
+    await run_plan(made.plan, "run", clouds, made.tape, made.clock, made.control, polls, state.earlier())
     assert made.cloud.read("nb-0").status is Status.RUNNING
     assert made.clock.monotonic() - OPENS < 4 * HOUR
 
@@ -234,7 +234,7 @@ async def test_a_run_taken_up_again_counts_the_lead_from_the_notice_that_was_sen
         await go(made, some)
     state = fold(made.plan, made.recorder.events)
     made.control = Control()
-    await go(made, some, memory=state.memory)
+    await go(made, some, earlier=state.earlier())
     assert len(some.told) == 1
     assert made.at("send stop")[0] == pytest.approx(10 * HOUR, abs=10)
 

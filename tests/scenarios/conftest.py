@@ -22,7 +22,6 @@ from msgspec import structs
 from pydantic import Field
 
 from fleet.client.clock import Clock
-from fleet.core.changing.life import Life
 from fleet.core.events import Event, RunEnd
 from fleet.core.fold import fold
 from fleet.core.job import Context, JobSpec, Skip, Wants
@@ -293,20 +292,18 @@ class Lab:
     async def apply(self, plan: Plan, journal: type[InlineJournal] = InlineJournal) -> Run:
         self.runs += 1
         folder = open_run(self.base, new_run_id(self.now(), f"{self.runs:04d}"), plan, journal)
-        return await self._perform(plan, folder, None)
+        return await self._perform(plan, folder)
 
     async def resume(self, run: Run) -> Run:
         """Goes on with a run, as a process does that finds it on disk."""
         journal = InlineJournal.open_for_append(run.path / JOURNAL)
         state = fold(run.plan, run.events)
-        folder = RunFolder(
-            run.path.name, run.path, journal, waves_ended=state.waves_ended, memory=state.memory
-        )
-        return await self._perform(run.plan, folder, state.lives())
+        folder = RunFolder(run.path.name, run.path, journal, earlier=state.earlier())
+        return await self._perform(run.plan, folder)
 
-    async def _perform(self, plan: Plan, folder: RunFolder, past: Mapping[int, Life] | None) -> Run:
+    async def _perform(self, plan: Plan, folder: RunFolder) -> Run:
         before, first = snapshot(self.cloud, self.now()), len(self.cloud.log)
-        end = await apply_plan(plan, folder, self.specs, self.clock, [], past, people=self.people)
+        end = await apply_plan(plan, folder, self.specs, self.clock, [], people=self.people)
         after = snapshot(self.cloud, self.now())
         log = tuple(self.cloud.log[first:])
         events = read_journal(folder.path / JOURNAL).events

@@ -186,9 +186,9 @@ async def test_it_keeps_its_seat_when_another_process_goes_on(world: MakeLab) ->
     lab.when("UpdateNotebook", lambda: lab.put_into(first, Status.ERROR))
     run = await lab.go(DESCRIBE)
     (path,) = lab.base.glob(f"*/{JOURNAL}")
-    folder = RunFolder(run.report.run, path.parent, InlineJournal.open_for_append(path))
-    past = fold(run.plan, run.events).lives()
+    earlier = fold(run.plan, run.events).earlier()
+    folder = RunFolder(run.report.run, path.parent, InlineJournal.open_for_append(path), earlier=earlier)
     sent = len(lab.cloud.log)
-    assert await apply_plan(run.plan, folder, lab.specs, lab.clock, [], past) is RunEnd.HALTED
+    assert await apply_plan(run.plan, folder, lab.specs, lab.clock, []) is RunEnd.HALTED
     assert lab.cloud.log[sent:] == []
     assert verdict(lab).broken == []

@@ -83,13 +83,12 @@ class Gated:
 async def gated(lab: Lab, plan: Plan, program: Program, *, steerable: bool = False) -> Gated:
     """Applies the plan, or goes on with the only run that there is."""
     path = next(lab.base.glob("*-gate"), None)
-    past = None
     if path is None:
         folder = open_run(lab.base, new_run_id(lab.now(), "gate"), plan, InlineJournal)
     else:
-        folder = RunFolder(path.name, path, InlineJournal.open_for_append(path / JOURNAL))
-        past = fold(plan, read_journal(path / JOURNAL).events).lives()
-    end = await apply_plan(plan, folder, lab.specs, lab.clock, [], past, check=program, steerable=steerable)
+        earlier = fold(plan, read_journal(path / JOURNAL).events).earlier()
+        folder = RunFolder(path.name, path, InlineJournal.open_for_append(path / JOURNAL), earlier=earlier)
+    end = await apply_plan(plan, folder, lab.specs, lab.clock, [], check=program, steerable=steerable)
     return Gated(plan, end, read_report(folder.path), read_journal(folder.path / JOURNAL).events)
 
 

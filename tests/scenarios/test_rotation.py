@@ -159,8 +159,8 @@ async def taken_up(lab: Lab, plan: Plan) -> tuple[RunEnd, Report]:
     path = run_folder(lab)
     journal = InlineJournal.open_for_append(path / JOURNAL)
     state = fold(plan, read_journal(path / JOURNAL).events)
-    folder = RunFolder(path.name, path, journal, waves_ended=state.waves_ended, memory=state.memory)
-    end = await apply_plan(plan, folder, lab.specs, lab.clock, [], state.lives())
+    folder = RunFolder(path.name, path, journal, earlier=state.earlier())
+    end = await apply_plan(plan, folder, lab.specs, lab.clock, [])
     return end, read_report(path)
 
 

@@ -13,7 +13,7 @@ import pytest
 from msgspec import structs
 
 from fleet.core.calls import Rank, Reading, Receipt, Turn
-from fleet.core.changing.life import Life
+from fleet.core.earlier import Earlier
 from fleet.core.events import Event, Outcome, RunEnd
 from fleet.core.fold import RunState, fold
 from fleet.core.notebook import Image, Notebook, Status
@@ -97,9 +97,7 @@ class Bench:
         self.control = Control()
         self.plan = make_plan(*map(change, range(count)), rollout=Rollout(concurrency=concurrency))
 
-    async def run(
-        self, past: Mapping[int, Life] | None = None, claimed: Mapping[int, str] | None = None
-    ) -> RunEnd:
+    async def run(self, earlier: Earlier | None = None, claimed: Mapping[int, str] | None = None) -> RunEnd:
         tape, clouds = Tape(self.recorder, [self.control.observe]), {"lab-a": self.cloud}
         return await run_plan(
             self.plan,
@@ -109,7 +107,7 @@ class Bench:
             LoopClock(),
             self.control,
             {"lab-a": 20.0},
-            past,
+            earlier,
             claimed,
         )
 
@@ -189,9 +187,9 @@ async def test_what_had_sent_nothing_takes_its_turn_in_the_waves_of_a_resumed_ru
     await made.run_while((2.0, lambda: made.control.drain(RunEnd.INTERRUPTED, "cancelled")))
     made.control = Control()
     made.plan = seal(replace(made.plan, rollout=Rollout(concurrency=1)))
-    past = made.state.lives()
-    assert len(past) == 6
-    assert await made.run(past) is RunEnd.FINISHED
+    earlier = made.state.earlier()
+    assert len(earlier.lives) == 6
+    assert await made.run(earlier) is RunEnd.FINISHED
     assert (made.outcomes, made.cloud.most_under_way) == ([Outcome.CHANGED] * 6, 1)
     assert [event.kind for event in made.recorder.events if event.kind == "wave-started"] == [
         "wave-started"
@@ -226,7 +224,7 @@ async def test_a_resumed_run_does_what_another_one_held_before() -> None:
     made = Bench(3, concurrency=3)
     await made.run(claimed={1: "claimed by run X"})
     made.control = Control()
-    await made.run(past=made.state.lives())
+    await made.run(earlier=made.state.earlier())
     assert made.outcomes == [Outcome.CHANGED] * 3
     assert [key for key, _ in made.cloud.sent] == ["nb-0", "nb-2", "nb-1"]
 
@@ -237,7 +235,7 @@ async def test_what_had_sent_nothing_and_is_now_held_by_another_run_says_by_whic
         await made.run()
     assert made.cloud.sent == []
     made.control = Control()
-    await made.run(past=made.state.lives(), claimed={0: "claimed by run X"})
+    await made.run(earlier=made.state.earlier(), claimed={0: "claimed by run X"})
     assert made.outcomes == [Outcome.NOT_STARTED, Outcome.CHANGED]
     assert made.state.rows()[0].reason == "claimed by run X"
 
@@ -247,11 +245,11 @@ async def test_what_was_begun_and_is_now_held_by_another_run_stays_open() -> Non
     with anyio.move_on_after(30.0):
         await made.run()
     made.control = Control()
-    await made.run(past=made.state.lives(), claimed={0: "claimed by run X"})
+    await made.run(earlier=made.state.earlier(), claimed={0: "claimed by run X"})
     assert made.outcomes == [Outcome.UNKNOWN, Outcome.CHANGED]
     assert made.state.rows()[0].reason == "claimed by run X"
     made.control = Control()
-    await made.run(past=made.state.lives())
+    await made.run(earlier=made.state.earlier())
     assert made.outcomes == [Outcome.CHANGED] * 2
 
 

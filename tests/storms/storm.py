@@ -104,7 +104,7 @@ async def process(storm: Storm, journal: Journal, interrupt: float | None = None
     storm.times.append(wall())
     deaths = storm.deaths
     state = storm.state
-    past = state.lives() if storm.events else None
+    earlier = state.earlier() if storm.events else None
     control = Control()
     person = asyncio.create_task(_approve(storm, control))
     tape = Tape(journal, [control.observe])
@@ -122,10 +122,8 @@ async def process(storm: Storm, journal: Journal, interrupt: float | None = None
                 CLOCK,
                 control,
                 polls,
-                past,
+                earlier,
                 check=partial(_check, storm),
-                waves_ended=state.waves_ended,
-                memory=state.memory,
             )
     except BaseExceptionGroup as group:
         if group.split(Death)[1] is not None:
