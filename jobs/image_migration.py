@@ -8,7 +8,7 @@ notebook. `newest` stands for the newest version of what the notebook is on. Wha
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
@@ -105,19 +105,17 @@ class Target(_Choice):
             return catalog.find_images(self.name)
         return tuple(image for image in (catalog.images.get(self.id or ""),) if image is not None)
 
-    def check(self, where: str, context: Context) -> None:
-        """Raises UsageError when the scope has no such image, or none that is ACTIVE."""
+    def problems(self, where: str, context: Context) -> Iterator[str]:
+        """That the scope has no such image, or none that is ACTIVE."""
         found = self.candidates(context.catalog)
         if not found:
             near = ", ".join(similar(self.name or "", context.catalog.names()))
             advice = f"the nearest are {near}" if near else "check the id or name"
             word = self.name or self.id
-            raise UsageError(f"with.{where}: scope {context.scope} has no image {word}; {advice}")
-        if all(image.status != "ACTIVE" for image in found):
+            yield f"with.{where}: scope {context.scope} has no image {word}; {advice}"
+        elif all(image.status != "ACTIVE" for image in found):
             statuses = ", ".join(f"{image.name} is {image.status or 'of unknown status'}" for image in found)
-            raise UsageError(
-                f"with.{where}: no ACTIVE image in scope {context.scope}: {statuses}; take another"
-            )
+            yield f"with.{where}: no ACTIVE image in scope {context.scope}: {statuses}; take another"
 
 
 class Destination(_Choice):
@@ -148,10 +146,10 @@ class Destination(_Choice):
             raise ValueError("give id, or name, or newest: true, or an image for x86_64 and aarch64 each")
         return self
 
-    def check(self, where: str, context: Context) -> None:
-        """Raises UsageError for an image that the scope does not have or that is not ACTIVE."""
+    def problems(self, where: str, context: Context) -> Iterator[str]:
+        """The images that the scope does not have or that are not ACTIVE."""
         for arch, target in self.targets().items():
-            target.check(f"{where}.{arch}" if arch else where, context)
+            yield from target.problems(f"{where}.{arch}" if arch else where, context)
 
     def targets(self) -> Mapping[str, Target]:
         """What is meant by architecture; "" stands for every one."""
@@ -258,13 +256,17 @@ class ImageMigration(JobSpec):
         return None if self.source is None else self.source.selector()
 
     def check(self, context: Context) -> None:
-        """Raises UsageError for an image that the scope does not have or that is not ACTIVE."""
+        """Raises UsageError for every image that the scope does not have or that is not ACTIVE."""
+        if problems := [*self._problems(context)]:
+            raise UsageError("\n".join(problems))
+
+    def _problems(self, context: Context) -> Iterator[str]:
         for number, rule in enumerate(self.map or ()):
-            rule.to.check(f"map[{number}].to", context)
+            yield from rule.to.problems(f"map[{number}].to", context)
         if self.to is not None:
-            self.to.check("to", context)
+            yield from self.to.problems("to", context)
         if self.save_first and not self._saves_to(context):
-            raise UsageError(
+            yield (
                 f"with.save_first: nothing tells to which organization of scope {context.scope} to save;"
                 " name one that exists, such as save_to: lab"
             )

@@ -174,19 +174,23 @@ class IpWhitelist(JobSpec):
 
     def check(self, context: Context) -> None:
         """Raises UsageError for addresses that no list may hold, or that are both to be added and removed."""
+        if problems := [*self._problems(context)]:
+            raise UsageError("\n".join(problems))
+
+    def _problems(self, context: Context) -> Iterator[str]:
         new, old = self._new(context), _read(self.remove, context)
         where = "with.add" if self.replace is None else "with.replace"
         for address in new:
             if problem := address_problem(address, self.allow):
-                raise UsageError(f"{where}: {problem}")
+                yield f"{where}: {problem}"
         if len(new) > WHITELIST_MAX:
-            raise UsageError(f"{where}: {len(new)} addresses, a list holds at most {WHITELIST_MAX}")
+            yield f"{where}: {len(new)} addresses, a list holds at most {WHITELIST_MAX}"
         if both := [address for address in new if address in old]:
-            raise UsageError(f"with: {_told(both)} cannot be both added and removed")
+            yield f"with: {_told(both)} cannot be both added and removed"
         own = self.own_address
         removed = self.replace is not None or own in old
         if own is not None and removed and self.phases != "add" and not _covers(new, own):
-            raise UsageError(f"with.own_address: {own} would not be in any list; add it")
+            yield f"with.own_address: {own} would not be in any list; add it"
 
     def stages(self, context: Context) -> tuple[str, ...]:
         """What is added and what is removed, where the one follows the other."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fleet.core.notebook import Status
+from fleet.core.job import Context, JobSpec, Skip
+from fleet.core.notebook import Notebook, Status
 from fleet.core.patch import When
 from fleet.core.planning.plan import FORMAT, Change, Estimate, Phase, Plan
 from fleet.core.planning.plan_file import seal
@@ -27,6 +28,13 @@ PLAN = Plan(
     checks=(),
     estimate=Estimate(1, 1, 1.0),
 )
+
+
+class Anything(JobSpec, extra="allow"):
+    """A job type that takes every parameter."""
+
+    def propose(self, notebook: Notebook, context: Context) -> Skip:
+        return Skip("nothing to do")
 
 
 def make_change(item: int = 0, old: str = OLD, new: str = NEW, **fields: Any) -> Change:

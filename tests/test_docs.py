@@ -14,7 +14,7 @@ import yaml
 
 from fleet.cli.app import TREE, run
 from fleet.core.errors import Exit
-from fleet.core.jobfiles.jobfile import bind, parse_job
+from fleet.core.jobfiles.jobfile import read_job
 from fleet.service.jobs import GROUP, job_type
 from fleet.settings import load_settings
 
@@ -95,8 +95,7 @@ def test_the_job_files_in_the_readme_are_valid() -> None:
     texts = blocks("yaml")
     assert texts
     for text in texts:
-        file = parse_job(text, "README.md")
-        bind(file, job_type(file.job))
+        read_job(text, "README.md", job_type)
 
 
 def test_the_configurations_in_the_readme_are_valid(tmp_path: Path) -> None:

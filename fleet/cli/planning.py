@@ -40,7 +40,7 @@ from fleet.cli.session import (
     time_memory,
 )
 from fleet.core.errors import Exit, UsageError
-from fleet.core.jobfiles.jobfile import bind, parse_job
+from fleet.core.jobfiles.jobfile import read_job
 from fleet.core.jobfiles.jobfile import schema as job_schema
 from fleet.core.planning.forecast import is_pending
 from fleet.core.planning.plan import Plan
@@ -55,7 +55,7 @@ from fleet.service.owing import with_debts
 from fleet.service.planning import ASKED_NOTHING, Choice, Order, plan_job
 from fleet.service.resizes import read_resizes
 from fleet.service.survey import unwatched
-from fleet.settings import claims_file
+from fleet.settings import UnknownScope, claims_file
 
 JobArgument = Annotated[Path, typer.Argument(metavar="JOB", help="A job file (YAML).")]
 PlanArgument = Annotated[Path, typer.Argument(metavar="PLAN", help="A file that `fleet plan -o` wrote.")]
@@ -232,10 +232,15 @@ def _configured(
     if since := order.job.wants().resized:
         runs = runs_folder(context, config, run_dir)
         order = replace(order, resizes=read_resizes(runs, CLOCK.wall() - since))
-    return settings.scopes(scopes), order
+    try:
+        return settings.scopes(scopes), order
+    except UnknownScope as error:
+        raise UsageError(
+            "\n".join(order.placed(f"scopes: {line}") for line in str(error).splitlines())
+        ) from None
 
 
 def _read(job: Path, choice: Choice = ASKED_NOTHING) -> tuple[Order, tuple[str, ...] | None]:
-    file = parse_job(read_text(job, "job file"), str(job))
+    file, spec = read_job(read_text(job, "job file"), str(job), job_type)
     listed = None if file.ids is None else listed_in(job.parent / file.ids)
-    return Order.of(file, bind(file, job_type(file.job)), listed, choice), file.scopes
+    return Order.of(file, spec, listed, choice), file.scopes

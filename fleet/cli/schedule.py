@@ -21,7 +21,7 @@ from fleet.cli.files import read_text
 from fleet.cli.output import folded, say, say_lines, write, write_lines
 from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, runs_folder
 from fleet.core.errors import Exit, FleetError, UsageError
-from fleet.core.jobfiles.jobfile import JobFile, bind, parse_job
+from fleet.core.jobfiles.jobfile import JobFile, read_job
 from fleet.core.scheduling.calendar import told, told_span
 from fleet.core.scheduling.schedule import Schedule
 from fleet.report.aligned import aligned
@@ -135,8 +135,7 @@ def _tasks(jobs: Sequence[Path], base: Path) -> list[Task]:
 
 def _scheduled(path: Path) -> tuple[JobFile, Schedule]:
     """The job file and its schedule. Raises UsageError for one without, or that is wrong otherwise."""
-    file = parse_job(read_text(path, "job file"), str(path))
-    bind(file, job_type(file.job))
+    file, _ = read_job(read_text(path, "job file"), str(path), job_type)
     if file.schedule is None:
         raise UsageError(f'{path}: has no schedule; add one, such as: schedule: {{at: "0 20 * * FRI"}}')
     return file, file.schedule

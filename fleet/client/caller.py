@@ -88,7 +88,8 @@ class _Course:
 class Caller:
     """Calls to one host with one credential, of one `lane` at its gates.
 
-    `calls` is told what was sent, by operation, `reach` how every attempt ended.
+    `calls` is told what was sent, by operation, `reach` how every attempt ended. `source` says in words where
+    the credential was found, for refusals.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Caller:
         calls: Counter[str],
         reach: Reach,
         lane: str = "",
+        source: str = "",
         within: float = WITHIN,
     ) -> None:
         self._transport = transport
@@ -116,6 +118,7 @@ class Caller:
         self._calls = calls
         self._reach = reach
         self._lane = lane
+        self._source = source
 
     @property
     def limits(self) -> dict[str, tuple[Limit, ...]]:
@@ -207,6 +210,7 @@ class Caller:
                 raise
         except CallError as error:
             final = _final(error, course, self._clock.wall(), renewable=self._auth.renewable)
+            final = self._with_source(final)
             self._canary.judge(final)
             raise final from None
         finally:
@@ -220,6 +224,13 @@ class Caller:
             await course.gate.pass_(self._lane, course.rank)
         else:
             await course.gate.pass_turn(course.turn, self._lane)
+
+    def _with_source(self, error: CallError) -> CallError:
+        """The same error; where the cloud refused who we are, it says from where we know that."""
+        refused = error.meaning in (Meaning.UNAUTHENTICATED, Meaning.FORBIDDEN)
+        if not refused or self._source in error.text:  # of a login, or of another scope with this credential
+            return error
+        return error.reworded(f"{error.text}; scope {self._lane} uses {self._source}")
 
     def _answered(self, course: _Course) -> None:
         course.gate.heard(course.sent_at, None)

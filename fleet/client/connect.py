@@ -106,6 +106,12 @@ def _way_to_metrics(spec: ScopeSpec) -> _HowTo:
     return _way(spec)
 
 
+def _source_for_metrics(spec: ScopeSpec) -> str:
+    """Where that is found with which we come to the source of metrics."""
+    server = spec.metrics
+    return server.token_source if isinstance(server, PrometheusMetrics) else spec.credential_source
+
+
 def _ways(spec: ScopeSpec) -> tuple[_HowTo, ...]:
     return _way(spec), _way_to_metrics(spec)
 
@@ -209,6 +215,7 @@ class _Builder:
             calls=calls,
             reach=self._reach(site.host),
             lane=spec.name,
+            source=_source_for_metrics(spec),
         )
 
     def _auths(self, spec: ScopeSpec, api: Site, iam: Site, login: Caller) -> tuple[Auth, Auth]:
@@ -242,6 +249,7 @@ class _Builder:
             calls=calls,
             reach=self._reach(site.host),
             lane=spec.name,
+            source=spec.credential_source,
         )
 
     def _reach(self, host: str) -> Reach:

@@ -126,9 +126,16 @@ class CallError(Exception):
 
     def counted(self, sends: int) -> CallError:
         """The same error, of a call that took that many requests."""
+        return self._again(self.text, sends)
+
+    def reworded(self, text: str) -> CallError:
+        """The same error in other words."""
+        return self._again(text, self.sends)
+
+    def _again(self, text: str, sends: int) -> CallError:
         return CallError(
             self.meaning,
-            self.text,
+            text,
             status=self.status,
             code=self.code,
             request_id=self.request_id,

@@ -97,7 +97,10 @@ class AomMetrics:
 
 @dataclass(frozen=True, slots=True)
 class PrometheusMetrics:
-    """A Prometheus server at `origin` below `path`; the token is sent there and nowhere else."""
+    """A Prometheus server at `origin` below `path`; the token is sent there and nowhere else.
+
+    `token_source` says in words where the token was found.
+    """
 
     origin: str
     path: str = ""
@@ -105,6 +108,7 @@ class PrometheusMetrics:
     queries: Queries = field(default_factory=Queries)
     rate: Rate | None = None
     ca_file: str | None = None
+    token_source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,8 @@ class ScopeSpec:
 
     `workspaces` names those to list; empty means every workspace of the project, and "0". `rate` is a hard
     ceiling; without one, what is allowed is learned. `poll` is the pause between two shared list polls in
-    seconds. `ca_file` is a PEM file with a private authority. `metrics` says where usage is measured.
+    seconds. `ca_file` is a PEM file with a private authority. `metrics` says where usage is measured,
+    `credential_source` in words where the credential was found.
     """
 
     name: str
@@ -105,6 +106,7 @@ class ScopeSpec:
     proxy: Proxy = Proxy.NONE
     transport: Way = Way.WIRE
     metrics: Metrics | None = None
+    credential_source: str = ""
 
     @property
     def throttle(self) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Collection
+from itertools import islice
 
 LONGEST = 200
+MOST = 5  # problems told at once
 
 # Letters and marks by category, but nothing to see.
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
@@ -33,6 +36,12 @@ def clean(text: str, limit: int = LONGEST) -> str:
 def brief(reason: str) -> str:
     """The first clause of a reason: what it was, without what else there is to know and to do about it."""
     return reason.partition("; ")[0]
+
+
+def at_most(lines: Collection[str], where: str = "") -> str:
+    """The first few lines, and how many more there are, `where`."""
+    more = len(lines) - MOST
+    return "\n".join((*islice(lines, MOST), *([f"{where}and {more} more"] if more > 0 else ())))
 
 
 def _visible(char: str) -> str:

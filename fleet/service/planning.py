@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from fleet.core.selecting.selection import Key, Narrowed, Picker, Selection
 from fleet.core.selecting.selector import Selector
 from fleet.service.activity import require_metrics
 from fleet.service.facts import Gathered, files_of, gather, running_shares
+from fleet.service.jobs import require_right
 from fleet.service.quotas import read_quotas
 from fleet.service.resizes import Resizes
 from fleet.service.survey import Catalogued, OnRead, read_catalogs, survey, unwatched, whole
@@ -76,7 +77,8 @@ class Order:
     `expected` names notebooks that must be there (by key, with the name they had); each that is not gets a
     row that says `gone`. What `shield` matches is protected by the configuration, from every job. Files are
     relative to `folder`, `prices` too; `resizes` are what earlier runs did to flavors. `earliest` says when
-    (wall seconds) a stage may begin whose forerunner an earlier run made.
+    (wall seconds) a stage may begin whose forerunner an earlier run made. `placed` puts file and line before
+    lines that begin with the name of a value in the job file.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Order:
     resizes: Resizes = field(default_factory=Resizes)
     expected: Mapping[Key, str] = field(default_factory=dict)
     earliest: Mapping[int, float] = field(default_factory=dict)
+    placed: Callable[[str], str] = str
 
     @classmethod
     def of(
@@ -120,6 +123,7 @@ class Order:
             overrides=choice.overrides,
             folder=Path(file.document.where).parent,
             prices=file.prices,
+            placed=file.document.placed,
         )
 
     @property
@@ -235,8 +239,7 @@ async def look(
     catalogs = await read_catalogs(clouds)
     files = files_of(order.job.wants(), order.folder)
     contexts = {name: Context(name, catalog, now, files) for name, catalog in catalogs.items()}
-    for context in contexts.values():
-        order.job.check(context)
+    require_right(order.job, contexts.values(), order.placed)
     selections = await survey(
         clouds, order.picker, now, catalogs=catalogs, named=named, accept_churn=accept_churn, on_read=on_read
     )

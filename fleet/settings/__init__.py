@@ -3,6 +3,7 @@
 from fleet.settings.credentials import secret_values
 from fleet.settings.load import (
     Settings,
+    UnknownScope,
     claims_file,
     find_config,
     limits_file,
@@ -13,6 +14,7 @@ from fleet.settings.load import (
 
 __all__ = [
     "Settings",
+    "UnknownScope",
     "claims_file",
     "find_config",
     "limits_file",

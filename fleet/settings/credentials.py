@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from configparser import Error as IniError
 from configparser import RawConfigParser
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from fleet.core.errors import UsageError
 from fleet.core.metrics import Metrics, PrometheusMetrics
 from fleet.core.scope import AkSkKeys, Credential, PasswordLogin, TokenGiven
+from fleet.core.text import clean
 from fleet.settings.files import read_text
 from fleet.settings.tables import (
     AkSkTable,
@@ -39,6 +40,7 @@ _SDK = (
 _HW = ("HW_ACCESS_KEY", "HW_SECRET_KEY", "HW_SECURITY_TOKEN", "HW_PROJECT_ID")
 _PROFILE_FILE = "HUAWEICLOUD_SDK_CREDENTIALS_FILE"
 _INI = ("ak", "sk", "security_token", "project_id")
+_VALUES = frozenset({"access_key", "secret_key", "security_token", "user", "domain", "password", "token"})
 _HEADER_SAFE = re.compile(r"[!-~]+")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
@@ -64,9 +66,11 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Keys from the chain, and the project id of the same place (empty when it has none)."""
+    """Keys from the chain, in words where they were found, and the project id of the same place (empty when
+    it has none)."""
 
     keys: AkSkKeys
+    source: str
     project_id: str = ""
 
 
@@ -74,27 +78,36 @@ def credential_of(table: CredentialTable, where: str, around: Surroundings) -> C
     """The credential that a table describes; `where` is the table's place in messages."""
     match table:
         case AkSkTable():
-            return _keys(
-                _value(table, "access_key", where, around),
-                _value(table, "secret_key", where, around),
-                _value(table, "security_token", where, around),
-                where,
-            )
+            keys = ("access_key", "secret_key", "security_token")
+            access_key, secret_key, security_token = _values(table, keys, where, around)
+            return _keys(access_key, secret_key, security_token, where)
         case PasswordTable():
-            return PasswordLogin(
-                user=_value(table, "user", where, around),
-                domain=_value(table, "domain", where, around),
-                password=_value(table, "password", where, around),
-            )
+            user, domain, password = _values(table, ("user", "domain", "password"), where, around)
+            return PasswordLogin(user=user, domain=domain, password=password)
         case TokenTable():
-            return TokenGiven(_header_safe(_value(table, "token", where, around), f"{where}.token"))
+            (token,) = _values(table, ("token",), where, around)
+            return TokenGiven(_header_safe(token, f"{where}.token"))
         case ProfileTable():
             return _profile(table.profile, where, around)
 
 
+def source_of(table: CredentialTable | PrometheusTable, around: Surroundings) -> str:
+    """Where the values of a table that could be read come from, never the values."""
+    if isinstance(table, ProfileTable):
+        return f"[{clean(table.profile)}] in {clean(str(around.profile_file))}"
+    given = {name for name, value in table if value and name.removesuffix("_env") in _VALUES}
+    return ", ".join(
+        f"{name.removesuffix('_env')} from the variable {clean(getattr(table, name))}"
+        if name.endswith("_env")
+        else f"{name} as written there"
+        for name in type(table).model_fields
+        if name in given
+    )
+
+
 def bearer_token(table: PrometheusTable, where: str, around: Surroundings) -> str:
     """The token for a Prometheus server; empty for one that asks for none."""
-    token = _value(table, "token", where, around)
+    (token,) = _values(table, ("token",), where, around)
     return _header_safe(token, f"{where}.token") if token else ""
 
 
@@ -107,7 +120,7 @@ def from_chain(around: Surroundings) -> Found | None:
     )
 
 
-def keys_from_chain(around: Surroundings, scope: str) -> AkSkKeys:
+def keys_from_chain(around: Surroundings, scope: str) -> Found:
     """The keys for a scope without credentials of its own.
 
     Raises UsageError with every place looked at when all are empty.
@@ -119,7 +132,7 @@ def keys_from_chain(around: Surroundings, scope: str) -> AkSkKeys:
             f"{around.profile_file}, at {_HW[0]} and {_HW[1]}; set them, or give the scope a "
             f"[credentials.NAME] table"
         )
-    return found.keys
+    return found
 
 
 def holds_secrets(table: Table) -> bool:
@@ -151,7 +164,7 @@ def _profile(section: str, where: str, around: Surroundings) -> AkSkKeys:
 
 def _from_environment(names: tuple[str, str, str, str], around: Surroundings) -> Found | None:
     values = [around.environ.get(name, "") for name in names]
-    return _from_place(values, names, "environment")
+    return _from_place(values, names, "environment", f"the variables {names[0]} and {names[1]}")
 
 
 def _from_profile_file(section: str, around: Surroundings) -> Found | None:
@@ -161,17 +174,18 @@ def _from_profile_file(section: str, around: Surroundings) -> Found | None:
     file = read_text(path, str(path))
     file.require_private()
     values = _section(file.text, section, str(path))
-    return _from_place([values.get(name, "") for name in _INI], _INI, f"{path} [{section}]")
+    place = f"[{clean(section)}] in {clean(str(path))}"
+    return _from_place([values.get(name, "") for name in _INI], _INI, f"{path} [{section}]", place)
 
 
-def _from_place(values: list[str], names: tuple[str, str, str, str], where: str) -> Found | None:
+def _from_place(values: list[str], names: tuple[str, str, str, str], where: str, source: str) -> Found | None:
     access_key, secret_key, security_token, project_id = values
     if not access_key and not secret_key:
         return None
     if not access_key or not secret_key:
         present, absent = names[:2] if access_key else (names[1], names[0])
         raise UsageError(f"{where}: {present} is set but {absent} is not; set both or neither")
-    return Found(_keys(access_key, secret_key, security_token, where), project_id)
+    return Found(_keys(access_key, secret_key, security_token, where), source, project_id)
 
 
 def _section(text: str, section: str, where: str) -> Mapping[str, str]:
@@ -200,17 +214,31 @@ def _header_safe(value: str, what: str) -> str:
     return value
 
 
-def _value(table: Table, key: str, where: str, around: Surroundings) -> str:
-    """The value under `key`, or from the variable that `key`_env names; empty when neither is given."""
+def _values(table: Table, keys: Sequence[str], where: str, around: Surroundings) -> list[str]:
+    """The values under `keys`, or from the variables that `*_env` name; empty when neither is given.
+
+    Raises UsageError with every variable that is not set.
+    """
+    values = [_value(table, key, around) for key in keys]
+    lacking = [
+        f"{where}.{key}_env: the environment variable {_shown(getattr(table, f'{key}_env'))}is not set"
+        for key, value in zip(keys, values, strict=True)
+        if value is None
+    ]
+    if lacking:
+        raise UsageError("\n".join(lacking))
+    return [value or "" for value in values]
+
+
+def _value(table: Table, key: str, around: Surroundings) -> str | None:
+    """The value, empty when none is given; None for a variable that is not set."""
     inline = getattr(table, key)
     if inline:
         return inline.get_secret_value() if isinstance(inline, SecretStr) else str(inline)
     variable = getattr(table, f"{key}_env")
-    if variable is None:
-        return ""
-    value = around.environ.get(variable, "")
-    if not value:
-        # A secret put in the place of a name must not be echoed.
-        named = f"{variable} " if _VARIABLE.fullmatch(variable) else ""
-        raise UsageError(f"{where}.{key}_env: the environment variable {named}is not set")
-    return value
+    return "" if variable is None else around.environ.get(variable) or None
+
+
+def _shown(variable: str) -> str:
+    """A secret put in the place of a name must not be echoed."""
+    return f"{variable} " if _VARIABLE.fullmatch(variable) else ""

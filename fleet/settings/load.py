@@ -21,7 +21,7 @@ from fleet.core.errors import UsageError
 from fleet.core.metrics import NAMES, AomMetrics, FileMetrics, Metrics, PrometheusMetrics, Queries
 from fleet.core.scope import Credential, ListMode, Proxy, ScopeSpec, Way
 from fleet.core.selecting.selector import Selector
-from fleet.core.text import clean
+from fleet.core.text import at_most, clean
 from fleet.settings.complaint import complaints, unknown_key
 from fleet.settings.credentials import (
     Surroundings,
@@ -30,6 +30,7 @@ from fleet.settings.credentials import (
     from_chain,
     holds_secrets,
     keys_from_chain,
+    source_of,
 )
 from fleet.settings.files import TextFile, read_text
 from fleet.settings.tables import (
@@ -44,7 +45,6 @@ from fleet.settings.tables import (
 
 APP = "notebook-fleet"
 CONFIG = "fleet.toml"
-MOST_PROBLEMS = 5  # told at once
 _URL_PARTS = re.compile(r"([a-z]+://[^/]+)(.*)")
 
 _EXAMPLE = """
@@ -52,6 +52,10 @@ _EXAMPLE = """
 name = "lab-a"
 region = "cn-north-4"
 project_id = "00000000000000000000000000000000\""""
+
+
+class UnknownScope(UsageError):
+    """Scopes were named that the configuration does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +75,28 @@ class Settings:
     def scopes(self, names: Iterable[str] | None = None) -> tuple[ScopeSpec, ...]:
         """The scopes called `names`, every one by default, with their credentials.
 
-        Raises UsageError for an unknown name, and for credentials or a ca_file that cannot be found.
+        Raises UnknownScope for unknown names, and UsageError for all credentials and ca_files that cannot be
+        found.
         """
         wanted = self.names if names is None else tuple(dict.fromkeys(names))
+        known = list(self.names)
+        unknown = [
+            f"scope {clean(one)}: {unknown_key(one, known, 'scope')}" for one in wanted if one not in known
+        ]
+        if unknown:
+            raise UnknownScope(at_most(unknown))
+        tables = {table.name: table for table in self._tables.scope}
+        specs: list[ScopeSpec] = []
+        problems: dict[str, str] = {}  # what scopes share is told for the first of them
         for name in wanted:
-            if name not in self.names:
-                raise UsageError(f"scope {clean(name)}: {unknown_key(name, list(self.names), 'scope')}")
-        return tuple(
-            self._spec(table) for name in wanted for table in self._tables.scope if table.name == name
-        )
+            try:
+                specs.append(self._spec(tables[name]))
+            except UsageError as error:
+                for line in str(error).splitlines():
+                    problems.setdefault(line.partition(": ")[2], line)
+        if problems:
+            raise UsageError(at_most(problems.values()))
+        return tuple(specs)
 
     @property
     def shield(self) -> Selector | None:
@@ -87,13 +104,15 @@ class Settings:
         return None if text is None else Selector.parse(text)
 
     def _spec(self, table: ScopeTable) -> ScopeSpec:
+        credential, source = self._credential(table)
         return ScopeSpec(
             name=table.name,
             region=table.region,
             project_id=table.project_id,
             endpoint=table.endpoint or _vendor_origin("modelarts", table.region),
             iam_endpoint=table.iam_endpoint or _vendor_origin("iam", table.region),
-            credential=self._credential(table),
+            credential=credential,
+            credential_source=source,
             listing=ListMode(table.listing),
             workspaces=table.workspaces,
             features=table.features,
@@ -105,11 +124,14 @@ class Settings:
             metrics=self._metrics(table),
         )
 
-    def _credential(self, table: ScopeTable) -> Credential:
-        if table.credentials is None:
-            return keys_from_chain(self._around, table.name)
-        where = f"{self._where}: credentials.{clean(table.credentials)}"
-        return credential_of(self._tables.credentials[table.credentials], where, self._around)
+    def _credential(self, scope: ScopeTable) -> tuple[Credential, str]:
+        """Who we are in the scope, and in words where that comes from."""
+        if scope.credentials is None:
+            found = keys_from_chain(self._around, scope.name)
+            return found.keys, found.source
+        name, table = clean(scope.credentials), self._tables.credentials[scope.credentials]
+        credential = credential_of(table, f"{self._where}: credentials.{name}", self._around)
+        return credential, f"[credentials.{name}] in {self._where} ({source_of(table, self._around)})"
 
     def _metrics(self, scope: ScopeTable) -> Metrics | None:
         """The source that the scope names, else the only one that there is."""
@@ -129,6 +151,8 @@ class Settings:
                     queries=_queries(server),
                     rate=server.rate,
                     ca_file=self._ca_file(server.ca_file, where),
+                    token_source=f"[metrics.{clean(name or '')}] in {self._where}"
+                    f" ({source_of(server, self._around) or 'no token'})",
                 )
             case FileTable() as file:
                 return FileMetrics(str(_resolve(file.path, self.source, self._around.home)), file.step)
@@ -160,7 +184,7 @@ def find_config(config: Path | None, *, environ: Mapping[str, str], home: Path, 
 def load_settings(config: Path | None, *, environ: Mapping[str, str], home: Path, cwd: Path) -> Settings:
     """The settings from `config`, else from where `find_config` looks, else from the environment alone.
 
-    Raises UsageError with a line for each thing that is wrong, up to MOST_PROBLEMS.
+    Raises UsageError with a line for each thing that is wrong, up to a few.
     """
     around = Surroundings(environ, home)
     path = find_config(config, environ=environ, home=home, cwd=cwd)
@@ -214,37 +238,30 @@ def _parse(file: TextFile) -> FileTables:
             tables = FileTables.model_validate(raw)
         except ValidationError as error:
             problems = complaints(error, raw)
-        else:
-            problems = [*_inconsistencies(tables)]
+        problems += _inconsistencies(raw)
     if problems or tables is None:  # raised out here, where no error that knows the file's text is attached
-        raise UsageError(_told(problems, file.where))
+        raise UsageError(at_most([f"{file.where}: {problem}" for problem in problems], f"{file.where}: "))
     if any(holds_secrets(table) for table in (*tables.credentials.values(), *tables.metrics.values())):
         file.require_private()
     return tables
 
 
-def _told(problems: list[str], where: str) -> str:
-    """The first problems, a line each, and how many more there are."""
-    lines = [f"{where}: {problem}" for problem in problems[:MOST_PROBLEMS]]
-    more = len(problems) - len(lines)
-    return "\n".join([*lines, f"{where}: and {more} more"] if more else lines)
-
-
-def _inconsistencies(tables: FileTables) -> Iterator[str]:
-    """What is wrong between tables."""
+def _inconsistencies(raw: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong between tables, whatever is wrong within them."""
+    listed = raw.get("scope")
     seen: set[str] = set()
-    for number, scope in enumerate(tables.scope):
-        if scope.name in seen:
-            yield f"scope[{number}].name: {scope.name} is taken by an earlier scope; names must differ"
-        seen.add(scope.name)
-        if scope.credentials is not None and scope.credentials not in tables.credentials:
-            known = list(tables.credentials)
-            hint = unknown_key(scope.credentials, known, "table") if known else "no [credentials.NAME] table"
-            yield f"scope[{number}].credentials: {hint} (scope {scope.name})"
-        if scope.metrics is not None and scope.metrics not in tables.metrics:
-            known = list(tables.metrics)
-            hint = unknown_key(scope.metrics, known, "table") if known else "no [metrics.NAME] table"
-            yield f"scope[{number}].metrics: {hint} (scope {scope.name})"
+    for number, scope in enumerate(listed if isinstance(listed, list) else ()):
+        name = scope.get("name") if isinstance(scope, dict) else None
+        if not isinstance(name, str):
+            continue
+        if name in seen:
+            yield f"scope[{number}].name: {clean(name)} is taken by an earlier scope; names must differ"
+        seen.add(name)
+        for key in ("credentials", "metrics"):
+            tables, wanted = raw.get(key, {}), scope.get(key)
+            if isinstance(tables, dict) and isinstance(wanted, str) and wanted not in tables:
+                hint = unknown_key(wanted, [*tables], "table") if tables else f"no [{key}.NAME] table"
+                yield f"scope[{number}].{key}: {hint} (scope {clean(name)})"
 
 
 def _without_file(around: Surroundings, cwd: Path) -> Settings:

@@ -161,6 +161,52 @@ def test_a_wrong_secret_key_is_sent_once_and_not_tried_again(lab: Lab, shell: Sh
     assert len(lab.cloud.log) == 1
 
 
+def test_a_wrong_secret_key_is_told_with_scope_table_and_variable(lab: Lab, shell: Shell) -> None:
+    secret, wrong = lab.cloud.identity.secret_key, "wrong" * 8
+    shell.write("fleet.toml", lab.config().replace(f'secret_key = "{secret}"', 'secret_key_env = "LAB_SK"'))
+    shell.patch.setenv("LAB_SK", wrong)
+    said = shell.refused("ls", code=1)
+    source = (
+        "[credentials.lab] in fleet.toml (access_key as written there, secret_key from the variable LAB_SK)"
+    )
+    assert said.endswith(f" uses {source}\n")
+    assert said.count(" uses ") == 1
+    assert wrong not in said
+    assert lab.cloud.identity.access_key not in said
+
+
+def test_a_refused_password_is_told_with_scope_and_table(lab: Lab, shell: Shell) -> None:
+    tables = lab.config().partition("[credentials.lab]")[0]
+    table = '[credentials.lab]\nkind = "password"\nuser = "ann"\ndomain = "acme"\npassword_env = "LAB_PW"\n'
+    shell.write("fleet.toml", tables + table)
+    shell.patch.setenv("LAB_PW", "wrong" * 8)
+    said = shell.refused("ls", code=1)
+    assert "[credentials.lab] in fleet.toml (user as written there, domain as written there, " in said
+    assert said.endswith("password from the variable LAB_PW)\n")
+    assert said.count(" uses ") == 1
+
+
+def test_keys_of_the_environment_that_are_refused_name_their_variables(lab: Lab, shell: Shell) -> None:
+    shell.write(
+        "fleet.toml", lab.config().partition("[credentials.lab]")[0].replace('credentials = "lab"', "")
+    )
+    shell.patch.setenv("HW_ACCESS_KEY", lab.cloud.identity.access_key)
+    shell.patch.setenv("HW_SECRET_KEY", "wrong" * 8)
+    assert shell.refused("ls", code=1).endswith(" uses the variables HW_ACCESS_KEY and HW_SECRET_KEY\n")
+    (shell.folder / "home" / ".huaweicloud").mkdir()
+    keys = f"ak = {lab.cloud.identity.access_key}\nsk = wrong\n"
+    shell.write("home/.huaweicloud/credentials", f"[basic]\n{keys}")
+    file = shell.folder / "home" / ".huaweicloud" / "credentials"
+    assert shell.refused("ls", code=1).endswith(f" uses [basic] in {file}\n")
+
+
+@pytest.mark.usefixtures("calm")
+def test_a_server_that_forbids_is_told_with_what_we_came(lab: Lab, shell: Shell, other: Server) -> None:
+    other.status, other.body = 403, b'{"error_code": "X.1", "error_msg": "no"}'
+    shell.write("fleet.toml", lab.config(url=other.url, more='workspaces = ["0"]'))
+    assert " uses [credentials.lab] in fleet.toml (" in shell.refused("ls", code=1)
+
+
 def test_a_wrong_key_stops_a_run_before_anything_is_written(lab: Lab, shell: Shell) -> None:
     plan = lab.plan()
     lab.cloud.log.clear()

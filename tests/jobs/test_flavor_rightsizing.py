@@ -19,7 +19,7 @@ from fleet.core.catalog import Catalog, mismatches
 from fleet.core.errors import UsageError
 from fleet.core.events import Outcome
 from fleet.core.job import Context, Facts, Resize, Skip
-from fleet.core.jobfiles.jobfile import bind, parse_job, schema
+from fleet.core.jobfiles.jobfile import read_job, schema
 from fleet.core.notebook import Flavor, Image, Notebook, Status
 from fleet.core.patch import NotebookPatch
 from fleet.core.usage import Book, Level, Resource, Usage
@@ -84,7 +84,7 @@ def job(parameters: Any = None) -> FlavorRightsizing:
     text = yaml.safe_dump(
         {"job": "flavor-rightsizing", "name": "x", "select": "true", "with": parameters or {}}
     )
-    return bind(parse_job(text, "job.yaml"), FlavorRightsizing)
+    return read_job(text, "job.yaml", lambda _: FlavorRightsizing)[1]
 
 
 @pytest.mark.parametrize("case", DATA["cases"], ids=lambda case: case["name"].replace(" ", "-"))

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from fleet.core.catalog import Catalog
 from fleet.core.errors import UsageError
 from fleet.core.job import Context, Facts, JobSpec, Skip
-from fleet.core.jobfiles.jobfile import bind, parse_job, schema
+from fleet.core.jobfiles.jobfile import read_job, schema
 from fleet.core.notebook import Endpoint, Flavor, Image, Notebook, Status
 from fleet.core.patch import NotebookPatch
 from fleet.core.selecting.selector import Selector
@@ -281,15 +281,14 @@ def test_wrong_parameters_are_refused_by_the_model_and_by_the_schema(parameters:
     ],
 )
 def test_a_wrong_parameter_is_told_with_its_place(parameters: str, message: str) -> None:
-    job = parse_job(f"job: image-migration\nname: x\nselect: 'true'\nwith: {parameters}", "x.yaml")
+    text = f"job: image-migration\nname: x\nselect: 'true'\nwith: {parameters}"
     with pytest.raises(UsageError) as caught:
-        bind(job, ImageMigration)
+        read_job(text, "x.yaml", lambda _: ImageMigration)
     assert str(caught.value) == f"x.yaml:4: {message}"
 
 
 def test_the_example_is_a_valid_job_file_for_reader_and_editor() -> None:
-    job = parse_job(EXAMPLE.read_text(), EXAMPLE.name)
-    spec = bind(job, ImageMigration)
+    job, spec = read_job(EXAMPLE.read_text(), EXAMPLE.name, lambda _: ImageMigration)
     spec.check(CONTEXT)
     assert spec.propose(notebook(1, "gpu"), CONTEXT) == NotebookPatch(image_id=uuid(3))
     editor = Draft202012Validator(schema({"image-migration": ImageMigration}))

@@ -18,7 +18,7 @@ from msgspec import structs
 from fleet.core.catalog import Catalog
 from fleet.core.errors import UsageError
 from fleet.core.job import Context, Skip, Staged
-from fleet.core.jobfiles.jobfile import bind, parse_job, schema
+from fleet.core.jobfiles.jobfile import read_job, schema
 from fleet.core.notebook import Endpoint, Notebook, Status
 from fleet.core.patch import InvalidField, NotebookPatch, endpoints_of, with_patch
 from fleet.core.planning.one_notebook import Target, plan_one
@@ -52,7 +52,7 @@ def endpoints(told: dict[str, Any]) -> tuple[Endpoint, ...]:
 def rotation(**parameters: Any) -> IpWhitelist:
     """The job with these parameters, as a job file gives them."""
     text = yaml.safe_dump({"job": "ip-whitelist", "name": "n", "select": True, "with": parameters})
-    return bind(parse_job(text, "job.yaml"), IpWhitelist)
+    return read_job(text, "job.yaml", lambda _: IpWhitelist)[1]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"].replace(" ", "-"))

@@ -25,7 +25,7 @@ from fleet.client.clock import Clock
 from fleet.core.events import Event, RunEnd
 from fleet.core.fold import fold
 from fleet.core.job import Context, JobSpec, Skip, Wants
-from fleet.core.jobfiles.jobfile import bind, parse_job
+from fleet.core.jobfiles.jobfile import read_job
 from fleet.core.notebook import Notebook as Seen
 from fleet.core.pacing.limits import Rate
 from fleet.core.patch import NotebookPatch, from_body
@@ -281,9 +281,8 @@ class Lab:
     # --- the road ---
 
     def order(self, text: str) -> Order:
-        file = parse_job(text, "job.yaml")
-        kind = JOBS.get(file.job)
-        order = Order.of(file, bind(file, job_type(file.job) if kind is None else kind))
+        file, spec = read_job(text, "job.yaml", lambda name: JOBS.get(name) or job_type(name))
+        order = Order.of(file, spec)
         return replace(order, guards=replace(order.guards, max_share=EVERYTHING))  # small labs, whole jobs
 
     async def plan(self, text: str = MIGRATION, *, accept_churn: bool = False) -> Plan:

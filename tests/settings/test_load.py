@@ -437,6 +437,29 @@ def test_up_to_five_problems_are_told_and_the_others_counted(machine: Any, wrong
     assert (len(lines), lines[-1]) == (min(wrong, 6), f"fleet.toml: {last}")
 
 
+def test_what_does_not_fit_together_is_told_beside_what_is_wrong_by_itself(machine: Any) -> None:
+    machine.write(NAMED.format("a") + 'rate = "fast"\n' + NAMED.format("a") + 'credentials = "y"\n')
+    assert [line.split(": ")[1] for line in refusal(machine).splitlines()] == [
+        "scope[0].rate",
+        "scope[1].name",
+        "scope[1].credentials",
+    ]
+
+
+def test_every_variable_that_is_not_set_is_told_once_and_every_unknown_scope(machine: Any) -> None:
+    table = '[credentials.c]\nkind = "aksk"\naccess_key_env = "AK"\nsecret_key_env = "SK"\n'
+    scopes = "".join(f'{NAMED.format(name)}credentials = "c"\n' for name in "ab")
+    machine.write(scopes + table)
+    with pytest.raises(UsageError) as caught:
+        machine.load().scopes()
+    assert str(caught.value).splitlines() == [
+        "fleet.toml: credentials.c.access_key_env: the environment variable AK is not set",
+        "fleet.toml: credentials.c.secret_key_env: the environment variable SK is not set",
+    ]
+    with pytest.raises(UsageError, match=r"^scope x: unknown scope; .*\nscope y: unknown scope; [^\n]*$"):
+        machine.load().scopes(["a", "x", "y"])
+
+
 def test_all_that_does_not_fit_together_is_told(machine: Any) -> None:
     machine.write(NAMED.format("a") + 'credentials = "x"\n' + NAMED.format("a") + 'credentials = "y"\n')
     assert refusal(machine).splitlines() == [

@@ -89,11 +89,4 @@ def _odd(text: str) -> CallError:
 
 def _about_metrics(error: CallError) -> CallError:
     """The same error, told apart from one of the notebooks' own API."""
-    return CallError(
-        error.meaning,
-        f"usage cannot be read: {error.text}",
-        status=error.status,
-        code=error.code,
-        request_id=error.request_id,
-        sends=error.sends,
-    )
+    return error.reworded(f"usage cannot be read: {error.text}")

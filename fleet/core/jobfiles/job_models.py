@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from fleet.core.jobfiles.job_values import (
     Arguments,
@@ -212,3 +212,10 @@ class JobFileModel(Part):
     prices: Annotated[str, Field(min_length=1)] | None = Field(
         None, description="A CSV file: flavor,price_per_hour,currency."
     )
+
+    @field_validator("seed")
+    @classmethod
+    def _of_a_sample(cls, seed: int | None, info: ValidationInfo) -> int | None:
+        if "limit" in info.data and info.data["limit"] is None:
+            raise ValueError("chooses a sample; give its limit too, such as limit: 10%")
+        return seed

@@ -10,9 +10,11 @@ from itertools import pairwise
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
+from fleet.core.errors import UsageError
 from fleet.core.rollout import Share
+from fleet.core.selecting.selector import Selector
 from fleet.core.text import clean
 
 
@@ -92,9 +94,15 @@ def _rising(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
-def _literal(value: object) -> object:
+def _expression(value: object) -> Selector:
     """YAML's true and false are CEL's."""
-    return str(value).lower() if isinstance(value, bool) else value
+    text = str(value).lower() if isinstance(value, bool) else value
+    if not isinstance(text, str):
+        raise ValueError("must be text; put it in quotes")
+    try:
+        return Selector.parse(text)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
 
 
 def _webhook(value: str) -> str:
@@ -154,8 +162,8 @@ WaveNumbers = Annotated[
     AfterValidator(_rising),
 ]
 Expression = Annotated[
-    str,
-    BeforeValidator(_literal),
+    Selector,
+    PlainValidator(_expression),
     WithJsonSchema({"type": ["string", "boolean"]}),
     Field(description="A CEL expression; fleet ls --fields lists its fields."),
 ]

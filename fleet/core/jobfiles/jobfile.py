@@ -1,13 +1,14 @@
 """A job file: which job type, its parameters, whom it concerns and how it is rolled out.
 
-Everything in it is checked before a request is sent; what is wrong is told with file, line and the nearest
-right word. Neighbours: `strict_yaml` reads the text, `job_models` knows the keys, `job` owns the parameters.
+Everything in it is checked before a request is sent; all that is wrong is told at once, with file, line and
+the nearest right word. Neighbours: `strict_yaml` reads the text, `job_models` knows the keys, `job` owns the
+parameters.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ from fleet.core.scheduling.schedule import Schedule
 from fleet.core.scheduling.timing import Idleness, Notice
 from fleet.core.selecting.sampling import Sample
 from fleet.core.selecting.selector import Selector
-from fleet.core.spelling import nearest
+from fleet.core.spelling import nearest, similar
 
 Spec = TypeVar("Spec", bound=JobSpec)
 Model = TypeVar("Model", bound=BaseModel)
@@ -33,7 +34,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class JobFile:
-    """A valid job file. `scopes` is None for all of them; `parameters` is the `with:` part as written.
+    """A valid job file. `scopes` is None for all of them.
 
     `ids` is the path of a list that narrows the selection, `prices` that of what flavors cost, both relative
     to the file.
@@ -46,7 +47,6 @@ class JobFile:
     ids: str | None
     exclude: Selector | None
     sample: Sample | None
-    parameters: Mapping[str, Any] = field(repr=False)
     rollout: Rollout
     schedule: Schedule | None
     guards: Guards
@@ -54,13 +54,34 @@ class JobFile:
     document: Document = field(repr=False, compare=False)
 
 
-def parse_job(text: str, where: str) -> JobFile:
-    """The job file in `text`. Raises UsageError with `where`, the line and what to do."""
+def read_job(text: str, where: str, job_type: Callable[[str], type[Spec]]) -> tuple[JobFile, Spec]:
+    """The job file in `text`, and its own parameters as the job type of that name has them.
+
+    Raises UsageError with a line for everything that is wrong: `where`, the line, what to do. No value of a
+    parameter is repeated.
+    """
     document = read_yaml(text, where)
     file = _validate(JobFileModel, document.data, document, ())
-    guards = _given(file.guards)
-    if "protect" in guards:
-        guards["protect"] = _selector(guards["protect"], document, ("guards", "protect"))
+    spec = _parameters(document, job_type)
+    if file is None or spec is None or document.problems:
+        raise document.refusal()
+    return _job_file(file, document), spec
+
+
+def _parameters(document: Document, job_type: Callable[[str], type[Spec]]) -> Spec | None:
+    """The job's own parameters; None where they are wrong or nobody knows whose they are."""
+    name, given = document.data.get("job"), document.data.get("with", {})
+    if not (isinstance(name, str) and isinstance(given, dict)):
+        return None
+    try:
+        found = job_type(name)
+    except UsageError as error:
+        document.complain(("job",), str(error))
+        return None
+    return _validate(found, given, document, ("with",))
+
+
+def _job_file(file: JobFileModel, document: Document) -> JobFile:
     rollout = _given(file.rollout)
     if "gate" in rollout:
         rollout["gate"] = GateCommand(**rollout["gate"])
@@ -72,28 +93,20 @@ def parse_job(text: str, where: str) -> JobFile:
     calendar = Calendar(
         tuple(window.window() for window in windows), tuple(blackout.blackout() for blackout in blackouts)
     )
-    if file.seed is not None and file.limit is None:
-        raise document.complaint(("seed",), "chooses a sample; give its limit too, such as limit: 10%")
     return JobFile(
         job=file.job,
         name=file.name,
-        select=_selector(file.select, document, ("select",)),
+        select=file.select,
         scopes=file.scopes,
         ids=file.ids,
-        exclude=None if file.exclude is None else _selector(file.exclude, document, ("exclude",)),
+        exclude=file.exclude,
         sample=None if file.limit is None else Sample(file.limit, file.seed or 0),
-        parameters=file.parameters,
         rollout=Rollout(**rollout, calendar=calendar),
         schedule=None if file.schedule is None else file.schedule.schedule(),
-        guards=Guards(**guards),
+        guards=Guards(**_given(file.guards)),
         prices=file.prices,
         document=document,
     )
-
-
-def bind(jobfile: JobFile, spec_type: type[Spec]) -> Spec:
-    """The job's own parameters. Raises UsageError with the place in the file, never with the value."""
-    return _validate(spec_type, jobfile.parameters, jobfile.document, ("with",))
 
 
 def _given(part: Part) -> dict[str, Any]:
@@ -103,27 +116,29 @@ def _given(part: Part) -> dict[str, Any]:
     return {name: _given(value) if isinstance(value, Part) else value for name, value in values.items()}
 
 
-def _selector(text: str, document: Document, path: Path) -> Selector:
-    try:
-        return Selector.parse(text)
-    except UsageError as error:
-        raise document.complaint(path, str(error)) from None
+def _validate(model: type[Model], data: Mapping[str, Any], document: Document, base: Path) -> Model | None:
+    """`data` as `model`: strictly, but with lists for tuples and text for enums, as JSON has it.
 
-
-def _validate(model: type[Model], data: Mapping[str, Any], document: Document, base: Path) -> Model:
-    """`data` as `model`: strictly, but with lists for tuples and text for enums, as JSON has it."""
+    None where something is wrong with it, about which `document` then complains.
+    """
     try:
         return model.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False)
     except UsageError as error:  # a rule of the API, told by the job's own values
-        raise document.complaint(base, str(error)) from None
-    unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
-    first = (unknown or problems)[0]
-    path = _path(first, data)
-    whole = model.model_json_schema()
-    known = _keys(whole, whole, path[:-1]) if unknown else ()
-    raise document.complaint((*base, *path), _sentence(first, known))
+        document.complain(base, str(error))
+        return None
+    schema = model.model_json_schema()
+    meant: set[Path] = set()
+    for problem in sorted(problems, key=lambda one: one["type"] != _UNKNOWN):
+        path = _path(problem, data)
+        known = _keys(schema, schema, path[:-1]) if problem["type"] == _UNKNOWN else ()
+        meant |= (
+            {(*path[:-1], right) for right in similar(str(problem["loc"][-1]), known, 1)} if known else set()
+        )
+        if path not in meant:  # a misspelt key is missing under its right name
+            document.complain((*base, *path), _sentence(problem, known))
+    return None
 
 
 def _path(problem: ErrorDetails, data: Any) -> Path:
@@ -137,6 +152,7 @@ def _path(problem: ErrorDetails, data: Any) -> Path:
     return (*path, problem["loc"][-1]) if problem["type"] == "missing" else tuple(path)
 
 
+_UNKNOWN = "extra_forbidden"
 _SENTENCES = {
     "missing": "is missing",
     "string_type": "must be text; put it in quotes",
@@ -153,7 +169,7 @@ _SENTENCES = {
 
 
 def _sentence(problem: ErrorDetails, known: Sequence[str]) -> str:
-    if problem["type"] == "extra_forbidden":
+    if problem["type"] == _UNKNOWN:
         return f"unknown key{nearest(str(problem['loc'][-1]), known) or '; known are ' + ', '.join(known)}"
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import yaml
@@ -24,18 +25,44 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a file says: plain data, and the line (from 1) of every key and list item by its path."""
+    """What a file says: plain data, and the line (from 1) of every key and list item by its path.
+
+    `problems` are the complaints so far, each with its line. A value that is wrong by itself is "" in `data`.
+    """
 
     where: str
     data: dict[str, Any]
     lines: dict[Path, int]
+    problems: dict[Path, tuple[int, str]] = field(default_factory=dict)
 
-    def complaint(self, path: Path, problem: str) -> UsageError:
-        """The error for the value at `path`: file, line, dotted name, problem."""
-        known = next((self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines), 0)
-        line = f":{known}" if known else ""
-        name = "".join(f"[{part}]" if isinstance(part, int) else f".{clean(part)}" for part in path)
-        return UsageError(f"{self.where}{line}: {name.removeprefix('.') + ': ' if name else ''}{problem}")
+    def complain(self, path: Path, problem: str, line: int = 0) -> None:
+        """Keeps what is wrong with the value at `path`, unless it may only follow from an earlier complaint
+        about a part of it, or about what it is a part of."""
+        if not any(path[: len(other)] == other[: len(path)] for other in self.problems):
+            line = line or self._line(path)
+            place = f"{self.where}:{line}" if line else self.where
+            name = f"{_dotted(path)}: " if path else ""
+            self.problems[path] = line, f"{place}: {name}{problem}"
+
+    def refusal(self) -> UsageError:
+        """All complaints by line: file, line, dotted name, problem."""
+        return UsageError("\n".join(text for _, text in sorted(self.problems.values(), key=itemgetter(0))))
+
+    def placed(self, text: str) -> str:
+        """The text, with file and line before each line that begins with the dotted name of a value."""
+        lines = {_dotted(path): line for path, line in self.lines.items()}
+        known = ((lines.get(one.partition(": ")[0]), one) for one in text.splitlines())
+        return "\n".join(f"{self.where}:{line}: {one}" if line else one for line, one in known)
+
+    def _line(self, path: Path) -> int:
+        """That of the value, else of what it is missing in."""
+        known = (self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines)
+        return next(known, 1 if path else 0)
+
+
+def _dotted(path: Path) -> str:
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{clean(part)}" for part in path)
+    return name.removeprefix(".")
 
 
 class _Loader(yaml.SafeLoader):
@@ -62,7 +89,10 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"\Z"), [""])
 
 
 def read_yaml(text: str, where: str) -> Document:
-    """The one mapping in `text`. Raises UsageError with `where` and the line for anything else."""
+    """The one mapping in `text`, with complaints about what in it is no plain data.
+
+    Raises UsageError with `where` and the line for anything else.
+    """
     if len(text) > LARGEST:
         raise UsageError(f"{where}: is larger than 1 MiB; a job file has a few dozen lines")
     try:
@@ -91,22 +121,24 @@ def _refused(problem: str, mark: Any) -> yaml.MarkedYAMLError:
 def _entries(node: yaml.MappingNode, path: Path, document: Document) -> Iterator[tuple[str, Any]]:
     seen: set[str] = set()
     for key, value in node.value:
+        line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
-            raise document.complaint(path, "a key must be a plain word")
+            document.complain(path, "a key must be a plain word", line)
+            continue
         place = (*path, key.value)
-        document.lines.setdefault(place, key.start_mark.line + 1)
         if key.value in seen:
-            first = document.lines[place]
-            document.lines[place] = key.start_mark.line + 1
-            raise document.complaint(place, f"is given twice, first in line {first}")
-        _check_text(key.value, place, document)
+            document.complain(place, f"is given twice, first in line {document.lines[place]}", line)
+            continue
+        document.lines[place] = line
         seen.add(key.value)
-        yield key.value, _value(value, place, document)
+        if _is_text(key.value, place, document):
+            yield key.value, _value(value, place, document)
 
 
 def _value(node: yaml.Node, path: Path, document: Document) -> Any:
     if len(path) > DEEPEST:
-        raise document.complaint(path[:3], "is nested too deeply")
+        document.complain(path[:3], "is nested too deeply")
+        return ""
     if isinstance(node, yaml.MappingNode):
         return dict(_entries(node, path, document))
     if isinstance(node, yaml.SequenceNode):
@@ -119,17 +151,19 @@ def _value(node: yaml.Node, path: Path, document: Document) -> Any:
 def _scalar(node: yaml.Node, path: Path, document: Document) -> Any:
     match node.tag.rpartition(":")[2]:
         case "null":
-            raise document.complaint(path, "is empty; give a value or leave the key out")
+            document.complain(path, "is empty; give a value or leave the key out")
+            return ""
         case "bool":
             return node.value == "true"
         case "int":
             return int(node.value)
         case "float":
             return float(node.value)
-    _check_text(node.value, path, document)
-    return node.value
+    return node.value if _is_text(node.value, path, document) else ""
 
 
-def _check_text(text: str, path: Path, document: Document) -> None:
+def _is_text(text: str, path: Path, document: Document) -> bool:
     if any("\ud800" <= char <= "\udfff" for char in text):
-        raise document.complaint(path, "holds half a character (a lone surrogate)")
+        document.complain(path, "holds half a character (a lone surrogate)")
+        return False
+    return True

@@ -14,7 +14,7 @@ from fleet.core.errors import UsageError
 from fleet.core.job import Context, JobSpec, Skip
 from fleet.core.jobfiles.job_models import MaxUnavailable, RolloutModel
 from fleet.core.jobfiles.job_values import parse_duration, parse_share, parse_waves
-from fleet.core.jobfiles.jobfile import bind, parse_job, schema
+from fleet.core.jobfiles.jobfile import JobFile, read_job, schema
 from fleet.core.jobfiles.strict_yaml import read_yaml
 from fleet.core.notebook import Notebook
 from fleet.core.patch import NotebookPatch, check_whitelist
@@ -22,6 +22,7 @@ from fleet.core.planning.guards import Guards
 from fleet.core.rollout import GROUPS, Disruption, ReleaseOrder, Rollout, Share
 from fleet.core.selecting.sampling import Sample
 from fleet.core.selecting.selector import Selector
+from tests.plans import Anything
 
 WHOLE = """\
 job: image-migration
@@ -66,23 +67,28 @@ class Rename(JobSpec):
         return NotebookPatch(name=self.to)
 
 
+def parsed(text: str, where: str) -> JobFile:
+    """The file, whatever its parameters are."""
+    return read_job(text, where, lambda _: Anything)[0]
+
+
 def refusal(text: str) -> str:
     with pytest.raises(UsageError) as caught:
-        parse_job(text, "torch.yaml")
+        parsed(text, "torch.yaml")
     return str(caught.value)
 
 
 def bind_refusal(parameters: str) -> str:
     with pytest.raises(UsageError) as caught:
-        bind(parse_job(f"{LEAST}with:\n{parameters}", "torch.yaml"), Rename)
+        read_job(f"{LEAST}with:\n{parameters}", "torch.yaml", lambda _: Rename)
     return str(caught.value)
 
 
 def test_every_key_is_read() -> None:
-    job = parse_job(WHOLE, "torch.yaml")
+    job = parsed(WHOLE, "torch.yaml")
     assert (job.job, job.name, job.scopes) == ("image-migration", "torch-2026-11", ("lab-a",))
     assert job.select.text.startswith("image.name.startsWith")
-    assert job.parameters == {"to": {"name": "pytorch2.6"}}
+    assert job.document.data["with"] == {"to": {"name": "pytorch2.6"}}
     assert job.rollout == Rollout(
         waves=(Share(1), Share(5, percent=True), Share(100, percent=True)),
         soak=600.0,
@@ -99,17 +105,16 @@ def test_every_key_is_read() -> None:
 
 
 def test_what_is_left_out_has_the_default_of_the_rollout() -> None:
-    job = parse_job(LEAST, "least.yaml")
+    job = parsed(LEAST, "least.yaml")
     assert job.scopes is None
-    assert job.parameters == {}
     assert job.rollout == Rollout()
     assert (job.ids, job.exclude, job.sample) == (None, None, None)
     assert job.guards == Guards(500, Share(50, percent=True), None, 20)
-    assert parse_job(f"{LEAST}rollout: {{soak: 1m}}", "x").rollout == Rollout(soak=60.0)
+    assert parsed(f"{LEAST}rollout: {{soak: 1m}}", "x").rollout == Rollout(soak=60.0)
 
 
 def test_the_selection_can_be_narrowed_and_every_guard_be_set() -> None:
-    job = parse_job(
+    job = parsed(
         f"{LEAST}ids: some/ids.txt\nexclude: has(tags.keep)\nlimit: 10%\nseed: 7\n"
         "rollout: {order: by-owner}\nguards: {max_targets: 9, max_share: 100%, confirm_over: 3}\n",
         "x",
@@ -118,7 +123,7 @@ def test_the_selection_can_be_narrowed_and_every_guard_be_set() -> None:
     assert job.sample == Sample(Share(10, percent=True), 7)
     assert job.rollout.order is ReleaseOrder.BY_OWNER
     assert job.guards == Guards(9, Share(100, percent=True), None, 3)
-    assert parse_job(f"{LEAST}limit: 3\n", "x").sample == Sample(Share(3), 0)
+    assert parsed(f"{LEAST}limit: 3\n", "x").sample == Sample(Share(3), 0)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +197,7 @@ def test_what_is_wrong_with_a_narrowed_selection_is_told_with_its_place(line: st
         ("[lab-a]", "[5]", "3: scopes[0]: must be text; put it in quotes"),
         ("[lab-a]", "[lab-a, lab-a]", "3: scopes: a name is listed twice"),
         ("{to: {name: pytorch2.6}}", "[to]", "5: with: must be a mapping such as {key: value}"),
-        ("job: image-migration\n", "", " job: is missing"),
+        ("job: image-migration\n", "", "1: job: is missing"),
         ("name: torch-2026-11\n", "nam: x\n", "2: nam: unknown key; did you mean name?"),
         ("guards:", "when: now\nguards:", f"15: when: unknown key; known are {KEYS}"),
         ("guards:", "gate: x\nguards:", f"15: gate: unknown key; known are {KEYS}"),
@@ -214,7 +219,7 @@ def test_what_is_wrong_is_told_with_its_place(old: str, new: str, message: str) 
 @pytest.mark.parametrize("word", ["true", "false"])
 def test_a_selector_may_be_a_yaml_boolean_and_the_schema_knows(word: str) -> None:
     text = f"job: rename\nname: all\nselect: {word}\nwith: {{to: x}}\nguards: {{protect: {word}}}\n"
-    job = parse_job(text, "all.yaml")
+    job = parsed(text, "all.yaml")
     assert job.guards.protect is not None
     assert (job.select.text, job.guards.protect.text) == (word, word)
     Draft202012Validator(SCHEMA).validate(job.document.data)
@@ -264,17 +269,53 @@ def test_a_wrong_parameter_of_the_job_type_is_told_with_its_place(parameters: st
     assert bind_refusal(parameters).startswith(f"torch.yaml:{message}")
 
 
+def test_everything_that_is_wrong_is_told_at_once_in_the_order_of_the_lines() -> None:
+    text = (
+        "guards: {max_targets: 0}\njob: rename\nselect: nam\nexclude: 5\nseed: 7\nids:\n"
+        "with: {too: x, count: a, items: [{}, {lable: b}]}\nrollout: {soak: 10, wavs: [1], deadline: 0s}\n"
+    )
+    with pytest.raises(UsageError) as caught:
+        read_job(text, "x.yaml", lambda _: Rename)
+    assert [line for line in str(caught.value).splitlines() if not line.startswith(" ")] == [
+        "x.yaml:1: name: is missing",
+        "x.yaml:1: guards.max_targets: must be greater than or equal to 1",
+        "x.yaml:3: select: no field 'nam'; did you mean name?",
+        "x.yaml:4: exclude: must be text; put it in quotes",
+        "x.yaml:5: seed: chooses a sample; give its limit too, such as limit: 10%",
+        "x.yaml:6: ids: is empty; give a value or leave the key out",
+        "x.yaml:7: with.items[1].lable: unknown key; did you mean label?",
+        "x.yaml:7: with.too: unknown key; did you mean to?",
+        "x.yaml:7: with.count: unknown key; known are to, password, items, nested, whitelist, from",
+        "x.yaml:7: with.items[0].label: is missing",
+        "x.yaml:8: rollout.wavs: unknown key; did you mean waves?",
+        "x.yaml:8: rollout.soak: 10 is not a duration such as 90s, 10m or 1h30m",
+        "x.yaml:8: rollout.deadline: must be longer than nothing, such as 30m",
+    ]
+
+
+def test_an_unknown_job_type_is_told_beside_the_rest_and_its_parameters_are_not_judged() -> None:
+    def unknown(name: str) -> type[JobSpec]:
+        raise UsageError(f"there is no job type {name}")
+
+    with pytest.raises(UsageError) as caught:
+        read_job("job: a\nname: 5\nselect: true\nwith: {x: y}\n", "x.yaml", unknown)
+    assert str(caught.value) == (
+        "x.yaml:1: job: there is no job type a\nx.yaml:2: name: must be text; put it in quotes"
+    )
+
+
 @pytest.mark.security("secrets")
 def test_a_refused_parameter_is_not_repeated() -> None:
     told = bind_refusal("  to: x\n  password: hunter2")
     assert told.startswith("torch.yaml:6: with.password: ")
     assert "hunter2" not in told
-    assert "hunter2" not in repr(parse_job(f"{LEAST}with: {{password: hunter2}}", "x"))
+    assert "hunter2" not in repr(parsed(f"{LEAST}with: {{password: hunter2}}", "x"))
 
 
 def test_parameters_become_the_job_types_own_values() -> None:
-    job = parse_job(f"{LEAST}with: {{to: no, from: 7, items: [{{label: on}}]}}", "x.yaml")
-    assert bind(job, Rename) == Rename.model_validate({"to": "no", "from": 7, "items": ({"label": "on"},)})
+    text = f"{LEAST}with: {{to: no, from: 7, items: [{{label: on}}]}}"
+    _, spec = read_job(text, "x.yaml", lambda _: Rename)
+    assert spec == Rename.model_validate({"to": "no", "from": 7, "items": ({"label": "on"},)})
 
 
 _SECONDS = st.tuples(st.integers(0, 99_999), st.integers(0, 99_999), st.integers(0, 999_999))
@@ -361,21 +402,20 @@ _BAD: tuple[str, ...] = (
 
 @pytest.mark.parametrize("text", _GOOD)
 def test_the_schema_accepts_what_the_reader_accepts(text: str) -> None:
-    job = parse_job(text, "x.yaml")
-    bind(job, Rename)
+    job, _ = read_job(text, "x.yaml", lambda _: Rename)
     Draft202012Validator(SCHEMA).validate(job.document.data)
 
 
 @pytest.mark.parametrize("text", _BAD)
 def test_the_schema_refuses_what_the_reader_refuses(text: str) -> None:
     with pytest.raises(UsageError):
-        bind(parse_job(text, "x.yaml"), Rename)
+        read_job(text, "x.yaml", lambda _: Rename)
     assert not Draft202012Validator(SCHEMA).is_valid(read_yaml(text, "x.yaml").data)
 
 
 def test_the_schema_refuses_an_unknown_job_type_and_null() -> None:
     validator = Draft202012Validator(SCHEMA)
-    good = parse_job(_GOOD[0], "x").document.data
+    good = parsed(_GOOD[0], "x").document.data
     assert not validator.is_valid(good | {"job": "renam"})
     assert not validator.is_valid(good | {"scopes": None})
     assert not validator.is_valid(good | {"rollout": {"soak": None}})

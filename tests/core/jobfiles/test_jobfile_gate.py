@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 
 from fleet.core.errors import UsageError
-from fleet.core.jobfiles.jobfile import parse_job, schema
+from fleet.core.jobfiles.jobfile import read_job, schema
 from fleet.core.rollout import GateCommand, Rollout
+from tests.plans import Anything
 
 LEAST = "job: rename\nname: least\nselect: 'true'\n"
 
 
 def rollout(text: str) -> Rollout:
-    return parse_job(f"{LEAST}rollout: {{{text}}}", "job.yaml").rollout
+    return read_job(f"{LEAST}rollout: {{{text}}}", "job.yaml", lambda _: Anything)[0].rollout
 
 
 def test_a_gate_is_a_command_with_a_time() -> None:

@@ -10,13 +10,13 @@ import pytest
 from fleet.core.errors import UsageError
 from fleet.core.jobfiles.job_models import JobFileModel
 from fleet.core.jobfiles.job_values import parse_duration
-from fleet.core.jobfiles.jobfile import parse_job
+from fleet.core.jobfiles.jobfile import read_job
 from fleet.core.jobfiles.strict_yaml import read_yaml
 from fleet.core.planning.plan_file import dump_plan, load_plan
 from fleet.core.rollout import Rollout
 from fleet.core.scheduling.timing import Idleness, Moment, Notice, Otherwise
 from fleet.core.scheduling.timing_words import timing_lines, timing_remarks
-from tests.plans import make_change, make_plan
+from tests.plans import Anything, make_change, make_plan
 
 
 def job(rollout: str) -> str:
@@ -24,7 +24,7 @@ def job(rollout: str) -> str:
 
 
 def parsed(rollout: str) -> Rollout:
-    return parse_job(job(rollout), "job.yaml").rollout
+    return read_job(job(rollout), "job.yaml", lambda _: Anything)[0].rollout
 
 
 def test_by_default_nobody_is_waited_for() -> None:

@@ -11,9 +11,12 @@ from fleet.core.jobfiles.strict_yaml import LARGEST, read_yaml
 
 
 def refusal(text: str) -> str:
-    with pytest.raises(UsageError) as caught:
-        read_yaml(text, "x.yaml")
-    return str(caught.value)
+    try:
+        document = read_yaml(text, "x.yaml")
+    except UsageError as error:
+        return str(error)
+    assert document.problems
+    return str(document.refusal())
 
 
 @pytest.mark.parametrize(
@@ -57,8 +60,32 @@ def test_every_key_and_item_knows_its_line() -> None:
         ("b", "d", 1): 6,
         ("b", "d", 1, "e"): 6,
     }
-    assert str(document.complaint(("b", "d", 1, "f"), "is missing")) == "x:6: b.d[1].f: is missing"
-    assert str(document.complaint((), "is odd")) == "x: is odd"
+    document.complain(("b", "d", 1, "f"), "is missing")
+    document.complain(("f",), "is missing")
+    document.complain(("b", "c"), "is odd")
+    assert str(document.refusal()) == "x:1: f: is missing\nx:3: b.c: is odd\nx:6: b.d[1].f: is missing"
+
+
+def test_of_a_value_and_its_parts_only_the_first_complaint_is_kept() -> None:
+    document = read_yaml("a: {b: ~, c: 1}\nd: 2\n", "x")
+    document.complain(("a",), "needs b")
+    document.complain(("a", "b"), "must be text")
+    document.complain(("d",), "is odd")
+    document.complain(("d", "e"), "is missing")
+    told = "x:1: a.b: is empty; give a value or leave the key out\nx:2: d: is odd"
+    assert str(document.refusal()) == told
+
+
+def test_every_surprise_is_told() -> None:
+    told = refusal('a: 1\nb:\na: 2\nc: [1, ~]\n"\\ud800": 1\n').splitlines()
+    assert [line.partition(": ")[0] for line in told] == ["x.yaml:2", "x.yaml:3", "x.yaml:4", "x.yaml:5"]
+
+
+def test_words_about_a_value_are_given_its_place() -> None:
+    document = read_yaml("a:\n  b:\n    - {c: 1}\n", "x")
+    assert document.placed("a.b[0].c: is odd\nb: is another\na: is long") == (
+        "x:3: a.b[0].c: is odd\nb: is another\nx:1: a: is long"
+    )
 
 
 @pytest.mark.security("yaml")
@@ -79,7 +106,7 @@ def test_every_key_and_item_knows_its_line() -> None:
         ("a: 1\n---\na: 2", "x.yaml:2: a second document starts"),
         ("a: b: c", "x.yaml:1: mapping values are not allowed here"),
         ("a: \x07", "x.yaml: is not YAML text: unacceptable character #x0007: "),
-        ("? [1]\n: 2", "x.yaml: a key must be a plain word"),
+        ("? [1]\n: 2", "x.yaml:1: a key must be a plain word"),
         ('a: "\\ud800"', "x.yaml:1: a: holds half a character (a lone surrogate)"),
         ("a: " + "[" * 40 + "]" * 40, "x.yaml:1: a[0][0]: is nested too deeply"),
         ("a: " + "[" * 9000 + "]" * 9000, "x.yaml: is nested too deeply"),
@@ -98,9 +125,9 @@ def test_a_merge_key_is_a_key_like_any_other() -> None:
 @given(st.text(st.sampled_from("ab:- \n[]{}#&*!|>'\"%@`,?~0\\u\t"), max_size=40))
 def test_any_text_is_a_mapping_or_a_refusal(text: str) -> None:
     try:
-        data = read_yaml(text, "x.yaml").data
+        document = read_yaml(text, "x.yaml")
     except UsageError as error:
         told = str(error)
     else:
-        told = f"x.yaml {sorted(data)}"
+        told = str(document.refusal()) if document.problems else f"x.yaml {sorted(document.data)}"
     assert told.startswith("x.yaml")

@@ -11,13 +11,14 @@ from msgspec import structs
 from fleet.core.catalog import Catalog
 from fleet.core.events import Outcome
 from fleet.core.job import Context, Facts, JobSpec
-from fleet.core.jobfiles.jobfile import parse_job
+from fleet.core.jobfiles.jobfile import read_job
 from fleet.core.notebook import Endpoint, Flavor, Image, Notebook, Status
 from fleet.core.patch import Hook, Hooks, NotebookPatch
 from fleet.core.planning.one_notebook import Target, plan_one
 from fleet.core.planning.plan import Change, Settled
 from fleet.core.rollout import Disruption, Rollout
 from fleet.core.scheduling.timing import Moment, Otherwise
+from tests.plans import Anything
 
 OLD_IMAGE, NEW_IMAGE = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
 RESTARTS = Rollout(disruption=Disruption.RESTART)
@@ -144,6 +145,6 @@ def test_nobody_is_stopped_whose_image_could_not_be_started_again() -> None:
 
 def test_a_job_file_says_whether_sold_out_flavors_are_accepted() -> None:
     text = "job: x\nname: x\nselect: true\n"
-    assert parse_job(text, "x.yaml").rollout.accept_sold_out is False
-    accepted = parse_job(f"{text}rollout: {{accept_sold_out: true}}\n", "x.yaml")
+    assert read_job(text, "x.yaml", lambda _: Anything)[0].rollout.accept_sold_out is False
+    accepted, _ = read_job(f"{text}rollout: {{accept_sold_out: true}}\n", "x.yaml", lambda _: Anything)
     assert accepted.rollout.accept_sold_out is True
