@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fleet.cli.files import require_target
 from fleet.cli.output import say_lines
 from fleet.cli.planning import AllOption, PlanOption, carry_out, present
 from fleet.cli.reporting import RunArgument, run_folder, told
@@ -37,6 +38,8 @@ def undo(
     brought back first: they are counted, with the commands that do it. What cannot be undone is said in the
     plan.
     """
+    if output is not None:
+        require_target(output, "plan")
     folder = run_folder(context, config, run_dir, run)
     order, scopes = undo_order(_past(context, config, folder))
     present(carry_out(context, config, order, scopes), output, every, completer(context, config, folder))
@@ -62,6 +65,8 @@ def retry(
     """
     asked = {Outcome.FAILED: failed, Outcome.NOT_STARTED: not_started, Outcome.DRIFTED: drifted}
     outcomes = [outcome for outcome, wanted in asked.items() if wanted or not any(asked.values())]
+    if output is not None:
+        require_target(output, "plan")
     folder = run_folder(context, config, run_dir, run)
     order, scopes = retry_order(_past(context, config, folder), outcomes)
     present(carry_out(context, config, order, scopes), output, every, completer(context, config, folder))

@@ -35,6 +35,7 @@ from fleet.cli.session import (
     RunDirOption,
     completer,
     limit_memory,
+    require_places,
     runs_folder,
     settings_for,
     time_memory,
@@ -94,7 +95,8 @@ def apply(
     shows those that need a person; files, pipes and programs get them all.
     """
     loaded = load_plan(read_file(plan, "plan"), str(plan))
-    return _perform(context, loaded, yes, said, output, log_file, debug, run_dir, config)
+    base = _place(context, config, run_dir, log_file)
+    return _perform(context, loaded, yes, said, output, log_file, debug, base, config)
 
 
 def run(
@@ -122,8 +124,16 @@ def run(
     """
     quiet = not sys.stderr.isatty()  # programs take the first line for the one that names the run
     choice = choice_of(ids, exclude, limit, seed, override, reason)
+    base = _place(context, config, run_dir, log_file)
     made = make(context, job, config, choice, accept_churn=accept_churn, quiet=quiet, run_dir=run_dir)
-    return _perform(context, made, yes, said, output, log_file, debug, run_dir, config)
+    return _perform(context, made, yes, said, output, log_file, debug, base, config)
+
+
+def _place(context: typer.Context, config: Path | None, run_dir: Path | None, log_file: Path | None) -> Path:
+    """Where the run is to live. Raises FleetError with every place that it could not write to."""
+    base = runs_folder(context, config, run_dir)
+    require_places(base, log_file)
+    return base
 
 
 def _perform(
@@ -134,13 +144,12 @@ def _perform(
     output: Format,
     log_file: Path | None,
     debug: bool,
-    run_dir: Path | None,
+    base: Path,
     config: Path | None,
 ) -> int:
     settings = settings_for(context, config)
     specs = settings.scopes(scope.name for scope in plan.scopes)
     require_same_scopes(plan, specs)
-    base = runs_folder(context, config, run_dir)
     if log_file is not None:
         append_to(log_file, "log").close()
     earlier = list(left_open(plan, claims_file(os.environ)))
@@ -186,6 +195,7 @@ def resume(
         show_report(before, output, brief=is_brief())
         return before.exit
     settings = settings_for(context, config)
+    require_places(path, log_file)
     if log_file is not None:
         append_to(log_file, "log").close()
     with JournalReader(path / JOURNAL) as reader:

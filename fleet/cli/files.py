@@ -10,6 +10,7 @@ from typing import TextIO
 
 from fleet.cli.output import reason
 from fleet.core.errors import UsageError
+from fleet.journal.filesystem import unwritable
 
 PRIVATE = 0o600
 
@@ -30,14 +31,33 @@ def read_text(path: Path, what: str) -> str:
         raise UsageError(f"{path}: this {what} is not UTF-8 text") from None
 
 
+def require_target(path: Path, what: str, *, appended: bool = False) -> None:
+    """Raises UsageError when the file could not be written, before work is spent on what is to be in it.
+
+    It will be replaced, unless it is to be `appended` to.
+    """
+    target = Path(os.path.realpath(path))
+    if appended and target.is_dir():
+        why = "is a directory"
+    elif appended and os.path.lexists(target):
+        why = "" if os.access(target, os.W_OK) else "permission denied"
+    elif os.path.lexists(target) and not target.is_file():
+        why = "not a regular file"
+    elif not os.path.lexists(target.parent):
+        why = "no such file or directory"
+    else:
+        why = unwritable(target.parent) if target.parent.is_dir() else "not a directory"
+    if why:
+        raise UsageError(f"{path}: cannot write the {what}: {why}")
+
+
 def write_file(path: Path, data: bytes, what: str) -> None:
     """Replaces the file in one go, so that a full disk or a crash leaves no half of it.
 
     Raises UsageError in words when it cannot be written.
     """
+    require_target(path, what)
     target = Path(os.path.realpath(path))
-    if os.path.lexists(target) and not target.is_file():
-        raise UsageError(f"{path}: cannot write the {what}: not a regular file")
     half = target.parent / f".{secrets.token_hex(8)}.half"
     try:
         with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "wb") as file:

@@ -19,7 +19,7 @@ from anyio.streams.text import TextReceiveStream
 
 from fleet.cli.files import read_text
 from fleet.cli.output import folded, say, say_lines, write, write_lines
-from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, runs_folder
+from fleet.cli.session import CLOCK, ConfigOption, RunDirOption, require_places, runs_folder
 from fleet.core.errors import Exit, FleetError, UsageError
 from fleet.core.jobfiles.jobfile import JobFile, read_job
 from fleet.core.scheduling.calendar import told, told_span
@@ -49,7 +49,7 @@ def run(
     (guards.confirm_over). Job files are read anew for every run. Ctrl-C or SIGTERM: runs under way are told
     the same and come home, then this ends.
     """
-    tasks = _tasks(jobs, runs_folder(context, config, run_dir))
+    tasks = _to_run(context, config, run_dir, jobs)
     return anyio.run(_keep, tasks, Runs(_words(context, config, run_dir)))
 
 
@@ -61,7 +61,7 @@ def once(
     For cron or a systemd timer. The first call only notes from when on times are watched. Writes to the
     cloud what the plans say. Its exit code is the largest of the runs.
     """
-    tasks = _tasks(jobs, runs_folder(context, config, run_dir))
+    tasks = _to_run(context, config, run_dir, jobs)
     ended = anyio.run(_once, tasks, Runs(_words(context, config, run_dir)))
     if not ended:
         _tell("nothing to run now")
@@ -78,8 +78,7 @@ def next_times(
     """
     now = CLOCK.wall()
     rows = []
-    for path in jobs:
-        file, schedule = _scheduled(path)
+    for _, file, schedule in _all_scheduled(jobs):
         rows += [(file.name, "begins", told(at, schedule.timezone)) for at in schedule.next(now, count)]
         if file.rollout.calendar:
             spans = zip(file.rollout.calendar.spans(now), range(SPANS), strict=False)
@@ -123,14 +122,36 @@ def _cells(task: Task, entry: Entry) -> tuple[str, ...]:
 
 
 def _tasks(jobs: Sequence[Path], base: Path) -> list[Task]:
-    """A task for every job file. Raises UsageError when one is wrong or two have the same name."""
+    """A task for every job file. Raises UsageError when some are wrong or two have the same name."""
     tasks: dict[str, Task] = {}
-    for path in jobs:
-        file, schedule = _scheduled(path)
+    for path, file, schedule in _all_scheduled(jobs):
         if file.name in tasks:
             raise UsageError(f"{path}: {tasks[file.name].file} is named {file.name} too; name one otherwise")
         tasks[file.name] = Task(path, file.name, schedule, Diary(base, file.name))
     return list(tasks.values())
+
+
+def _to_run(
+    context: typer.Context, config: Path | None, run_dir: Path | None, jobs: Sequence[Path]
+) -> list[Task]:
+    """The tasks, where their runs can be kept."""
+    base = runs_folder(context, config, run_dir)
+    tasks = _tasks(jobs, base)
+    require_places(base)
+    return tasks
+
+
+def _all_scheduled(jobs: Sequence[Path]) -> list[tuple[Path, JobFile, Schedule]]:
+    """The job files and their schedules. Raises UsageError with what is wrong in any of them."""
+    found, problems = [], []
+    for path in jobs:
+        try:
+            found.append((path, *_scheduled(path)))
+        except UsageError as error:
+            problems.append(str(error))
+    if problems:
+        raise UsageError("\n".join(problems))
+    return found
 
 
 def _scheduled(path: Path) -> tuple[JobFile, Schedule]:

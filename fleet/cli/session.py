@@ -13,10 +13,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fleet.cli.files import require_target
 from fleet.client.clock import Clock, boottime
 from fleet.core.commands import whole
-from fleet.core.errors import UsageError
-from fleet.settings import Settings, find_config, limits_file, load_settings, state_dir, times_file
+from fleet.core.errors import FleetError, UsageError
+from fleet.journal.filesystem import unfit
+from fleet.settings import (
+    Settings,
+    claims_file,
+    find_config,
+    limits_file,
+    load_settings,
+    state_dir,
+    times_file,
+)
 
 if TYPE_CHECKING:
     from fleet.client.memory import LimitFile
@@ -68,6 +78,23 @@ def runs_folder(context: typer.Context, config: Path | None, run_dir: Path | Non
     given = config or context.obj
     found = find_config(given, environ=os.environ, home=Path.home(), cwd=Path.cwd())
     return state_dir(settings_for(context, config) if found else None, os.environ)
+
+
+def require_places(base: Path, log_file: Path | None = None) -> None:
+    """Raises UsageError or FleetError where a run in `base` could not write, with all such places at once."""
+    shared = claims_file(os.environ).parent
+    places = {base: "choose another place with --run-dir"}
+    places |= {shared: "all runs keep their claims there; set XDG_STATE_HOME to another place"}
+    problems = [f"{place}: {why}; {advice}" for place, advice in places.items() if (why := unfit(place))]
+    if log_file is not None:
+        try:
+            require_target(log_file, "log", appended=True)
+        except UsageError as error:
+            if not problems:
+                raise
+            problems.append(str(error))
+    if problems:
+        raise FleetError("\n".join(problems))
 
 
 def config_option(context: typer.Context, config: Path | None) -> str:

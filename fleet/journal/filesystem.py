@@ -1,4 +1,4 @@
-"""Where a journal must not live: locks and syncs of network file systems cannot be relied on."""
+"""Where a journal cannot live. Locks and syncs of network file systems cannot be relied on."""
 
 from __future__ import annotations
 
@@ -34,6 +34,33 @@ def network_mount(folder: Path) -> str | None:
     device = folder.stat().st_dev
     kind = mount_type(mounts, f"{os.major(device)}:{os.minor(device)}")
     return kind if kind in NETWORK else None
+
+
+def unwritable(folder: Path) -> str:
+    """Why no file can be made in `folder`, which may itself be still to make; empty when one can be.
+
+    Makes nothing, so the disk may still say otherwise.
+    """
+    try:
+        there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+        if not there.is_dir():
+            return f"{'it' if there == folder else there} is not a folder"
+        if os.statvfs(there).f_flag & os.ST_RDONLY:
+            return "it is on a read-only file system"
+        if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
+            return f"you may not write {'there' if there == folder else f'to {there}'}"
+    except OSError as error:
+        return (error.strerror or "it cannot be looked at").lower()
+    return ""
+
+
+def unfit(folder: Path) -> str:
+    """Why no journal can be kept in `folder`, which may itself be still to make; empty when one can be."""
+    if why := unwritable(folder):
+        return why
+    there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    kind = network_mount(there)
+    return f"it is on {kind}, and a local disk is needed" if kind else ""
 
 
 def mount_type(mounts: str, device: str) -> str | None:

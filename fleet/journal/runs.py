@@ -135,7 +135,7 @@ def _run_dirs(base: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise UsageError(f"{base}: {error.strerror}") from None
+        raise UsageError(f"{base}: {error.strerror}; name the folder of all runs with --run-dir") from None
     return [base / name for name in sorted(names, reverse=True)]
 
 

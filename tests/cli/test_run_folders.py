@@ -240,3 +240,55 @@ def test_a_folder_without_a_journal_is_one_line(lab: Lab, shell: Shell, broken_o
 
 def test_help_says_that_a_resumed_run_gets_its_whole_deadline_anew(shell: Shell) -> None:
     assert "whole deadline anew" in " ".join(shell("resume", "--help").out.split())
+
+
+# --- places that cannot be written to --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["apply", "run", "resume"])
+def test_every_place_that_cannot_be_written_to_is_told_before_anything_begins(
+    lab: Lab, shell: Shell, broken_off: Path, command: str
+) -> None:
+    job, plan = shell.folder / "job.yaml", lab.plan()
+    shell.write("state", "a file")
+    shell.patch.setenv("XDG_STATE_HOME", str(shell.folder / "state"))
+    shell.write("runs.txt", "a file")
+    lab.cloud.log.clear()
+    before = shell.files
+    words = {
+        "apply": ("apply", plan, "--yes", "--run-dir", "runs.txt"),
+        "run": ("run", job, "--yes", "--run-dir", "runs.txt"),
+        "resume": ("resume", broken_off),
+    }[command]
+    told = shell.refused(*words, "--log-file", "no/log", code=1, lines=2 if command == "resume" else 3)
+    *place, shared, log = told.removeprefix("fleet: ").splitlines()
+    assert place in ([], ["runs.txt: it is not a folder; choose another place with --run-dir"])
+    assert shared.startswith(f"{shell.folder}/state/notebook-fleet: {shell.folder}/state is not a folder; ")
+    assert "XDG_STATE_HOME" in shared
+    assert log == "no/log: cannot write the log: no such file or directory"
+    made = {name for name in shell.files - before if not name.endswith(("-wal", "-shm"))}  # of a reader
+    assert (lab.cloud.log, made) == ([], set())
+
+
+@pytest.mark.parametrize("command", ["once", "run"])
+def test_a_schedule_whose_runs_have_no_place_does_not_begin(lab: Lab, shell: Shell, command: str) -> None:
+    lab.job("rollout:", 'schedule: {at: "0 20 * * FRI"}\nrollout:')
+    told = shell.refused("schedule", command, "job.yaml", "--run-dir", "fleet.toml", code=1)
+    assert told == "fleet: fleet.toml: it is not a folder; choose another place with --run-dir\n"
+
+
+def test_runs_of_a_file_are_told_where_to_name_their_folder(shell: Shell) -> None:
+    shell.write("plain", "")
+    told = shell.refused("runs", "--run-dir", "plain")
+    assert told == "fleet: plain: Not a directory; name the folder of all runs with --run-dir\n"
+
+
+@pytest.mark.parametrize("words", [("plan", "job.yaml"), ("undo", RUN), ("retry", RUN)])
+def test_a_plan_that_could_not_be_written_is_not_made(
+    lab: Lab, shell: Shell, broken_off: Path, words: tuple[str, ...]
+) -> None:
+    lab.cloud.log.clear()
+    more = () if words[0] == "plan" else ("--run-dir", lab.runs)
+    told = shell.refused(*words, "-o", "nowhere/plan.json", *more)
+    assert told == "fleet: nowhere/plan.json: cannot write the plan: no such file or directory\n"
+    assert lab.cloud.log == []
