@@ -44,8 +44,13 @@ class Diary:
             text = self._file.read_text()
         except FileNotFoundError:
             return ()
+        except NotADirectoryError:
+            raise UsageError(
+                f"{self._file}: not a directory; name the folder of all runs with --run-dir"
+            ) from None
         except (OSError, ValueError) as error:
-            raise UsageError(f"{self._file}: cannot be read: {error}; move it away to begin anew") from None
+            why = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise UsageError(f"{self._file}: cannot be read: {why}; move it away to begin anew") from None
         return tuple(_entries(text))
 
     def last(self) -> float | None:

@@ -277,6 +277,24 @@ def test_a_schedule_whose_runs_have_no_place_does_not_begin(lab: Lab, shell: She
     assert told == "fleet: fleet.toml: it is not a folder; choose another place with --run-dir\n"
 
 
+def test_a_history_that_cannot_be_read_is_told_with_what_to_do(lab: Lab, shell: Shell) -> None:
+    lab.job("rollout:", 'schedule: {at: "0 20 * * FRI"}\nrollout:')
+    told = shell.refused("schedule", "history", "job.yaml", "--run-dir", "fleet.toml")
+    file = "fleet.toml/schedules/torch.jsonl"
+    assert told == f"fleet: {file}: not a directory; name the folder of all runs with --run-dir\n"
+    (lab.runs / "schedules" / "torch.jsonl").mkdir(parents=True)
+    told = shell.refused("schedule", "history", "job.yaml", "--run-dir", lab.runs)
+    assert told.endswith("torch.jsonl: cannot be read: Is a directory; move it away to begin anew\n")
+
+
+def test_all_wrong_jobs_of_a_schedule_are_told(lab: Lab, shell: Shell) -> None:
+    lab.job("torch\n", '"a b"\n', "one.yaml")
+    told = shell.refused("schedule", "next", "one.yaml", "nowhere.yaml", "job.yaml", lines=3).splitlines()
+    assert [line.removeprefix("fleet: ").partition(":")[0] for line in told] == [
+        "one.yaml", "nowhere.yaml", "job.yaml",
+    ]  # fmt: skip
+
+
 def test_runs_of_a_file_are_told_where_to_name_their_folder(shell: Shell) -> None:
     shell.write("plain", "")
     told = shell.refused("runs", "--run-dir", "plain")
