@@ -34,7 +34,7 @@ def undo(
     Reads only, writes nothing to the cloud; with -o the sealed plan is written to a file. Looks at every
     notebook that the run changed or may have changed, also where it failed or was cut short. Only those that
     still hold what the run gave them are planned; others are listed, as unchanged when they are as before, as
-    drifted when somebody changed them. Those that the run left stranded, or open as it broke off, must be
+    drifted when somebody changed them. Those that the run left stranded, or stopped as it broke off, must be
     brought back first: they are counted, with the commands that do it. What cannot be undone is said in the
     plan.
     """
@@ -60,8 +60,9 @@ def retry(
 
     Reads only, writes nothing to the cloud; with -o the sealed plan is written to a file. Without an option:
     for the failed, the not started and the drifted notebooks. Those that hold neither what they had before
-    nor what the run gave them are listed as drifted and left alone. Stranded ones are not planned again: they
-    are counted, with the commands that bring them home. What was to wait between two stages waits on.
+    nor what the run gave them are listed as drifted and left alone. Those that the run left stranded, or
+    stopped as it broke off, are not planned: they are counted, with the commands that bring them home. What
+    was to wait between two stages waits on.
     """
     asked = {Outcome.FAILED: failed, Outcome.NOT_STARTED: not_started, Outcome.DRIFTED: drifted}
     outcomes = [outcome for outcome, wanted in asked.items() if wanted or not any(asked.values())]
@@ -77,24 +78,21 @@ def _past(context: typer.Context, config: Path | None, folder: Path) -> PastRun:
     past = past_run(folder)
     if past.stranded or past.broken_off:
         report = told(context, config, folder)
-        say_lines([*_broken_off(past.broken_off, report), *_stranded(past.stranded, report)])
+        say_lines(_left(past.stranded, "stranded", report))
+        say_lines(_left(past.broken_off, "stopped, as the run broke off,", report))
+        if past.broken_off:
+            say_lines(
+                [report.whole(f"  or all, and what is left of the run besides: fleet resume {report.run}")]
+            )
     return past
 
 
-def _broken_off(rows: Sequence[Row], report: Report) -> Iterator[str]:
-    """How many are open, and the one command that brings them home."""
-    if rows:
-        are = "1 notebook is" if len(rows) == 1 else f"{len(rows)} notebooks are"
-        first = report.whole(f"fleet resume {report.run}")
-        yield f"{are} open, as the run broke off, and will not be planned; first: {first}"
-
-
-def _stranded(rows: Sequence[Row], report: Report) -> Iterator[str]:
-    """How many are stranded, and the commands that bring them home."""
+def _left(rows: Sequence[Row], how: str, report: Report) -> Iterator[str]:
+    """How many are away from home, and the commands that bring them back."""
     if not rows:
         return
     was, one = ("notebook was", "it is") if len(rows) == 1 else ("notebooks were", "they are")
-    yield f"{len(rows)} {was} left stranded and will not be planned; unless {one} back by now, first:"
+    yield f"{len(rows)} {was} left {how} and will not be planned; unless {one} back by now, first:"
     yield from (report.whole(f"  {row.fix}") for row in rows[:MOST] if row.fix)
     if len(rows) > MOST:
         yield report.whole(f"  and {len(rows) - MOST} more: fleet report {report.run}")

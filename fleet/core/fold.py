@@ -63,7 +63,8 @@ class RunState:
     that somebody steered the run or took it up again. `waves_ended` are the instants at which waves ended in
     which nothing has happened since, `memory` is what waiting changes need, `uses` says of each that waits
     for its notebook to be idle what was found. `gaps` is set by whoever knows
-    that events were lost: then nobody can tell what was not started.
+    that events were lost: then nobody can tell what was not started. `damaged` likewise, of a journal that
+    no process goes on with.
     """
 
     plan: Plan
@@ -83,6 +84,7 @@ class RunState:
     memory: Memory = field(default_factory=Memory)
     uses: dict[int, str] = field(default_factory=dict)
     gaps: bool = False
+    damaged: bool = False
     _changes: Mapping[int, Change] = field(init=False, repr=False, compare=False)
     _tracks: dict[int, Track] = field(default_factory=dict, init=False)  # of changes that have begun
 
@@ -198,7 +200,7 @@ class RunState:
 
     def _closed(self, row: Row) -> Row:
         why = f"{_ENDS[self.end]}: {brief(self.reason)}" if self.reason else _ENDS[self.end]
-        resumable = self.end is None and not self.gaps
+        resumable = self.end is None and not (self.gaps or self.damaged)
         if row.debt:
             reason = f"stopped by us and not seen RUNNING since; {why}"
             return replace(row, outcome=None if resumable else Outcome.STRANDED, reason=reason)

@@ -117,6 +117,7 @@ class JournalReader:
             state.apply(event)
             for observe in observers:
                 observe(event)
+        state.damaged = bool(self.damage)
         state.gaps = any(damage.table == "event" for damage in self.damage)
         return state
 

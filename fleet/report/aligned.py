@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from rich.cells import cell_len
 
@@ -13,14 +13,22 @@ GAP = "  "
 
 
 def aligned(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Collection[str] = (),
+    paint: Mapping[str, Callable[[str], str]] | None = None,
 ) -> list[str]:
     """A line for the columns and one for each row, as wide as it takes: nothing is folded or cut.
 
-    Cells are cleaned. The columns named by `right` end in a line, all others begin in one.
+    Cells are cleaned. The columns named by `right` end in a line, all others begin in one. `paint` gives the
+    cells of a column their color, which takes no room.
     """
     cells = [list(columns), *([clean(cell, LONGEST) for cell in row] for row in rows)]
     sizes = [[cell_len(cell) for cell in row] for row in cells]
+    for name, colored in (paint or {}).items():
+        for row in cells[1:]:
+            row[columns.index(name)] = colored(row[columns.index(name)])
     widths = [max(column) for column in zip(*sizes, strict=True)]
     ends = [column in right for column in columns]
     return [

@@ -6,7 +6,7 @@ Names come from strangers: they are cleaned, and never read as markup.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fleet.core.duration import duration
 from fleet.core.events import Outcome
@@ -26,7 +26,7 @@ _TROUBLE = (
 )
 _COLUMNS = ("scope", "name", "id", "wave", "outcome", "run state", "away", "reason")
 _GREEN, _YELLOW, _RED, _BOLD_RED, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[1;31m", "\x1b[0m"
-_COLORS = {
+_COLORS: Mapping[str, str] = {
     Outcome.CHANGED: _GREEN,
     Outcome.FAILED: _RED,
     Outcome.STRANDED: _BOLD_RED,
@@ -64,19 +64,13 @@ def _left_out(report: Report, shown: Sequence[Row]) -> str:
 
 
 def _table(report: Report, rows: Sequence[Row], color: bool) -> str:
-    lines = aligned(_COLUMNS, (_cells(report, row) for row in rows), right=("wave", "away"))
-    if color:
-        lines[1:] = map(_colored, lines[1:], rows)
+    paint = {"outcome": _colored} if color else None
+    lines = aligned(_COLUMNS, (_cells(report, row) for row in rows), right=("wave", "away"), paint=paint)
     return "".join(f"{line}\n" for line in lines)
 
 
-def _colored(line: str, row: Row) -> str:
-    """The line with its outcome, the first word after the id and the wave, in color."""
-    if row.outcome not in _COLORS:
-        return line
-    before, key, after = line.partition(row.id)
-    shown = f"{_COLORS[row.outcome]}{row.outcome}{_PLAIN}"
-    return f"{before}{key}{after.replace(row.outcome, shown, 1)}"
+def _colored(outcome: str) -> str:
+    return f"{_COLORS[outcome]}{outcome}{_PLAIN}" if outcome in _COLORS else outcome
 
 
 def _cells(report: Report, row: Row) -> tuple[str, ...]:

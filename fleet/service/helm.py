@@ -126,7 +126,7 @@ class Helm:
         what = f"set to {', '.join(news)}"
         shut = self._shut(ask.scopes or self._clouds) if rate is not None else {}
         longest = max((one.seconds for one in shut.values()), default=0.0)
-        until = f"; requests wait until {second(self._clock.wall() + longest)} at the latest" if shut else ""
+        until = f"; requests wait until {second(self._clock.wall() + longest)}" if shut else ""
         self._recorded(what + until)
         return "; ".join((what, *_waits(shut))) + self._bounded(ask.concurrency)
 

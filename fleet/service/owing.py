@@ -171,7 +171,15 @@ def left_open(plan: Plan, claims: Path) -> Iterator[str]:
         for folder in left_behind(claims, Debts(plan).keys):
             with suppress(JournalError), JournalReader(folder / JOURNAL) as reader:
                 if reader.meta["digest"] == plan.digest:
-                    yield (
-                        f"run {folder.name} of this plan is open, and another leaves alone what it owes; "
-                        f"to go on with it instead: fleet resume {named(folder)}"
-                    )
+                    yield from _how_it_stands(folder, reader.fold(), damaged=bool(reader.damage))
+
+
+def _how_it_stands(folder: Path, state: RunState, *, damaged: bool) -> Iterator[str]:
+    number = len(owed_items(state))
+    owes = f" and owes {number} notebook{'s' * (number > 1)}, which another leaves alone" if number else ""
+    if damaged:
+        yield f"run {folder.name} of this plan has a damaged journal{owes}; {_way_out(folder)}"
+    elif state.end is None or number:
+        stands = "is open" if state.end is None else "has ended"
+        how = f"to go on with it instead: fleet resume {named(folder)}"
+        yield f"run {folder.name} of this plan {stands}{owes}; {how}"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import time
+from contextlib import closing
 from typing import Any, cast
 
 import pytest
 
 from fleet.core.planning.plan_file import load_plan
+from fleet.journal.runs import JOURNAL
 from fleet.simulator.messages import Reply, Request
 
 Lab = Any
@@ -82,7 +85,7 @@ def test_a_later_run_leaves_out_what_is_owed_and_says_what_to_do(left: Left, com
 def test_an_apply_of_a_plan_whose_run_is_open_names_the_way_to_go_on_with_it(left: Left) -> None:
     options = f"--run-dir {left.lab.runs} --config {left.shell.folder}/fleet.toml"
     words = (
-        f"run {left.run} of this plan is open, and another leaves alone what it owes; "
+        f"run {left.run} of this plan has ended and owes 1 notebook, which another leaves alone; "
         f"to go on with it instead: fleet resume {left.run} {options}"
     )
     asked = left.shell("apply", left.plan, "--run-dir", left.lab.runs, stdin="no\n")
@@ -94,6 +97,16 @@ def test_an_apply_of_a_plan_whose_run_is_open_names_the_way_to_go_on_with_it(lef
     assert left.shell(*words.partition(": fleet ")[2].split()).code == 0
     assert left.status == "RUNNING"
     assert words not in left.shell("apply", left.plan, "--yes", "--run-dir", left.lab.runs).said
+
+
+def test_an_apply_of_a_plan_whose_runs_journal_is_damaged_sends_nobody_to_resume(left: Left) -> None:
+    with closing(sqlite3.connect(left.lab.runs / left.run / JOURNAL)) as journal, journal:
+        journal.execute("UPDATE event SET crc = crc + 1 WHERE seq = 3")
+    said = left.shell("apply", left.plan, "--run-dir", left.lab.runs, stdin="no\n").said
+    (told,) = (line for line in said if line.startswith(f"run {left.run} of this plan"))
+    assert told.startswith(f"run {left.run} of this plan has a damaged journal and owes 2 notebooks")
+    assert "resume" not in told
+    assert f"fleet recover {left.run}" in told
 
 
 def test_a_plan_says_what_is_owed_of_it(left: Left) -> None:

@@ -586,4 +586,4 @@ async def test_how_long_nothing_may_leave_is_told_by_class(make: Make) -> None:
         await desk.caller.call(READ)
     assert desk.caller.shut == {}
     desk.caller.set_rate(Rate(2, 60.0))
-    assert {key: shut.sent for key, shut in desk.caller.shut.items()} == {Kind.READ: 5}
+    assert {key: shut.why for key, shut in desk.caller.shut.items()} == {Kind.READ: "2/min is used up"}

@@ -307,7 +307,7 @@ async def test_a_gate_that_nothing_may_leave_tells_how_long_and_why_also_when_no
     gate.set_rate(Rate(60, 60.0))
     shut = gate.shut
     assert shut is not None
-    assert (str(shut), shut.why) == ("nothing may leave for another 54s", "100 left in the last 1m")
+    assert (str(shut), shut.why) == ("nothing may leave for another 54s", "60/min is used up")
     assert gate.waits == ""
     await anyio.sleep(50.0)
     assert gate.shut is None  # not worth a word any more

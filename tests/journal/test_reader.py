@@ -182,6 +182,22 @@ def test_a_damaged_row_is_listed_and_the_others_are_read(
         assert reader.fold().gaps
 
 
+def test_of_any_damage_what_had_begun_has_an_end_as_no_process_goes_on_with_it(
+    path: Path, plan: Plan, history: list[Event]
+) -> None:
+    fill(path, plan, history[:8]).close()
+    with JournalReader(path) as reader:
+        rows = reader.fold().rows(over=True)
+        assert (rows[0].outcome, rows[0].debt) == (None, True)  # fleet resume brings it home
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE item SET owner = 'eve' WHERE item = 1")
+    connection.commit()
+    connection.close()
+    with JournalReader(path) as reader:
+        state = reader.fold()
+        assert (state.gaps, state.rows(over=True)[0].outcome) == (False, Outcome.STRANDED)
+
+
 def test_broken_text_is_a_damaged_row(path: Path, plan: Plan, history: list[Event]) -> None:
     fill(path, plan, history).close()
     connection = sqlite3.connect(path)

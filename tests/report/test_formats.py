@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -83,7 +84,16 @@ def test_the_table_stands_above_the_block(report: Report) -> None:
 
 def test_only_a_terminal_gets_color(report: Report) -> None:
     assert "\x1b[" not in render(report, Format.TABLE)
-    assert "\x1b[1;31mstranded" in render(report, Format.TABLE, color=True)
+    colored = render(report, Format.TABLE, color=True)
+    assert "  \x1b[1;31mstranded\x1b[0m  " in colored
+    assert re.sub(r"\x1b\[[0-9;]*m", "", colored) == render(report, Format.TABLE)
+
+
+def test_a_name_that_looks_like_an_outcome_gets_no_color(report: Report) -> None:
+    row = replace(report.rows[0], name=f"{report.rows[0].id}-changed")
+    table = render(replace(report, rows=(row,)), Format.TABLE, color=True)
+    assert f" {row.name} " in table
+    assert " \x1b[32mchanged\x1b[0m " in table
 
 
 def test_a_change_of_run_state_is_seen_in_the_table(report: Report) -> None:

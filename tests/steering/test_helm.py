@@ -134,16 +134,16 @@ def test_a_rate_is_set_for_every_scope_or_for_those_that_are_named(run: Run) -> 
 
 
 def test_how_long_nothing_leaves_under_a_lower_rate_is_told_at_once_and_recorded(run: Run) -> None:
-    run.scopes["lab-a"].shut = {"a, reads": Shut(12.0, 40, 60.0), "a, writes": Shut(44.2, 60, 60.0)}
-    assert run.ask("set", rate="30/min")["text"] == (
-        "set to rate 30/min; a, writes: nothing may leave for another 44s, as 60 left in the last 1m; "
-        "a, reads: nothing may leave for another 12s, as 40 left in the last 1m"
-    )
-    run.scopes["lab-b"].shut = {"b, reads": Shut(50.0, 0, 0.0)}
+    configured, user = Limit("configured", 30, 60.0), Limit("user", 60, 60.0)
+    run.scopes["lab-a"].shut = {"a, reads": Shut(12.0, configured), "a, writes": Shut(44.2, user)}
+    writes = "a, writes: nothing may leave for another 44s, as 60/min by policy user is used up"
+    reads = "a, reads: nothing may leave for another 12s, as 30/min is used up"
+    assert run.ask("set", rate="30/min")["text"] == f"set to rate 30/min; {writes}; {reads}"
+    run.scopes["lab-b"].shut = {"b, reads": Shut(50.0, None)}
     text = run.ask("set", rate="20/min", concurrency=3)["text"]
-    assert text.startswith("set to concurrency 3, rate 20/min; b, reads: nothing may leave for another 50s")
-    assert text.endswith("; a, writes: nothing may leave for another 44s, as 60 left in the last 1m; 1 more")
-    until = "requests wait until 1970-01-01 00:17:{} UTC at the latest"
+    refused = "b, reads: nothing may leave for another 50s, as the cloud refused more"
+    assert text == f"set to concurrency 3, rate 20/min; {refused}; {writes}; 1 more"
+    until = "requests wait until 1970-01-01 00:17:{} UTC"
     assert run.recorded == [
         f"set to rate 30/min; {until.format('25')}",
         f"set to concurrency 3, rate 20/min; {until.format('30')}",
@@ -151,7 +151,7 @@ def test_how_long_nothing_leaves_under_a_lower_rate_is_told_at_once_and_recorded
 
 
 def test_only_of_the_scopes_whose_rate_is_set_it_is_told_that_nothing_leaves(run: Run) -> None:
-    run.scopes["lab-a"].shut = {"a, reads": Shut(12.0, 40, 60.0)}
+    run.scopes["lab-a"].shut = {"a, reads": Shut(12.0, Limit("configured", 30, 60.0))}
     assert run.ask("set", rate="5/s", scopes=["lab-b"])["text"] == "set to rate 5/s of lab-b"
     assert run.ask("set", concurrency=3)["text"] == "set to concurrency 3"
 

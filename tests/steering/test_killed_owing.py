@@ -29,8 +29,8 @@ def test_nobody_takes_the_stops_of_a_killed_run_for_the_users_wish(make_lab: Mak
         f"stopped by run {name}, which owes it: fleet {resume} --config {lab.folder / 'fleet.toml'}"
     }
     back = lab("undo", name, "--run-dir", killed.base, "--all")
-    first = f"fleet resume {name} --config {lab.folder / 'fleet.toml'} --run-dir {killed.base}\n"
-    assert f"3 notebooks are open, as the run broke off, and will not be planned; first: {first}" in back.err
+    assert "3 notebooks were left stopped, as the run broke off, and will not be planned" in back.err
+    assert f"fleet resume {name} --config {lab.folder / 'fleet.toml'} --run-dir {killed.base}\n" in back.err
     assert "stranded" not in back.err
     assert all(notebook in back.out + back.err for notebook in away)
     assert len(lab.writes()) == writes

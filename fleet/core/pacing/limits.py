@@ -44,14 +44,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Shut:
-    """Nothing may leave for so many `seconds`, as so many requests were `sent` in the last `window` seconds.
-
-    0 of them where the cloud's refusals asked for it.
-    """
+    """Nothing may leave for so many `seconds`, as `limit` is used up; None: a refusal asked for it."""
 
     seconds: float
-    sent: int
-    window: float
+    limit: Limit | None
 
     def __str__(self) -> str:
         return f"nothing may leave for another {duration(self.seconds)}"
@@ -59,6 +55,4 @@ class Shut:
     @property
     def why(self) -> str:
         """What led to it, in words."""
-        if not self.sent:
-            return "the cloud refused more"
-        return f"{self.sent} left in the last {duration(self.window)}"
+        return "the cloud refused more" if self.limit is None else f"{self.limit} is used up"

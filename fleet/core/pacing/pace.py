@@ -156,9 +156,9 @@ class Pace:
         if not 0.0 < seconds < math.inf:
             return None
         if self._clear == self._held:
-            return Shut(seconds, 0, 0.0)
-        window = max(self._limits.values(), key=lambda one: self._log.last(one.count) + one.window).window
-        return Shut(seconds, len(self._log.since(now - window)), window)
+            return Shut(seconds, None)
+        clear = [self._log.last(count) + window for count, window in self._windows]
+        return Shut(seconds, tuple(self._limits.values())[clear.index(max(clear))])
 
     def sent(self, now: float) -> None:
         """Records that a request left at `now`."""

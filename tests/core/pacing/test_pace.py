@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.errors import UsageError
-from fleet.core.pacing.limits import Limit, Rate
+from fleet.core.pacing.limits import Limit, Rate, Shut
 from fleet.core.pacing.pace import CATCH_UP, GROWS_BACK, HEADROOM, Pace, parse_limit, parse_rate
 
 MINUTE = 60.0
@@ -243,3 +243,22 @@ def test_a_refusal_that_teaches_nothing_is_silent() -> None:
     pace = Pace(Rate(10, 1.0))
     assert pace.refused(None, 5.0, sent_at=0.0, now=1.0)
     assert pace.refused(None, 3.0, sent_at=0.5, now=1.5) == ""
+
+
+def test_what_keeps_all_from_leaving_is_named_to_the_end_of_the_window() -> None:
+    hour = Limit("api", 200, 3600.0)
+    pace = Pace(Rate(60, 60.0), [hour])
+    for number in range(60):
+        pace.sent(1000.0 + number / 1000)
+    end = pace.clear_at(1001.0)
+    for now in (1001.0, end - 0.1):
+        assert pace.shut(now) == Shut(end - now, Limit("configured", 60, 60.0))
+    assert pace.shut(end) is None
+    pace.hold(end + 10.0)
+    assert pace.shut(end) == Shut(end + 10.0 - end, None)
+    for number in range(140):
+        pace.sent(end + 10.0 + number)
+    shut = pace.shut(end + 150.0)
+    assert shut is not None
+    assert shut.limit is hour
+    assert end + 150.0 + shut.seconds == pytest.approx(1000.0 + 3600.0 * (1 + HEADROOM / 2))
