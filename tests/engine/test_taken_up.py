@@ -160,3 +160,15 @@ async def test_a_bug_in_whoever_watches_keeps_no_notebook_from_coming_home(bench
     end = made.recorder.events[-1]
     assert isinstance(end, RunEnded)
     assert "an error of our own: ValueError" in end.reason
+
+
+@pytest.mark.parametrize("meaning", [Meaning.UNAUTHENTICATED, Meaning.TLS, Meaning.WRONG_ADDRESS])
+async def test_a_run_that_was_locked_out_before_it_sent_anything_begins_anew_once_that_is_mended(
+    bench: Making, call_error: Failing, meaning: Meaning
+) -> None:
+    made = bench(5, waves=[1, 2, 2, 2, 2])
+    made.cloud.refuse["look"] = [call_error(meaning)]
+    assert await made.run() is RunEnd.LOCKED_OUT
+    assert {row.outcome for row in fold(made.plan, made.recorder.events).rows()} == {Outcome.NOT_STARTED}
+    assert await taken_up(made, list(made.recorder.events)) is RunEnd.FINISHED
+    assert made.outcomes == [Outcome.CHANGED] * 5

@@ -48,7 +48,7 @@ from fleet.core.changing.life import (
     with_note,
 )
 from fleet.core.changing.reopen import OPEN_ENDS, reopened
-from fleet.core.errors import TRANSIENT, Meaning
+from fleet.core.errors import FATAL, TRANSIENT, Meaning
 from fleet.core.events import (
     Answered,
     Began,
@@ -307,10 +307,11 @@ _REFUSED: Mapping[Step, Callable[[Life, Answered], Life]] = {
 
 
 def _blind(life: Life, event: Blind) -> Life:
+    """What failed for a reason that all share, before anything was sent, begins anew when that is mended."""
     reason = f"{so_far(life)}could not be read: {event.text}"
-    if not life.tries:
-        return over(life, Outcome.FAILED, reason)
-    return over(life, Outcome.UNKNOWN, reason)
+    if life.tries:
+        return over(life, Outcome.UNKNOWN, reason)
+    return over(life, Outcome.NOT_STARTED if event.meaning in FATAL else Outcome.FAILED, reason)
 
 
 def _late(life: Life, event: Late) -> Life:
