@@ -5,28 +5,39 @@ Both count from the end of a wave, also when that was in an earlier process: no 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import anyio
 
 from fleet.core.events import Held
 from fleet.core.planning.plan import Plan
-from fleet.core.scheduling.readiness import second
+from fleet.core.scheduling.readiness import moment, second
 from fleet.engine.control import Control
 from fleet.engine.ports import Clock
 from fleet.engine.tape import Tape
 
 
 class Pauses:
-    """The waits of one run of `plan`; `ended` says when (wall seconds) waves ended in an earlier process."""
+    """The waits of one run of `plan`; `ended` says when (wall seconds) waves ended in an earlier process.
+
+    The window with which the run ends `closes` then (wall seconds), infinity if it goes on in others.
+    """
 
     def __init__(
-        self, plan: Plan, tape: Tape, clock: Clock, control: Control, ended: Mapping[int, float]
+        self,
+        plan: Plan,
+        tape: Tape,
+        clock: Clock,
+        control: Control,
+        ended: Mapping[int, float],
+        closes: float = math.inf,
     ) -> None:
         self._plan = plan
         self._tape = tape
         self._clock = clock
         self._control = control
+        self._closes = closes
         now, wall = clock.monotonic(), clock.wall()
         self._ended = {wave: now - max(0.0, wall - at) for wave, at in ended.items()}
 
@@ -44,7 +55,10 @@ class Pauses:
         if seconds <= 0:
             return
         where, now = f"wave {wave}", self._clock.wall()
-        self._tape.note(Held(now, where, f"begins at {second(now + seconds)}", now + seconds))
+        begins, text = now + seconds, f"begins at {second(now + seconds)}"
+        if begins >= self._closes:
+            text = f"could not begin before the window closes at {moment(self._closes)}, then it is left"
+        self._tape.note(Held(now, where, text, min(begins, self._closes)))
         with anyio.move_on_after(seconds):
             await self._control.draining.wait()
         self._tape.note(Held(self._clock.wall(), where, ""))

@@ -63,7 +63,10 @@ class Watcher(Protocol):
 
 
 class WaitingRoom:
-    """Who waits, and what is known of each. `trouble` is told of errors of our own."""
+    """Who waits, and what is known of each. `trouble` is told of errors of our own.
+
+    The window with which the run ends `closes` then (wall seconds), infinity if it goes on in others.
+    """
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class WaitingRoom:
         trouble: Callable[[Exception], None],
         ends: float | None,
         pace: Pace,
+        closes: float = math.inf,
     ) -> None:
         self._rollout = rollout
         self._memory = memory
@@ -83,13 +87,13 @@ class WaitingRoom:
         self._control = control
         self._trouble = trouble
         self._pace = pace
+        self._closes = closes
         self._learned = False  # how long changes take, since all were judged
         self._judge = Judge(rollout, ends, pace)
         self.facts: dict[int, Facts] = {}
         self.postponed: Mapping[str, float] | None = None  # nobody can tell
         self.present: dict[int, Change] = {}  # those who wait, and those whose turn has not come yet
         self._waiting: dict[int, Change] = {}
-        self._opened = False
         self._too_long = math.inf  # s; for this much no window is long enough
         self._told: dict[Why, str] = {}
         self._news = anyio.Event()
@@ -189,7 +193,7 @@ class WaitingRoom:
 
     def close(self) -> None:
         """Nobody is waited for any more."""
-        self._tell({}, {}, math.inf, self._clock.wall())
+        self._tell({}, {}, self._clock.wall())
 
     def news(self) -> None:
         """Lets everybody who waits be judged again."""
@@ -222,7 +226,6 @@ class WaitingRoom:
         """Judges all who wait; returns when the next of them may be ready."""
         now = self._clock.wall()
         opening = cache(partial(self._opening, now))
-        self._opened |= opening(0.0) == now
         self._learned = False
         ready: list[Change] = []
         waiting: defaultdict[Why, list[tuple[Change, Facts]]] = defaultdict(list)
@@ -243,30 +246,21 @@ class WaitingRoom:
         if ready:
             release(ready)
             self._control.stir()
-        closes = self._closes(now, opening)
-        if what := self._ended(now, closes, waiting.keys(), bool(ready)):
-            self._control.drain(RunEnd.HALTED, f"the window {what}, and rollout.carry_over is false")
+        opens = opening(0.0) or math.inf
+        if opens == now and self._has_no_room(waiting.keys(), bool(ready)):
+            reason = "the window has no room for the rest, and rollout.carry_over is false"
+            self._control.drain(RunEnd.HALTED, reason)
             return math.inf
-        self._tell(waiting, untils, closes, now)
-        opens = math.inf if self._opened else opening(0.0) or math.inf
-        return min([opens, closes, *(min(ats) for ats in untils.values())])
+        self._tell(waiting, untils, now)
+        return min([opens if opens > now else math.inf, *(min(ats) for ats in untils.values())])
 
-    def _closes(self, now: float, opening: Opening) -> float:
-        """When the window closes with which the run ends; infinity when it goes on in others."""
-        opens = now if self._opened else opening(0.0)
-        if self._rollout.carry_over or opens is None:
-            return math.inf
-        ends = self._rollout.calendar.open_until(opens)
-        return now if ends is None else ends
+    def _has_no_room(self, waiting: Collection[Why], ready: bool) -> bool:
+        """Whether none of those who wait can start any more in the window, which is open, and no other comes.
 
-    def _ended(self, now: float, closes: float, waiting: Collection[Why], ready: bool) -> str:
-        """What the window is when none of those who wait can start in it any more; empty while some may."""
-        if waiting and closes <= now:
-            return "is over"
+        Who does not fit any more keeps nobody from starting who does.
+        """
         others = ready or len(waiting) > 1 or len(self.present) > len(self._waiting)
-        if self._opened and closes < math.inf and Why.WINDOW in waiting and not others:
-            return "has no room for the rest"
-        return ""  # who does not fit any more keeps nobody from starting who does
+        return self._closes < math.inf and Why.WINDOW in waiting and not others
 
     def _standing(self, change: Change, now: float, opening: Opening) -> Standing:
         postponed = UNKNOWN if self.postponed is None else self.postponed.get(change.owner)
@@ -290,12 +284,11 @@ class WaitingRoom:
         self,
         waiting: Mapping[Why, Waiting],
         untils: Mapping[Why, Sequence[float]],
-        closes: float,
         now: float,
     ) -> None:
         """Says who waits for what, whenever that changes."""
         for why in Why:
-            text, examples, latest = "", "", math.inf
+            text, examples, latest, closes = "", "", math.inf, self._closes
             if why in waiting:
                 latest = min(max(untils[why]), closes)
                 otherwise = self._rollout.otherwise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
@@ -29,7 +30,7 @@ from fleet.engine.ledger import Ledger
 from fleet.engine.pauses import Pauses
 from fleet.engine.perform import Surroundings
 from fleet.engine.ports import Checker, Clock, Cloud
-from fleet.engine.readiness import WaitingRoom
+from fleet.engine.readiness import LONGEST_NAP, SHORTEST_NAP, WaitingRoom
 from fleet.engine.readiness_attendants import NOBODY, People, attendants
 from fleet.engine.tape import Tape
 from fleet.engine.watch import Watch
@@ -75,6 +76,9 @@ async def run_plan(
         async with anyio.create_task_group() as background:
             if plan.rollout.deadline is not None:
                 background.start_soon(_deadline, plan.rollout.deadline, control)
+            closes = plan.closes(now if memory.set_out is None else memory.set_out)
+            if closes < math.inf:
+                background.start_soon(_end_with_window, closes, clock, control)
             brakes = Brakes(plan, tape, clock, control)
             tape.show_to(brakes.__call__)  # bound: Python calls that in place
 
@@ -100,10 +104,10 @@ async def run_plan(
                     brakes,
                     plan.estimate.times,
                 )
-            pauses = Pauses(plan, tape, clock, control, earlier.waves_ended)
+            pauses = Pauses(plan, tape, clock, control, earlier.waves_ended, closes)
             ends = None if plan.rollout.deadline is None else now + plan.rollout.deadline
             room = WaitingRoom(
-                plan.rollout, memory, tape, clock, control, trouble, ends, Pace(plan.estimate.times)
+                plan.rollout, memory, tape, clock, control, trouble, ends, Pace(plan.estimate.times), closes
             )
             for attend in attendants(
                 run, plan, room, memory, clouds, poll, people, tape, clock, control, polled, trouble
@@ -127,6 +131,14 @@ async def run_plan(
 async def _deadline(seconds: float, control: Control) -> None:
     await anyio.sleep(seconds)
     control.drain(RunEnd.HALTED, f"the deadline of {seconds:g} s passed")
+
+
+async def _end_with_window(closes: float, clock: Clock, control: Control) -> None:
+    left = closes - clock.wall()
+    while left > 0:
+        await anyio.sleep(min(max(SHORTEST_NAP, left), LONGEST_NAP))
+        left = closes - clock.wall()
+    control.drain(RunEnd.HALTED, "the window is over, and rollout.carry_over is false")
 
 
 async def _close(control: Control, ledger: Ledger, tape: Tape, clock: Clock) -> RunEnd:

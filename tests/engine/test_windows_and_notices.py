@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from fleet.core.errors import Exit
-from fleet.core.events import Began, Held, Noticed, Outcome, RunEnd, WaveStarted
+from fleet.core.events import Began, Held, Noticed, Outcome, RunEnd, RunEnded, WaveStarted
 from fleet.core.fold import exit_code, fold
 from fleet.core.notebook import Status
 from fleet.core.planning.forecast import forecast
@@ -90,6 +90,54 @@ async def test_without_carry_over_a_run_ends_with_its_window_whatever_is_waited_
     assert told[-1].until == EPOCH + OPENS + 2 * HOUR
 
 
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        (
+            {"soak": 5 * HOUR},
+            "could not begin before the window closes at 2025-06-16 00:00 UTC, then it is left",
+        ),
+        ({"approve": (1,)}, "waits for approval (fleet approve run)"),
+    ],
+)
+async def test_without_carry_over_a_run_ends_with_its_window_though_the_next_wave_has_not_begun(
+    bench: Making, fields: dict[str, Any], word: str
+) -> None:
+    made = bench(4, calendar=NIGHT, carry_over=False, waves=(1, 2, 2, 2), **fields)
+    end = None
+    with anyio.move_on_after(3 * DAY):
+        end = await go(made)
+    assert end is RunEnd.HALTED
+    assert made.outcomes == [Outcome.CHANGED]
+    assert made.recorder.events[-1].reason == "the window is over, and rollout.carry_over is false"
+    assert made.recorder.events[-1].at - EPOCH == pytest.approx(OPENS + 2 * HOUR, abs=5)
+    assert [event.wave for event in made.recorder.events if isinstance(event, WaveStarted)] == [1]
+    told = [event for event in made.recorder.events if isinstance(event, Held) and event.where == "wave 2"]
+    told += [event for event in made.recorder.events if isinstance(event, Held) and event.where == "wave 1"]
+    assert told[0].text == word
+    assert all(event.until is None or event.until <= EPOCH + OPENS + 2 * HOUR for event in told)
+
+
+@pytest.mark.parametrize("killed", [True, False])
+async def test_without_carry_over_a_run_that_was_killed_has_no_other_window_and_one_that_ended_has(
+    bench: Making, killed: bool
+) -> None:
+    made = bench(60, calendar=NIGHT, concurrency=1, carry_over=False)
+    with anyio.move_on_after(OPENS + HOUR if killed else DAY):
+        await go(made)
+    events = [event for event in made.recorder.events if not (killed and isinstance(event, RunEnded))]
+    done = made.outcomes.count(Outcome.CHANGED)
+    made.clock.slept += 2 * HOUR
+    made.control = Control()
+    assert await go(made, earlier=fold(made.plan, events).earlier()) in (RunEnd.HALTED, RunEnd.FINISHED)
+    assert (made.clock.wall() - EPOCH < OPENS + 4 * HOUR) is killed
+    assert (
+        made.outcomes.count(Outcome.CHANGED) <= done + 1
+        if killed
+        else made.outcomes.count(Outcome.CHANGED) > done + 1
+    )
+
+
 LONG = Took(600.0, 2400.0, 700.0, 2600.0, of=30)
 
 
@@ -100,6 +148,7 @@ LONG = Took(600.0, 2400.0, 700.0, 2600.0, of=30)
         (3, OPENS + 2 * HOUR - 100, (), {}, 0),  # begun late in the window
         (8, OPENS + 2 * HOUR - 2400, (0,), {}, 7),  # 40 minutes are left, and one takes longer
         (2, 0.0, (), {"notice": Notice(("mail",), lead=10 * HOUR)}, 0),  # the window goes by meanwhile
+        (4, 0.0, (), {"waves": (1, 2, 2, 2), "soak": 5 * HOUR}, 1),
     ],
 )
 async def test_without_carry_over_a_run_does_what_its_plan_foretold(

@@ -114,7 +114,7 @@ def forecast(plan: Plan, now: float, *, slow: bool = False) -> Forecast:
     if longest == 0:
         return Forecast(None, None, None, futile=Futile.NO_WINDOW)
     visits: dict[Span, list[Visit]] = {}
-    ends = math.inf if plan.rollout.carry_over else next(calendar.spans(now)).ends  # the last open time
+    ends = plan.closes(now)
     at: float | None = now
     begins: float | None = None
     first_stop: float | None = None
@@ -130,9 +130,8 @@ def forecast(plan: Plan, now: float, *, slow: bool = False) -> Forecast:
             needs = min(one.needs for one in due.batches if stops(one.change))
             stop = calendar.next_opening(earliest(plan.rollout, at, at), needs)
             first_stop = stop if stop is not None and stop < ends else None
-        latest = max(ends, at)  # whomever it waits for, the run ends with its window
         at, rest = _pass(calendar, bounds, at + due.wait, due, visits, ends)
-        at = latest if rest and at is not None and at > latest else at
+        at = at if at is None else min(at, ends)  # whatever it waits for, the run ends with its window
         left += _number(rest)
     misfits, futile = _misfits(waves, longest), None
     if misfits is not None and misfits.number == len(plan.changes):

@@ -6,6 +6,7 @@ million notebooks, so equal values are kept once. As a file it is sealed: see `p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -285,6 +286,16 @@ class Plan:
     def pause_before(self, wave: int) -> float:
         """Seconds between the end of the wave before and the beginning of this one."""
         return pause_before(wave, self.rollout, self.stages)
+
+    def closes(self, now: float) -> float:
+        """When the window closes with which a run from `now` on ends, infinity if none does (wall s).
+
+        A run that goes on where an earlier one made the stage before has its window once it may begin.
+        """
+        if self.rollout.carry_over:
+            return math.inf
+        begins = max(now, self.stages[0].not_before) if self.stages else now
+        return next((span.ends for span in self.rollout.calendar.spans(begins)), math.inf)
 
     @property
     def staged(self) -> bool:

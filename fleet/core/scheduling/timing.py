@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from fleet.core.events import Event, Noticed, WaveStarted
+from fleet.core.events import Event, Noticed, RunEnded, RunResumed, RunStarted, WaveStarted
 
 
 class Moment(StrEnum):
@@ -67,12 +67,14 @@ class Memory:
     """What a run that is taken up again must not forget: when waves began first, and who was told when.
 
     Wall seconds, by wave, and by wave and owner. `stand_ins` says by item for which wave a change stands in,
-    or stood, and since when.
+    or stood, and since when. `set_out` is when the run began, or was taken up after it had ended: the time
+    between is nobody's, that of a process that was killed is the run's own.
     """
 
     began: dict[int, float] = field(default_factory=dict)
     noticed: dict[tuple[int, str], float] = field(default_factory=dict)
     stand_ins: dict[int, tuple[int, float]] = field(default_factory=dict)
+    set_out: float | None = None
 
     def see(self, event: Event) -> None:
         """Takes in the next event of the run."""
@@ -84,6 +86,10 @@ class Memory:
                     self.stand_ins[item] = event.wave, since
             case Noticed():
                 self.noticed.setdefault((event.wave, event.owner), event.at)
+            case RunStarted() | RunResumed():
+                self.set_out = event.at if self.set_out is None else self.set_out
+            case RunEnded():
+                self.set_out = None
 
     def counts_for(self, item: int, wave: int) -> int:
         """The wave for which a change of `wave` that has begun counts: the one it stood in, if it did."""

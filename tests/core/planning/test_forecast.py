@@ -86,10 +86,8 @@ def test_without_carry_over_no_stop_is_foretold_that_comes_after_the_window() ->
 def test_without_carry_over_all_is_over_when_the_window_closes_whoever_is_waited_for() -> None:
     plan = plan_of(2, calendar=NIGHTLY, carry_over=False, **FORCED)
     assert forecast(plan, 0.0, slow=True).over == FIRST.ends
-    late = plan_of(2, calendar=NIGHTLY, carry_over=False, soak=2 * HOUR)  # which nothing cuts short
-    over = forecast(late, 0.0).over
-    assert over is not None
-    assert FIRST.ends < over < FIRST.begins + 2.2 * HOUR
+    late = forecast(plan_of(2, calendar=NIGHTLY, carry_over=False, soak=2 * HOUR), 0.0)
+    assert (late.over, late.left) == (FIRST.ends, 1)
 
 
 def test_where_all_fit_the_first_window_nothing_is_left() -> None:
