@@ -31,6 +31,7 @@ from fleet.cli.planview import plan_lines
 from fleet.cli.reporting import FormatOption, RunArgument, is_brief, run_folder, show_report, told
 from fleet.cli.session import (
     CLOCK,
+    HERE,
     ConfigOption,
     RunDirOption,
     completer,
@@ -195,7 +196,7 @@ def resume(
         show_report(before, output, brief=is_brief())
         return before.exit
     settings = settings_for(context, config)
-    require_places(path, log_file)
+    require_places(path, log_file, advice=HERE)
     if log_file is not None:
         append_to(log_file, "log").close()
     with JournalReader(path / JOURNAL) as reader:

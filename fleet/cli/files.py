@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
@@ -36,19 +37,35 @@ def require_target(path: Path, what: str, *, appended: bool = False) -> None:
 
     It will be replaced, unless it is to be `appended` to.
     """
-    target = Path(os.path.realpath(path))
-    if appended and target.is_dir():
-        why = "is a directory"
-    elif appended and os.path.lexists(target):
-        why = "" if os.access(target, os.W_OK) else "permission denied"
-    elif os.path.lexists(target) and not target.is_file():
-        why = "not a regular file"
-    elif not os.path.lexists(target.parent):
-        why = "no such file or directory"
-    else:
-        why = unwritable(target.parent) if target.parent.is_dir() else "not a directory"
+    try:
+        why = _obstacle(Path(os.path.realpath(path)), appended)
+    except OSError as error:
+        why = reason(error)
     if why:
         raise UsageError(f"{path}: cannot write the {what}: {why}")
+
+
+def _obstacle(target: Path, appended: bool) -> str:
+    """What keeps the file from being written; empty when nothing does."""
+    mode = _mode(target)
+    if mode and appended:
+        if stat.S_ISDIR(mode):
+            return "is a directory"
+        return "" if os.access(target, os.W_OK) else "permission denied"
+    if mode and not stat.S_ISREG(mode):
+        return "not a regular file"
+    folder = _mode(target.parent)
+    if not folder:
+        return "no such file or directory"
+    return unwritable(target.parent) if stat.S_ISDIR(folder) else "not a directory"
+
+
+def _mode(path: Path) -> int:
+    """The file's mode, 0 when there is none. Raises OSError for a path that cannot be looked at."""
+    try:
+        return path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def write_file(path: Path, data: bytes, what: str) -> None:

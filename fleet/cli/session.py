@@ -80,12 +80,19 @@ def runs_folder(context: typer.Context, config: Path | None, run_dir: Path | Non
     return state_dir(settings_for(context, config) if found else None, os.environ)
 
 
-def require_places(base: Path, log_file: Path | None = None) -> None:
-    """Raises UsageError or FleetError where a run in `base` could not write, with all such places at once."""
+ELSEWHERE = "choose another place with --run-dir"
+HERE = "the run lives there; put that right, then resume it"
+
+
+def require_places(base: Path, log_file: Path | None = None, *, advice: str = ELSEWHERE) -> None:
+    """Raises UsageError or FleetError where a run in `base` could not write, with all such places at once.
+
+    `advice` is what to do about `base`.
+    """
     shared = claims_file(os.environ).parent
-    places = {base: "choose another place with --run-dir"}
+    places = {base: advice}
     places |= {shared: "all runs keep their claims there; set XDG_STATE_HOME to another place"}
-    problems = [f"{place}: {why}; {advice}" for place, advice in places.items() if (why := unfit(place))]
+    problems = [f"{place}: {why}; {remedy}" for place, remedy in places.items() if (why := unfit(place))]
     if log_file is not None:
         try:
             require_target(log_file, "log", appended=True)

@@ -210,7 +210,7 @@ class Caller:
                 raise
         except CallError as error:
             final = _final(error, course, self._clock.wall(), renewable=self._auth.renewable)
-            final = self._with_source(final)
+            final = self._with_source(final, request)
             self._canary.judge(final)
             raise final from None
         finally:
@@ -225,9 +225,14 @@ class Caller:
         else:
             await course.gate.pass_turn(course.turn, self._lane)
 
-    def _with_source(self, error: CallError) -> CallError:
-        """The same error; where the cloud refused who we are, it says from where we know that."""
-        refused = error.meaning in (Meaning.UNAUTHENTICATED, Meaning.FORBIDDEN)
+    def _with_source(self, error: CallError, request: Request) -> CallError:
+        """The same error; where the cloud refused who we are, it says from where we know that.
+
+        A right that lacks for one notebook is no reason to doubt the credential.
+        """
+        refused = error.meaning is Meaning.UNAUTHENTICATED or (
+            error.meaning is Meaning.FORBIDDEN and not request.is_of_one
+        )
         if not refused or self._source in error.text:  # of a login, or of another scope with this credential
             return error
         return error.reworded(f"{error.text}; scope {self._lane} uses {self._source}")

@@ -56,6 +56,11 @@ class Request(msgspec.Struct, frozen=True, gc=False):
         """The request target: path and query."""
         return f"{self.path}?{self.query}" if self.query else self.path
 
+    @property
+    def is_of_one(self) -> bool:
+        """Whether it is about one notebook, so that its refusal says nothing about the scope."""
+        return self.kind is Kind.WRITE or self.operation == "get"
+
     def __repr__(self) -> str:
         return f"Request({self.operation!r}, {self.method} {self.target})"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 NETWORK = frozenset(
@@ -42,7 +43,7 @@ def unwritable(folder: Path) -> str:
     Makes nothing, so the disk may still say otherwise.
     """
     try:
-        there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+        there = _nearest(folder)
         if not there.is_dir():
             return f"{'it' if there == folder else there} is not a folder"
         if os.statvfs(there).f_flag & os.ST_RDONLY:
@@ -50,7 +51,7 @@ def unwritable(folder: Path) -> str:
         if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
             return f"you may not write {'there' if there == folder else f'to {there}'}"
     except OSError as error:
-        return (error.strerror or "it cannot be looked at").lower()
+        return _refused(error)
     return ""
 
 
@@ -58,9 +59,27 @@ def unfit(folder: Path) -> str:
     """Why no journal can be kept in `folder`, which may itself be still to make; empty when one can be."""
     if why := unwritable(folder):
         return why
-    there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
-    kind = network_mount(there)
+    try:
+        kind = network_mount(_nearest(folder))
+    except OSError as error:
+        return _refused(error)
     return f"it is on {kind}, and a local disk is needed" if kind else ""
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there.
+
+    Raises OSError for a name that cannot be and a disk that does not answer: neither is only still to make.
+    """
+    for place in (folder, *folder.absolute().parents):
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            place.lstat()
+            break
+    return place
+
+
+def _refused(error: OSError) -> str:
+    return (error.strerror or "it cannot be looked at").lower()
 
 
 def mount_type(mounts: str, device: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 
@@ -11,6 +12,7 @@ from fleet.core.job import Context, JobSpec
 from fleet.core.text import at_most
 
 GROUP = "fleet.jobs"
+_NEXT_PROBLEM = re.compile(r"\n(?=\S)")  # lines that begin with a space belong to the one above
 
 
 def job_types() -> Mapping[str, type[JobSpec]]:
@@ -41,6 +43,6 @@ def require_right(job: JobSpec, contexts: Iterable[Context], placed: Callable[[s
         try:
             job.check(context)
         except UsageError as error:
-            problems |= dict.fromkeys(placed(str(error)).splitlines())
+            problems |= dict.fromkeys(_NEXT_PROBLEM.split(placed(str(error))))
     if problems:
         raise UsageError(at_most(problems))

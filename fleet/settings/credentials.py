@@ -164,7 +164,8 @@ def _profile(section: str, where: str, around: Surroundings) -> AkSkKeys:
 
 def _from_environment(names: tuple[str, str, str, str], around: Surroundings) -> Found | None:
     values = [around.environ.get(name, "") for name in names]
-    return _from_place(values, names, "environment", f"the variables {names[0]} and {names[1]}")
+    *others, last = names[:3] if values[2] else names[:2]
+    return _from_place(values, names, "environment", f"the variables {', '.join(others)} and {last}")
 
 
 def _from_profile_file(section: str, around: Surroundings) -> Found | None:

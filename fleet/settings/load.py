@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import platformdirs
 from pydantic import TypeAdapter, ValidationError
@@ -42,6 +42,9 @@ from fleet.settings.tables import (
     Region,
     ScopeTable,
 )
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 APP = "notebook-fleet"
 CONFIG = "fleet.toml"
@@ -104,7 +107,12 @@ class Settings:
         return None if text is None else Selector.parse(text)
 
     def _spec(self, table: ScopeTable) -> ScopeSpec:
-        credential, source = self._credential(table)
+        (credential, source), (ca_file, metrics) = _both(
+            lambda: self._credential(table),
+            lambda: _both(
+                lambda: self._ca_file(table.ca_file, f"scope {table.name}"), lambda: self._metrics(table)
+            ),
+        )
         return ScopeSpec(
             name=table.name,
             region=table.region,
@@ -118,10 +126,10 @@ class Settings:
             features=table.features,
             rate=table.rate,
             poll=table.poll,
-            ca_file=self._ca_file(table.ca_file, f"scope {table.name}"),
+            ca_file=ca_file,
             proxy=Proxy(table.proxy or self._tables.proxy),
             transport=Way(self._tables.transport),
-            metrics=self._metrics(table),
+            metrics=metrics,
         )
 
     def _credential(self, scope: ScopeTable) -> tuple[Credential, str]:
@@ -144,13 +152,17 @@ class Settings:
             case PrometheusTable() as server:
                 where = f"{self._where}: metrics.{clean(name or '')}"
                 url = _URL_PARTS.match(server.url)
+                token, ca_file = _both(
+                    lambda: bearer_token(server, where, self._around),
+                    lambda: self._ca_file(server.ca_file, where),
+                )
                 return PrometheusMetrics(
                     origin=url[1] if url else server.url,
                     path=url[2] if url else "",
-                    token=bearer_token(server, where, self._around),
+                    token=token,
                     queries=_queries(server),
                     rate=server.rate,
-                    ca_file=self._ca_file(server.ca_file, where),
+                    ca_file=ca_file,
                     token_source=f"[metrics.{clean(name or '')}] in {self._where}"
                     f" ({source_of(server, self._around) or 'no token'})",
                 )
@@ -166,6 +178,19 @@ class Settings:
         if not path.is_file():
             raise UsageError(f"{where}: ca_file {path} does not exist")
         return str(path)
+
+
+def _both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
+    """What the two make. Raises UsageError with what is wrong in either."""
+    try:
+        one = first()
+    except UsageError as error:
+        try:
+            second()
+        except UsageError as other:
+            raise UsageError(f"{error}\n{other}") from None
+        raise
+    return one, second()
 
 
 def _queries(table: AomTable | PrometheusTable) -> Queries:

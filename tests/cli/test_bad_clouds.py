@@ -193,6 +193,9 @@ def test_keys_of_the_environment_that_are_refused_name_their_variables(lab: Lab,
     shell.patch.setenv("HW_ACCESS_KEY", lab.cloud.identity.access_key)
     shell.patch.setenv("HW_SECRET_KEY", "wrong" * 8)
     assert shell.refused("ls", code=1).endswith(" uses the variables HW_ACCESS_KEY and HW_SECRET_KEY\n")
+    shell.patch.setenv("HW_SECURITY_TOKEN", "temporary")
+    said = shell.refused("ls", code=1)
+    assert said.endswith(" uses the variables HW_ACCESS_KEY, HW_SECRET_KEY and HW_SECURITY_TOKEN\n")
     (shell.folder / "home" / ".huaweicloud").mkdir()
     keys = f"ak = {lab.cloud.identity.access_key}\nsk = wrong\n"
     shell.write("home/.huaweicloud/credentials", f"[basic]\n{keys}")

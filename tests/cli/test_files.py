@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.cli.files import append_to, write_file
+from fleet.cli.files import append_to, require_target, write_file
 from fleet.core.errors import UsageError
 
 
@@ -40,6 +40,10 @@ def test_a_file_that_cannot_be_written_is_told_with_its_name_and_leaves_nothing(
         write_file(tmp_path, b"new", "plan")
     with pytest.raises(UsageError, match=r"cannot write the plan: no such file or directory$"):
         write_file(tmp_path / "nowhere" / "plan.json", b"new", "plan")
+    for appended in (True, False):
+        for path in (tmp_path / ("a" * 300), tmp_path / ("a" * 300) / "log"):
+            with pytest.raises(UsageError, match=r"cannot write the log: file name too long$"):
+                require_target(path, "log", appended=appended)
     assert [*tmp_path.iterdir()] == []
 
 

@@ -19,6 +19,7 @@ import pytest
 from fleet.core.errors import FleetError, UsageError
 from fleet.core.planning.plan import Plan
 from fleet.core.planning.plan_file import dump_plan, load_plan
+from fleet.journal import filesystem
 from fleet.journal.errors import JournalError
 from fleet.journal.rows import meta_record
 from fleet.journal.runs import JOURNAL, PLAN
@@ -275,6 +276,26 @@ def test_a_schedule_whose_runs_have_no_place_does_not_begin(lab: Lab, shell: She
     lab.job("rollout:", 'schedule: {at: "0 20 * * FRI"}\nrollout:')
     told = shell.refused("schedule", command, "job.yaml", "--run-dir", "fleet.toml", code=1)
     assert told == "fleet: fleet.toml: it is not a folder; choose another place with --run-dir\n"
+
+
+def test_places_whose_names_are_too_long_are_told_in_a_line_each(lab: Lab, shell: Shell) -> None:
+    lab.job("rollout:", 'schedule: {at: "0 20 * * FRI"}\nrollout:')
+    long = "a" * 300
+    told = shell.refused("schedule", "once", "job.yaml", "--run-dir", long, code=1)
+    assert told == f"fleet: {long}: file name too long; choose another place with --run-dir\n"
+    plan = lab.plan()
+    shell.patch.setenv("XDG_STATE_HOME", f"/{long}")
+    told = shell.refused("apply", plan, "--yes", "--run-dir", long, "--log-file", long, code=1, lines=3)
+    assert [line.count("file name too long") for line in told.splitlines()] == [1, 1, 1]
+
+
+def test_a_run_that_cannot_go_on_where_it_lives_is_told_no_other_place(
+    shell: Shell, broken_off: Path
+) -> None:
+    shell.patch.setattr(filesystem, "network_mount", lambda _: "nfs")
+    told, shared = shell.refused("resume", broken_off, code=1, lines=2).splitlines()
+    assert told.endswith("a local disk is needed; the run lives there; put that right, then resume it")
+    assert "XDG_STATE_HOME" in shared
 
 
 def test_a_history_that_cannot_be_read_is_told_with_what_to_do(lab: Lab, shell: Shell) -> None:

@@ -92,7 +92,7 @@ class Script:
 class Desk:
     """A caller on a script."""
 
-    def __init__(self, clock: Clock, *endings: Ending, auth: Auth | None = None) -> None:
+    def __init__(self, clock: Clock, *endings: Ending, auth: Auth | None = None, source: str = "") -> None:
         self.script = Script(list(endings))
         self.told: list[Slowed] = []
         self.calls: Counter[str] = Counter()
@@ -111,6 +111,7 @@ class Desk:
             jitter=lambda: 0.5,
             calls=self.calls,
             reach=Reach("h", clock, self.reached.append),
+            source=source,
         )
 
     def use(self, script: Script) -> None:
@@ -191,6 +192,30 @@ async def test_a_refusal_is_final(make: Make, sample: Sample, name: str) -> None
     desk = make((int(name[-3:]), sample(name)))
     assert not (await desk.fail(WRITE)).in_doubt
     assert desk.sends == 1
+
+
+@pytest.mark.parametrize("request_", [READ, WRITE])
+async def test_a_notebook_that_is_forbidden_casts_no_doubt_on_the_credential(
+    make: Make, sample: Sample, request_: Request
+) -> None:
+    desk = make((403, sample("denied.403")), source="the variable KEY")
+    assert "KEY" not in (await desk.fail(request_)).text
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (replace(READ, operation="list"), 403),
+        (replace(READ, kind=Kind.LOGIN, operation="login"), 403),
+        (READ, 401),
+        (WRITE, 401),
+    ],
+)
+async def test_where_all_of_a_scope_is_refused_the_credential_is_named(
+    make: Make, request_: Request, status: int
+) -> None:
+    desk = make((status, b"{}"), source="the variable KEY")
+    assert "the variable KEY" in (await desk.fail(request_)).text
 
 
 @pytest.mark.parametrize(

@@ -49,3 +49,10 @@ def test_a_folder_that_is_not_ours_to_write_is_named() -> None:
         with nobody():
             assert unwritable(closed) == "you may not write there"
             assert unfit(closed / "a" / "b") == f"you may not write to {closed}"
+
+
+def test_a_name_that_no_folder_can_have_is_told_and_raises_nothing(tmp_path: Path) -> None:
+    long = tmp_path / ("a" * 300)
+    assert {unwritable(long), unwritable(long / "b"), unfit(long), unfit(long / "b")} == {
+        "file name too long"
+    }

@@ -136,7 +136,7 @@ def _validate(model: type[Model], data: Mapping[str, Any], document: Document, b
         meant |= (
             {(*path[:-1], right) for right in similar(str(problem["loc"][-1]), known, 1)} if known else set()
         )
-        if path not in meant:  # a misspelt key is missing under its right name
+        if path not in meant or problem["type"] != "missing":  # a misspelt key is under its right name
             document.complain((*base, *path), _sentence(problem, known))
     return None
 

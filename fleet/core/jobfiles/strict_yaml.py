@@ -27,32 +27,47 @@ Path = tuple[str | int, ...]
 class Document:
     """What a file says: plain data, and the line (from 1) of every key and list item by its path.
 
-    `problems` are the complaints so far, each with its line. A value that is wrong by itself is "" in `data`.
+    `problems` are the complaints so far, each with its line, and `wrong` the values that they are about. A
+    value that is wrong by itself is "" in `data`.
     """
 
     where: str
     data: dict[str, Any]
     lines: dict[Path, int]
-    problems: dict[Path, tuple[int, str]] = field(default_factory=dict)
+    problems: list[tuple[int, str]] = field(default_factory=list)
+    wrong: set[Path] = field(default_factory=set)
 
-    def complain(self, path: Path, problem: str, line: int = 0) -> None:
+    def complain(self, path: Path, problem: str) -> None:
         """Keeps what is wrong with the value at `path`, unless it may only follow from an earlier complaint
         about a part of it, or about what it is a part of."""
-        if not any(path[: len(other)] == other[: len(path)] for other in self.problems):
-            line = line or self._line(path)
-            place = f"{self.where}:{line}" if line else self.where
-            name = f"{_dotted(path)}: " if path else ""
-            self.problems[path] = line, f"{place}: {name}{problem}"
+        if not path or not any(path[: len(other)] == other[: len(path)] for other in self.wrong):
+            self.complain_of_key(path, problem, self._line(path))
+            if path:  # what is wrong with the whole hides no part of it
+                self.wrong.add(path)
+
+    def complain_of_key(self, path: Path, problem: str, line: int) -> None:
+        """Keeps what is wrong with a key at or in `path`, which says nothing about any value."""
+        place = f"{self.where}:{line}" if line else self.where
+        name = f"{_dotted(path)}: " if path else ""
+        self.problems.append((line, f"{place}: {name}{problem}"))
 
     def refusal(self) -> UsageError:
         """All complaints by line: file, line, dotted name, problem."""
-        return UsageError("\n".join(text for _, text in sorted(self.problems.values(), key=itemgetter(0))))
+        return UsageError("\n".join(text for _, text in sorted(self.problems, key=itemgetter(0))))
 
     def placed(self, text: str) -> str:
-        """The text, with file and line before each line that begins with the dotted name of a value."""
+        """The text, with file and line before each line that begins with the dotted name of a value.
+
+        Lines that go on after such a line are indented under it.
+        """
         lines = {_dotted(path): line for path, line in self.lines.items()}
-        known = ((lines.get(one.partition(": ")[0]), one) for one in text.splitlines())
-        return "\n".join(f"{self.where}:{line}: {one}" if line else one for line, one in known)
+        told: list[str] = []
+        indent = ""
+        for one in text.splitlines():
+            line = lines.get(one.partition(": ")[0])
+            told.append(f"{self.where}:{line}: {one}" if line else indent + one)
+            indent = "  " if line else indent
+        return "\n".join(told)
 
     def _line(self, path: Path) -> int:
         """That of the value, else of what it is missing in."""
@@ -123,11 +138,11 @@ def _entries(node: yaml.MappingNode, path: Path, document: Document) -> Iterator
     for key, value in node.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
-            document.complain(path, "a key must be a plain word", line)
+            document.complain_of_key(path, "a key must be a plain word", line)
             continue
         place = (*path, key.value)
         if key.value in seen:
-            document.complain(place, f"is given twice, first in line {document.lines[place]}", line)
+            document.complain_of_key(place, f"is given twice, first in line {document.lines[place]}", line)
             continue
         document.lines[place] = line
         seen.add(key.value)

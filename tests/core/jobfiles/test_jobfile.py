@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, Field
 
 from fleet.core.errors import UsageError
 from fleet.core.job import Context, JobSpec, Skip
 from fleet.core.jobfiles.job_models import MaxUnavailable, RolloutModel
-from fleet.core.jobfiles.job_values import parse_duration, parse_share, parse_waves
 from fleet.core.jobfiles.jobfile import JobFile, read_job, schema
 from fleet.core.jobfiles.strict_yaml import read_yaml
 from fleet.core.notebook import Notebook
@@ -293,6 +290,25 @@ def test_everything_that_is_wrong_is_told_at_once_in_the_order_of_the_lines() ->
     ]
 
 
+def test_a_misspelt_key_hides_nothing_that_is_wrong_under_its_right_name() -> None:
+    told = refusal(f"{LEAST}nme: x\nrollout: {{max_failures: -1, max_failure: 5}}\n")
+    assert told.splitlines() == [
+        "torch.yaml:4: nme: unknown key; did you mean name?",
+        "torch.yaml:5: rollout.max_failure: unknown key; did you mean max_failures?",
+        "torch.yaml:5: rollout.max_failures: -1 would let nothing happen; give at least 1 or 1%",
+    ]
+
+
+def test_what_is_wrong_with_a_key_hides_nothing_that_is_wrong_with_values() -> None:
+    told = refusal(f"? [a, b]\n: 1\n{LEAST}exclude: 5\nexclude: x\n? {{c: d}}\n: 2\n")
+    assert told.splitlines() == [
+        "torch.yaml:1: a key must be a plain word",
+        "torch.yaml:6: exclude: must be text; put it in quotes",
+        "torch.yaml:7: exclude: is given twice, first in line 6",
+        "torch.yaml:8: a key must be a plain word",
+    ]
+
+
 def test_an_unknown_job_type_is_told_beside_the_rest_and_its_parameters_are_not_judged() -> None:
     def unknown(name: str) -> type[JobSpec]:
         raise UsageError(f"there is no job type {name}")
@@ -316,47 +332,6 @@ def test_parameters_become_the_job_types_own_values() -> None:
     text = f"{LEAST}with: {{to: no, from: 7, items: [{{label: on}}]}}"
     _, spec = read_job(text, "x.yaml", lambda _: Rename)
     assert spec == Rename.model_validate({"to": "no", "from": 7, "items": ({"label": "on"},)})
-
-
-_SECONDS = st.tuples(st.integers(0, 99_999), st.integers(0, 99_999), st.integers(0, 999_999))
-
-
-@given(_SECONDS)
-def test_durations_add_up(parts: tuple[int, int, int]) -> None:
-    hours, minutes, seconds = parts
-    assert parse_duration(f"{hours}h{minutes}m{seconds}s") == hours * 3600 + minutes * 60 + seconds
-    assert parse_duration(f"{minutes}m") == minutes * 60
-
-
-@pytest.mark.parametrize(
-    "value", ["", "10", "m", "10 m", "1.5h", "-5m", "10M", "5m1h", "1w", "١m", 10, 1.5, True, None]
-)
-def test_nothing_else_is_a_duration(value: object) -> None:
-    with pytest.raises(ValueError, match="is not a duration such as"):
-        parse_duration(value)
-
-
-@given(st.integers(1, 100), st.integers(1, 10**9))
-def test_shares_are_numbers_or_percentages(percent: int, number: int) -> None:
-    assert parse_share(f"{percent}%") == Share(percent, percent=True)
-    assert parse_share(number) == Share(number)
-
-
-@given(st.one_of(st.integers(max_value=0), st.floats(), st.booleans(), st.none(), st.text(max_size=6)))
-def test_nothing_else_is_a_share(value: object) -> None:
-    if not (isinstance(value, str) and value.endswith("%")):
-        with pytest.raises(ValueError, match=r"neither a number|nothing happen"):
-            parse_share(value)
-
-
-@given(st.sets(st.integers(1, 10**6), max_size=5), st.sets(st.integers(1, 100), max_size=5))
-def test_waves_ascend(numbers: set[int], percents: set[int]) -> None:
-    waves = [*sorted(numbers), *(f"{percent}%" for percent in sorted(percents))]
-    if waves:
-        assert [str(share) for share in parse_waves(waves)] == [str(wave) for wave in waves]
-    if len(numbers) > 1:
-        with pytest.raises(ValueError, match="larger running total"):
-            parse_waves(sorted(numbers, reverse=True))
 
 
 def test_the_models_know_every_field_of_the_rollout_and_every_group() -> None:

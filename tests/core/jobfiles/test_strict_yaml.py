@@ -84,8 +84,9 @@ def test_every_surprise_is_told() -> None:
 def test_words_about_a_value_are_given_its_place() -> None:
     document = read_yaml("a:\n  b:\n    - {c: 1}\n", "x")
     assert document.placed("a.b[0].c: is odd\nb: is another\na: is long") == (
-        "x:3: a.b[0].c: is odd\nb: is another\nx:1: a: is long"
+        "x:3: a.b[0].c: is odd\n  b: is another\nx:1: a: is long"
     )
+    assert document.placed("b: is one\nand goes on") == "b: is one\nand goes on"
 
 
 @pytest.mark.security("yaml")
