@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.files import require_target
+from fleet.cli.files import require_plan_target
 from fleet.cli.output import say_lines
 from fleet.cli.planning import AllOption, PlanOption, carry_out, present
 from fleet.cli.reporting import RunArgument, run_folder, told
@@ -39,7 +39,7 @@ def undo(
     plan.
     """
     if output is not None:
-        require_target(output, "plan")
+        require_plan_target(output)
     folder = run_folder(context, config, run_dir, run)
     order, scopes = undo_order(_past(context, config, folder))
     present(carry_out(context, config, order, scopes), output, every, completer(context, config, folder))
@@ -67,7 +67,7 @@ def retry(
     asked = {Outcome.FAILED: failed, Outcome.NOT_STARTED: not_started, Outcome.DRIFTED: drifted}
     outcomes = [outcome for outcome, wanted in asked.items() if wanted or not any(asked.values())]
     if output is not None:
-        require_target(output, "plan")
+        require_plan_target(output)
     folder = run_folder(context, config, run_dir, run)
     order, scopes = retry_order(_past(context, config, folder), outcomes)
     present(carry_out(context, config, order, scopes), output, every, completer(context, config, folder))

@@ -11,6 +11,7 @@ from typing import TextIO
 
 from fleet.cli.output import reason
 from fleet.core.errors import UsageError
+from fleet.core.planning.plan_file import PLAN_BEGINS
 from fleet.journal.filesystem import unwritable
 
 PRIVATE = 0o600
@@ -43,6 +44,22 @@ def require_target(path: Path, what: str, *, appended: bool = False) -> None:
         why = reason(error)
     if why:
         raise UsageError(f"{path}: cannot write the {what}: {why}")
+
+
+def require_plan_target(path: Path) -> None:
+    """As `require_target`, and no slip costs a job file or a configuration: only a plan is replaced."""
+    require_target(path, "plan")
+    try:
+        with path.open("rb") as file:
+            begins = file.read(len(PLAN_BEGINS))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be read: {reason(error)}; choose another name for the plan"
+        ) from None
+    if begins not in (b"", PLAN_BEGINS):
+        raise UsageError(f"{path}: is there already and is no plan; choose another name for the plan")
 
 
 def _obstacle(target: Path, appended: bool) -> str:

@@ -26,7 +26,7 @@ from fleet.cli.choosing import (
     listed_in,
 )
 from fleet.cli.explaining import explanation
-from fleet.cli.files import read_file, read_text, require_target, write_file
+from fleet.cli.files import read_file, read_text, require_plan_target, write_file
 from fleet.cli.output import folded, say, write, write_lines
 from fleet.cli.pages import PageProgress
 from fleet.cli.planview import plan_lines
@@ -94,7 +94,7 @@ def plan(
     """
     choice = choice_of(ids, exclude, limit, seed, override, reason)
     if output is not None:
-        require_target(output, "plan")
+        require_plan_target(output)
     if explain is not None:
         write_lines(folded(_explained(context, job, config, choice, explain), sys.stdout))
         return Exit.DONE

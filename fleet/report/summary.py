@@ -144,7 +144,9 @@ def next_steps(report: Report) -> tuple[str, ...]:
     elif unfinished or (report.debts and report.state != "finished"):
         steps.append(f"to go on where it stopped: fleet resume {report.run}")
     if any(counts[outcome] for outcome in (Outcome.FAILED, Outcome.DRIFTED)):
-        steps.append(f"to plan those again that failed or drifted: fleet retry {report.run} -o PLAN")
+        steps.append(
+            f"to plan those again that failed, drifted or never began: fleet retry {report.run} -o PLAN"
+        )
     if report.undoable:
         steps.append(f"to take the changes back: fleet undo {report.run} -o PLAN")
     return tuple(map(report.whole, steps))

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from fleet.cli.files import append_to, require_target, write_file
+from fleet.cli.files import append_to, require_plan_target, require_target, write_file
 from fleet.core.errors import UsageError
+from fleet.core.planning.plan_file import dump_plan
+from tests.plans import make_change, make_plan
 
 
 @pytest.fixture(autouse=True)
@@ -68,3 +70,16 @@ def test_the_request_log_of_the_simulator_is_the_users_alone(tmp_path: Path) -> 
         assert json.loads(process.stdout.readline())["base_url"].startswith("http://127.0.0.1:")
         assert mode(tmp_path / "requests.jsonl") == 0o600
         process.terminate()
+
+
+def test_a_plan_replaces_nothing_but_a_plan(tmp_path: Path) -> None:
+    plan, job, nothing = tmp_path / "plan.json", tmp_path / "job.yaml", tmp_path / "nothing"
+    for _ in range(2):
+        require_plan_target(plan)
+        plan.write_bytes(dump_plan(make_plan(make_change(0))))
+    nothing.touch()
+    require_plan_target(nothing)
+    job.write_text("name: a\n")
+    with pytest.raises(UsageError, match="is there already and is no plan; choose another name"):
+        require_plan_target(job)
+    assert job.read_text() == "name: a\n"

@@ -137,12 +137,15 @@ def test_a_name_from_the_cloud_cannot_play_with_the_terminal(lab: Lab, shell: Sh
     assert not {"\x1b", "\x07", "\u202e"} & {*out}
 
 
+OLD_PLAN = '{\n"format": 1}\n'
+
+
 @pytest.mark.row(45)
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
 def test_a_full_disk_leaves_the_old_plan_and_no_half_of_the_new_one(
     lab: Lab, shell: Shell, monkeypatch: pytest.MonkeyPatch, error: int
 ) -> None:
-    shell.write("plan.json", "old")
+    shell.write("plan.json", OLD_PLAN)
     before = shell.files
 
     def full(_: int) -> None:
@@ -151,7 +154,7 @@ def test_a_full_disk_leaves_the_old_plan_and_no_half_of_the_new_one(
     monkeypatch.setattr(os, "fsync", full)
     said = shell.refused("plan", "job.yaml", "-o", "plan.json")
     assert said == f"fleet: plan.json: cannot write the plan: {os.strerror(error).lower()}\n"
-    assert (shell.folder / "plan.json").read_text() == "old"
+    assert (shell.folder / "plan.json").read_text() == OLD_PLAN
     assert shell.files == before
 
 
@@ -172,7 +175,7 @@ def test_a_place_that_takes_no_plan_is_named(lab: Lab, shell: Shell, place: str,
 
 
 def test_a_link_to_a_plan_stays_a_link(lab: Lab, shell: Shell) -> None:
-    real = shell.write("real.json", "old")
+    real = shell.write("real.json", OLD_PLAN)
     link = shell.folder / "plan.json"
     link.symlink_to(real)
     assert shell("plan", "job.yaml", "-o", link).code == 0

@@ -46,7 +46,7 @@ throttled without a limit named, reads of lab-a: pausing for 9 s
 1 stopped by us and not back; each is brought back by its command:
   nb-3: fleet start --scope lab-a id-3 --duration 1h59m20s --type TIMING
 to go on where it stopped: fleet resume 20261130-081500-k3f9
-to plan those again that failed or drifted: fleet retry 20261130-081500-k3f9 -o PLAN
+to plan those again that failed, drifted or never began: fleet retry 20261130-081500-k3f9 -o PLAN
 to take the changes back: fleet undo 20261130-081500-k3f9 -o PLAN
 """
 

@@ -25,6 +25,7 @@ from fleet.core.planning.members import members
 from fleet.core.planning.plan import FORMAT, Change, Plan, Settled
 
 _PLANS: TypeAdapter[Plan] = TypeAdapter(Plan)
+PLAN_BEGINS = b'{\n"format":'  # every plan's file, of any format
 _CHANGES, _ITEM = b'"changes": [', b'{"item":'  # where the changes begin, and each of them
 _LEFT_OUT = b'"outcome":"not-started"'
 _ROWS: Mapping[str, TypeAdapter[Any]] = {"changes": TypeAdapter(Change), "settled": TypeAdapter(Settled)}
