@@ -18,7 +18,7 @@ from fleet.core.changing.saved_image import ORGANIZATION, image_path, organizati
 from fleet.core.errors import UsageError
 from fleet.core.image_family import age, newest_first
 from fleet.core.job import Context, Facts, JobSpec, Skip, Wants
-from fleet.core.notebook import Flavor, Image, Notebook, Status
+from fleet.core.notebook import Flavor, Image, Notebook
 from fleet.core.patch import NotebookPatch, require_uuid
 from fleet.core.selecting.selector import Selector
 from fleet.core.spelling import similar
@@ -304,17 +304,6 @@ class ImageMigration(JobSpec):
         if len(fitting) == 1:
             return NotebookPatch(image_id=fitting[0].id)
         return Skip(_too_many(fitting) if fitting else _none_fits(problems))
-
-    def remarks(self, notebook: Notebook, context: Context) -> tuple[str, ...]:
-        """What a stop takes away for good."""
-        if (notebook.status.heading or notebook.status) is not Status.RUNNING:
-            return ()
-        kept = notebook.volume.mount_path if notebook.volume else ""
-        remark = (
-            f"a stop keeps only what is under {kept or 'the mounted folder'}: packages installed elsewhere "
-            "are lost, storage that was mounted by hand may have to be mounted again"
-        )
-        return (remark,)
 
     def saves(self, notebook: Notebook, context: Context) -> str:
         """An image of its own for each notebook, in the organization of the others."""

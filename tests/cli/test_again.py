@@ -45,6 +45,21 @@ def test_what_failed_can_be_planned_again(lab: Lab, shell: Shell, monkeypatch: p
     assert lab.apply("again.json").code == 0
 
 
+@pytest.mark.parametrize(
+    ("command", "faults"), [("undo", "[]"), ("retry", "[{kind: failing-start, times: 1}]")]
+)
+def test_the_plan_says_what_is_lost_by_the_stop_as_that_of_the_run_did(
+    make_lab: Callable[..., Lab], shell: Shell, command: str, faults: str
+) -> None:
+    lab = make_lab(faults)
+    run = lab.apply(lab.plan(lab.pick(1, "RUNNING")))
+    told = "a stop keeps only what is under /home/ma-user/work/: packages installed elsewhere are lost"
+    assert told in " ".join(shell("show", shell.folder / "plan.json").out.split())
+    again = shell(command, run.said[0].removeprefix("run "), "--run-dir", lab.runs)
+    assert again.code == 0
+    assert told in " ".join(again.out.split())
+
+
 @pytest.mark.parametrize("command", ["undo", "retry"])
 def test_a_run_that_is_not_there_is_named_and_nothing_is_sent(lab: Lab, shell: Shell, command: str) -> None:
     assert "no such run in" in shell.refused(command, "20991130", "--run-dir", lab.runs)

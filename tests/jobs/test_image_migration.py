@@ -186,13 +186,6 @@ def test_an_image_of_a_map_that_cannot_be_right_is_told_with_its_place() -> None
         job.check(CONTEXT)
 
 
-def test_a_stop_that_loses_something_is_told_to_those_who_run() -> None:
-    job, running = migration({"to": {"id": 3}}), notebook(1, "gpu")
-    assert job.remarks(running, CONTEXT) == ()
-    (remark,) = job.remarks(structs.replace(running, status=Status.RUNNING), CONTEXT)
-    assert "packages installed elsewhere are lost" in remark
-
-
 def own(*organizations: str) -> Context:
     """A scope whose images were saved in these organizations."""
     images = {

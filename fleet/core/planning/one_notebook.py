@@ -91,6 +91,8 @@ def plan_one(target: Target, job: JobSpec, rollout: Rollout) -> Change | tuple[C
         found = with_patch(found, patch)
     if not changes:
         return _settled(target, Outcome.UNCHANGED, "already so", to_body(proposed[-1]))
+    if any(_stops(change, rollout) for change in changes):
+        notes.append(_lost_by_a_stop(notebook))
     notes += [*job.remarks(notebook, target.context), *_restarts(changes, rollout)]
     first = replace(changes[0], notes=tuple(dict.fromkeys(notes)), arriving=notebook.status is not run_state)
     return (first, *changes[1:]) if staged else first
@@ -127,6 +129,15 @@ def _change(
 def _stops(change: Change, rollout: Rollout) -> bool:
     """Whether its planned way stops a notebook that runs."""
     return change.needs_restart and change.run_state is Status.RUNNING and not rollout.stops_nobody
+
+
+def _lost_by_a_stop(notebook: Notebook) -> str:
+    """What a stop takes away for good, whatever it is for."""
+    kept = notebook.volume.mount_path if notebook.volume else ""
+    return (
+        f"a stop keeps only what is under {kept or 'the mounted folder'}: packages installed elsewhere "
+        "are lost, storage that was mounted by hand may have to be mounted again"
+    )
 
 
 def _disturbance(patch: NotebookPatch, run_state: Status, rollout: Rollout) -> str | None:

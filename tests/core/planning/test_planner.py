@@ -26,6 +26,10 @@ OLD_IMAGE, NEW_IMAGE = "00000000-0000-4000-8000-000000000001", "00000000-0000-40
 RESTARTS = Rollout(disruption=Disruption.RESTART)
 GENTLE = Rollout()
 SSH = Endpoint("SSH", ("key",), ("203.0.113.7",))
+LOST = (
+    "a stop keeps only what is under the mounted folder: packages installed elsewhere are lost, "
+    "storage that was mounted by hand may have to be mounted again"
+)
 
 
 def notebook(number: int = 0, status: Status = Status.RUNNING, **fields: Any) -> Notebook:
@@ -252,7 +256,7 @@ def test_an_endpoint_that_was_open_stays_and_is_noted() -> None:
     jupyter = Endpoint("NOTEBOOK")
     moved = structs.replace(SSH, allowed_access_ips=("8.8.8.8",))
     row = change(notebook(endpoints=(SSH, jupyter)), NotebookPatch(endpoints=(moved, jupyter)))
-    assert row.notes == ("the NOTEBOOK endpoint is open to every address, as before",)
+    assert row.notes == ("the NOTEBOOK endpoint is open to every address, as before", LOST)
     assert row.after["endpoints"][1] == {"service": "NOTEBOOK"}
 
 
@@ -262,7 +266,21 @@ def test_addresses_of_examples_and_growth_are_noted() -> None:
     assert [note.split(":")[0] for note in row.notes] == [
         "a grown disk cannot shrink again",
         "the SSH whitelist holds addresses reserved for documentation",
+        "a stop keeps only what is under the mounted folder",
     ]
+
+
+def test_what_a_stop_takes_away_is_told_of_those_that_we_stop_and_of_no_others() -> None:
+    volume = Volume("EVS", 50, mount_path="/home/ma-user/work/")
+    assert change(notebook(volume=volume), IMAGE).notes == (
+        LOST.replace("the mounted folder", "/home/ma-user/work/"),
+    )
+    assert change(notebook(volume=None), IMAGE).notes == (LOST,)
+    assert change(notebook(status=Status.STARTING), IMAGE).notes == (LOST,)
+    assert change(notebook(), RENAME).notes == ()
+    assert change(notebook(status=Status.STOPPED), IMAGE).notes == ()
+    spared = Rollout(disruption=Disruption.RESTART, when=Moment.NEXT_STOP, patience=60.0)
+    assert change(notebook(), IMAGE, spared).notes == ()
 
 
 # --- the whole selection ---------------------------------------------------------------------------------

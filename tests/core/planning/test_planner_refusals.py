@@ -92,14 +92,16 @@ def test_a_private_image_is_planned_in_its_own_workspace_with_a_note_and_skipped
     offer = replace(OFFER, images={**OFFER.images, NEW_IMAGE: private})
     here = judged(structs.replace(NOTEBOOK, workspace_id="0"), IMAGE, offer)
     assert isinstance(here, Change)
-    assert here.notes == ("new is private: the cloud does not tell whether the notebook's owner may use it",)
+    note, lost = here.notes
+    assert note == "new is private: the cloud does not tell whether the notebook's owner may use it"
+    assert lost.startswith("a stop keeps only")
     elsewhere = judged(structs.replace(NOTEBOOK, workspace_id="7"), IMAGE, offer)
     assert isinstance(elsewhere, Settled)
     assert elsewhere.reason == "new: it is private to workspace 0, the notebook is in 7"
     public = replace(OFFER, images={**OFFER.images, NEW_IMAGE: structs.replace(private, visibility="PUBLIC")})
     found = judged(structs.replace(NOTEBOOK, workspace_id="7"), IMAGE, public)
     assert isinstance(found, Change)
-    assert found.notes == ()
+    assert found.notes == (lost,)
 
 
 def test_a_flavor_that_the_notebook_can_be_switched_to_is_planned() -> None:
