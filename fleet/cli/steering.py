@@ -134,9 +134,10 @@ def set(
 ) -> None:
     """Give a run another rate or concurrency.
 
-    Takes effect at once on what the run sends, and lasts as long as its process. Limits that the cloud named
-    are kept whatever the rate. With --scope it is the rate of that scope only, and of those that share its
-    throttle key.
+    Takes effect at once on what the run sends, and lasts as long as its process. A rate above that of a scope
+    in fleet.toml is refused (exit 64): it is a ceiling; a scope without one takes any. Limits that the cloud
+    named are kept whatever the rate. With --scope it is the rate of that scope only, and of those that share
+    its throttle key.
     """
     if not rate and (scope or concurrency is None):
         raise UsageError("nothing to set; give --rate or --concurrency, --scope goes with a rate")

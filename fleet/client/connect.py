@@ -122,7 +122,7 @@ def lowest_rates(specs: Iterable[ScopeSpec]) -> dict[str, Rate]:
     for spec in specs:
         if spec.rate is not None:
             known = rates.setdefault(spec.throttle, spec.rate)
-            rates[spec.throttle] = min(known, spec.rate, key=lambda rate: rate.count / rate.window)
+            rates[spec.throttle] = min(known, spec.rate, key=lambda rate: rate.per_second)
     return rates
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from fleet.core.changing.sight import Sight
 from fleet.core.errors import Meaning
-from fleet.core.pacing.limits import Limit
+from fleet.core.pacing.limits import Limit, Rate
 from fleet.core.patch import When
 
 
@@ -270,10 +270,16 @@ class OutOfReach(_Told, frozen=True):
 
 
 class Steered(_Told, frozen=True):
-    """Somebody steered the run from outside: paused, resumed, set or cancelled it. `what` says how."""
+    """Somebody steered the run from outside: paused, resumed, set or cancelled it. `what` says how.
+
+    `rates` were set, by scope, for all that share its throttle key. `shut` says until which wall second
+    nothing leaves under them, by throttle key and class.
+    """
 
     at: float
     what: str
+    rates: Mapping[str, Rate] = {}
+    shut: Mapping[str, float] = {}
 
 
 class Spent(_Told, frozen=True):

@@ -37,16 +37,26 @@ class Throttled(Protocol):
 
 
 class Helm:
-    """Does what is asked of one run, and records it. `concurrency` is that of its plan."""
+    """Does what is asked of one run, and records it. `concurrency` is that of its plan.
+
+    `ceilings` are the configured rates, by scope; one that has none takes any.
+    """
 
     def __init__(
-        self, control: Control, tape: Tape, clock: Clock, clouds: Mapping[str, Throttled], concurrency: int
+        self,
+        control: Control,
+        tape: Tape,
+        clock: Clock,
+        clouds: Mapping[str, Throttled],
+        concurrency: int,
+        ceilings: Mapping[str, Rate],
     ) -> None:
         self._control = control
         self._tape = tape
         self._clock = clock
         self._clouds = clouds
         self._concurrency = concurrency
+        self._ceilings = ceilings
 
     def answer(self, line: bytes) -> bytes:
         """The answer to one line."""
@@ -115,20 +125,41 @@ class Helm:
             raise UsageError(f"has no scope {', '.join(unknown)}; its scopes are {', '.join(self._clouds)}")
         if rate is None and (ask.scopes or ask.concurrency is None):
             raise UsageError("nothing to set; give a rate or a concurrency, scopes go with a rate")
+        scopes = ask.scopes or tuple(self._clouds)
+        if rate is not None:
+            self._require_below_ceiling(rate, scopes)
         news = []
         if ask.concurrency is not None:
             self._control.allow(ask.concurrency)
             news.append(f"concurrency {ask.concurrency}")
         if rate is not None:
-            for name in ask.scopes or self._clouds:
+            for name in scopes:
                 self._clouds[name].set_rate(rate)
             news.append(f"rate {rate}" + (f" of {', '.join(ask.scopes)}" if ask.scopes else ""))
         what = f"set to {', '.join(news)}"
-        shut = self._shut(ask.scopes or self._clouds) if rate is not None else {}
+        shut = self._shut(scopes) if rate is not None else {}
+        now = self._clock.wall()
         longest = max((one.seconds for one in shut.values()), default=0.0)
-        until = f"; requests wait until {second(self._clock.wall() + longest)}" if shut else ""
-        self._recorded(what + until)
+        until = f"; requests wait until {second(now + longest)}" if shut else ""
+        self._tape.note(
+            Steered(
+                now,
+                what + until,
+                dict.fromkeys(scopes, rate) if rate is not None else {},
+                {key: now + one.seconds for key, one in shut.items()},
+            )
+        )
         return "; ".join((what, *_waits(shut))) + self._bounded(ask.concurrency)
+
+    def _require_below_ceiling(self, rate: Rate, scopes: Iterable[str]) -> None:
+        """Raises UsageError for a rate above what is configured: that is what somebody agreed to."""
+        ceilings = {name: self._ceilings[name] for name in scopes if name in self._ceilings}
+        name = min(ceilings, key=lambda one: ceilings[one].per_second, default="")
+        if name and rate.per_second > ceilings[name].per_second:
+            raise UsageError(
+                f"rate {rate} is above the ceiling {ceilings[name]} of scope {name} in fleet.toml; "
+                "set at most that, or raise it there, cancel the run and resume it"
+            )
 
     def _shut(self, scopes: Iterable[str]) -> Mapping[str, Shut]:
         """Where what has left already lets nothing leave for a while: the longest first."""

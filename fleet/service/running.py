@@ -12,7 +12,7 @@ import anyio
 
 from fleet import __version__
 from fleet.client.clock import Clock
-from fleet.client.connect import connect
+from fleet.client.connect import connect, lowest_rates
 from fleet.client.memory import LimitFile
 from fleet.core.changing.life import Life
 from fleet.core.changing.reopen import is_open
@@ -251,7 +251,9 @@ async def apply_plan(
                 whole,
             )
             if steerable:
-                helm = Helm(control, tape, clock, clouds, plan.rollout.concurrency)
+                rates = lowest_rates(specs)
+                ceilings = {spec.name: rates[spec.throttle] for spec in specs if spec.throttle in rates}
+                helm = Helm(control, tape, clock, clouds, plan.rollout.concurrency, ceilings)
                 group.start_soon(serve, folder.path, helm.answer)
             if terminal is not None:
                 group.start_soon(heed_terminal, terminal, control.approvals)

@@ -93,6 +93,8 @@ class Progress:
         match event:
             case Saw() | Answered() | Blind():
                 self._called(event.at, event.sends)
+                if not isinstance(event, Blind):
+                    self._remaining.call(event)
             case Intended():
                 if event.step is Step.STOP and self._is_running(event.item):
                     self._away.add(event.item)
@@ -126,6 +128,7 @@ class Progress:
                 self._called(event.at, sum(n for kind, n in event.requests.items() if kind not in _STEPS))
             case Steered():
                 self._steered = event.what
+                self._remaining.steer(event)
             case RunEnded():
                 self._end, self._end_at, self._reason = event.end, event.at, event.reason
                 self._held.clear()

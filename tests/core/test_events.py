@@ -41,7 +41,7 @@ from fleet.core.events import (
     load_event,
 )
 from fleet.core.notebook import Lease, LeaseType, Status
-from fleet.core.pacing.limits import Limit
+from fleet.core.pacing.limits import Limit, Rate
 from fleet.core.patch import When
 
 SIGHT = Sight(Status.RUNNING, {"image_id": "x", "hooks": [1, {"a": None}]}, Lease(True, LeaseType.IDLE), 7)
@@ -64,7 +64,7 @@ KINDS: dict[str, Event] = {
     "held": Held(1.5, "lab-a", "t"),
     "out-of-reach": OutOfReach(1.5, "host", "t", 1.0),
     "used": Used(1.5, {0: "idle", 7: "busy"}),
-    "steered": Steered(1.5, "paused"),
+    "steered": Steered(1.5, "set to rate 5/s", {"lab-a": Rate(5, 1.0)}, {"a, reads": 9.5}),
     "spent": Spent(1.5, "lab-a", {"get": 3}),
     "run-ended": RunEnded(1.5, RunEnd.LOCKED_OUT, "why"),
 }
@@ -79,6 +79,12 @@ def test_an_event_is_written_under_its_word_and_read_again(kind: str) -> None:
 
 def test_every_event_has_a_word() -> None:
     assert {type(event) for event in KINDS.values()} == {*get_args(Event)}
+
+
+def test_what_was_steered_by_an_earlier_version_is_read_without_its_rates() -> None:
+    written = b'{"kind":"steered","at":1.5,"what":"set to rate 5/s"}'
+    assert load_event(written) == Steered(1.5, "set to rate 5/s")
+    assert dump_event(load_event(written)) == written
 
 
 def test_what_is_as_by_default_is_not_written() -> None:

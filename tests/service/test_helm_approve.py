@@ -39,7 +39,7 @@ class Clock:
 
 async def test_the_open_question_is_approved_once_and_recorded() -> None:
     recorder, control = Recorder(), Control()
-    helm = Helm(control, Tape(recorder, []), Clock(), {}, 1)
+    helm = Helm(control, Tape(recorder, []), Clock(), {}, 1, {})
 
     def approve() -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(helm.answer(b'{"do": "approve"}'))

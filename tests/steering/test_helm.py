@@ -64,7 +64,9 @@ class Run:
     def __init__(self) -> None:
         self.control, self.recorder = Control(), Recorder()
         self.scopes = {"lab-a": Scope("key a"), "lab-b": Scope("key b")}
-        self.helm = Helm(self.control, Tape(self.recorder, []), Clock(), self.scopes, 20)
+        self.helm = Helm(
+            self.control, Tape(self.recorder, []), Clock(), self.scopes, 20, {"lab-a": Rate(10, 1.0)}
+        )
 
     def ask(self, do: str, **words: object) -> Any:
         return json.loads(self.helm.answer(json.dumps({"do": do, **words}).encode()))
@@ -187,6 +189,42 @@ def test_what_cannot_be_set_changes_nothing(
     assert complaint in told["text"]
     assert (run.recorded, run.control.concurrency) == ([], None)
     assert {scope.rate for scope in run.scopes.values()} == {Rate(60, 60.0)}
+
+
+def test_a_rate_above_the_configured_one_is_refused_and_changes_nothing(run: Run) -> None:
+    for words in ({"rate": "601/min"}, {"rate": "11/s", "scopes": ["lab-a"], "concurrency": 3}):
+        told = run.ask("set", **words)
+        assert (told["done"], told["misused"]) == (False, True)
+        assert told["text"] == (
+            f"rate {words['rate']} is above the ceiling 10/s of scope lab-a in fleet.toml; set at most that, "
+            "or raise it there, cancel the run and resume it"
+        )
+    assert (run.recorded, run.control.concurrency) == ([], None)
+    assert {scope.rate for scope in run.scopes.values()} == {Rate(60, 60.0)}
+    assert run.ask("set", rate="600/min")["done"]
+
+
+def test_a_scope_without_a_configured_rate_takes_any(run: Run) -> None:
+    assert run.ask("set", rate="1000/s", scopes=["lab-b"])["done"]
+    assert run.scopes["lab-b"].rate == Rate(1000, 1.0)
+
+
+def test_the_rates_and_what_is_shut_are_recorded_by_scope_and_throttle_key(run: Run) -> None:
+    run.scopes["lab-b"].shut = {"b, reads": Shut(12.0, None)}
+    run.ask("set", rate="5/s")
+    run.ask("set", rate="4/s", scopes=["lab-b"])
+    run.ask("set", concurrency=3)
+    until = "; requests wait until 1970-01-01 00:16:52 UTC"
+    assert run.recorder.events == [
+        Steered(
+            1000.0,
+            f"set to rate 5/s{until}",
+            dict.fromkeys(["lab-a", "lab-b"], Rate(5, 1.0)),
+            {"b, reads": 1012.0},
+        ),
+        Steered(1000.0, f"set to rate 4/s of lab-b{until}", {"lab-b": Rate(4, 1.0)}, {"b, reads": 1012.0}),
+        Steered(1000.0, "set to concurrency 3"),
+    ]
 
 
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))

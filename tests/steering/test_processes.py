@@ -74,6 +74,22 @@ def test_a_raised_concurrency_fills_the_new_slots_at_once(make_lab: MakeLab) -> 
     until(lambda: len(lab.away()) == 8)
 
 
+def test_a_lower_rate_makes_the_time_left_longer_and_a_higher_one_is_refused(make_lab: MakeLab) -> None:
+    """With 8 changes to go, of 4 looks each, and a rate of one in 90 s."""
+    lab = make_lab(time_scale=2.0)
+    lab.job(8, concurrency=1)
+    run = lab.run()
+    until(lambda: len(lab.touched()) == 1)
+    name, where = run.folder.name, ("--run-dir", run.base)
+    refused = lab("set", name, "--rate", "51/s", *where)
+    assert (refused.code, refused.out) == (64, "")
+    assert refused.err.startswith(
+        f"fleet: {name}: rate 51/s is above the ceiling 50/s of scope lab-a in fleet.toml; set at most that"
+    )
+    assert lab("set", name, "--rate", "1/90s", *where).code == 0
+    assert lab("status", name, *where, "-o", "json").json["left_s"] >= 7 * 4 * 90.0
+
+
 def test_status_tells_where_a_run_stands_and_watch_follows_it_to_its_end(make_lab: MakeLab) -> None:
     lab = make_lab()
     lab.job(5, concurrency=2)

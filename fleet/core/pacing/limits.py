@@ -34,6 +34,11 @@ class Rate:
     count: int
     window: float
 
+    @property
+    def per_second(self) -> float:
+        """Requests a second on average."""
+        return self.count / self.window
+
     def __str__(self) -> str:
         for unit, seconds in reversed(UNITS.items()):
             number = self.window / seconds

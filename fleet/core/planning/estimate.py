@@ -57,6 +57,18 @@ class Work(NamedTuple):
     writes: int
 
 
+class Rates(NamedTuple):
+    """What holds in the place of the plan's rates: seconds between two calls of one class, by throttle key,
+    and seconds in which nothing leaves at all, by throttle key and class such as "host as user, reads".
+    """
+
+    gaps: Mapping[str, float]
+    shut: Mapping[str, float]
+
+
+AS_PLANNED = Rates({}, {})
+
+
 class Bound(NamedTuple):
     """A least number of seconds, and for people what asks for it, or for the largest part of it."""
 
@@ -122,6 +134,10 @@ class Bounds:
         )
 
 
+_Calls = Counter[tuple[str, float, str]]  # by throttle key, seconds between two of them, and class
+UnderWay = Sequence[tuple[Change, Work]]
+
+
 class Load:
     """What changes of one wave ask for, kept as sums: one more or less costs little."""
 
@@ -129,7 +145,7 @@ class Load:
         self._bounds = bounds
         self._lengths: Counter[float] = Counter()
         self._seats: Counter[tuple[str, str]] = Counter()  # ms, so that sums stay exact
-        self._calls: Counter[tuple[str, float, str]] = Counter()
+        self._calls: _Calls = Counter()
 
     def count(self, change: Change, by: int = 1, work: Work | None = None) -> None:
         """Adds a change with its `work`, by default the expected one, or takes one away (`by` = -1)."""
@@ -137,15 +153,18 @@ class Load:
         self._lengths[work.seconds] += by
         for key in self._bounds.seats_of(change):
             self._seats[key] += by * round(1000 * work.seconds)
+        self._count_calls(self._calls, change, work, by)
+
+    def _count_calls(self, calls: _Calls, change: Change, work: Work, by: int = 1) -> None:
         if change.scope in self._bounds.throttles:
             throttle = self._bounds.throttles[change.scope]
-            self._calls[*throttle, "reads"] += by * work.reads
-            self._calls[*throttle, "writes"] += by * work.writes
+            calls[*throttle, "reads"] += by * work.reads
+            calls[*throttle, "writes"] += by * work.writes
 
-    def bound(self, pace: float = 1.0, under_way: Sequence[tuple[Change, float]] = ()) -> Bound:
+    def bound(self, pace: float = 1.0, under_way: UnderWay = (), rates: Rates = AS_PLANNED) -> Bound:
         """How long they take at least when each takes `pace` times as long as was counted.
 
-        `under_way` are changes that hold a slot already, with the seconds that each still needs.
+        `under_way` are changes that hold a slot already, with what each still needs.
         """
         slots, longest = 0.0, 0.0
         for length, number in self._lengths.items():
@@ -154,15 +173,15 @@ class Load:
                 longest = max(longest, pace * length)
         seats = {key: pace * total / 1000 for key, total in self._seats.items()}
         for change, needs in under_way:
-            slots += needs
-            longest = max(longest, needs)
+            slots += needs.seconds
+            longest = max(longest, needs.seconds)
             for key in self._bounds.seats_of(change):
-                seats[key] = seats.get(key, 0.0) + needs
+                seats[key] = seats.get(key, 0.0) + needs.seconds
         bounds = [
             Bound(longest, "each wave's longest change"),
             Bound(slots / self._bounds.slots, self._bounds.at_once),
             *self._by_seats(seats),
-            *self._by_rate(),
+            *self.by_rate(under_way, rates),
         ]
         return max(bounds, key=lambda bound: bound.seconds)
 
@@ -206,11 +225,18 @@ class Load:
         whose = "" if group == "fleet" else f" of {group} {name}"
         yield Bound(seats[key] / limits[key], f"{limits[key]} away at once{whose}")
 
-    def _by_rate(self) -> Iterator[Bound]:
-        """So many calls have one gap less between them."""
-        for (key, spacing, kind), number in self._calls.items():
+    def by_rate(self, under_way: UnderWay = (), rates: Rates = AS_PLANNED) -> Iterator[Bound]:
+        """So many calls have one gap less between them, unless others left before the rate was set."""
+        calls, asked = self._calls.copy(), _Calls()
+        for change, needs in under_way:
+            self._count_calls(calls, change, needs)
+        for (key, spacing, kind), number in calls.items():
+            asked[key, rates.gaps.get(key, spacing), kind] += number
+        for (key, gap, kind), number in asked.items():
             if number > 0:
-                yield Bound((number - 1) * spacing, f"the rate of {key}, {kind}")
+                seconds = (number if key in rates.gaps else number - 1) * gap
+                name = f"{key}, {kind}"
+                yield Bound(rates.shut.get(name, 0.0) + seconds, f"the rate of {name}")
 
 
 def _listed(sums: Mapping[Any, int]) -> list[Any]:

@@ -194,9 +194,9 @@ def test_changes_under_way_hold_their_slots_and_seats() -> None:
     changes = some(3)
     load = Load(Bounds.of(changes, [FAST], Rollout(concurrency=2, max_unavailable={"fleet": Share(1)})))
     load.count(changes[0])
-    assert load.bound(under_way=[(changes[1], 100.0)]).seconds == OWN_WAY + 100.0
+    assert load.bound(under_way=[(changes[1], Work(100.0, 0, 0))]).seconds == OWN_WAY + 100.0
     renamed = some(1, RENAME)[0]
-    assert load.bound(under_way=[(renamed, 100.0)]).seconds == OWN_WAY
+    assert load.bound(under_way=[(renamed, Work(100.0, 0, 0))]).seconds == OWN_WAY
 
 
 SIZES = st.lists(
