@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from fleet.core.events import Intended
+from fleet.core.events import Answered, Fate, Intended
 from fleet.core.planning.plan import Change
 from fleet.simulator.audit import is_write
 from fleet.simulator.records import Record
@@ -20,7 +20,8 @@ def untimely(storm: Storm) -> Iterator[str]:
     for notebook, record in _first_writes(storm, changes).items():
         for what in (*_unsoaked(storm, changes, record), *_unapproved(storm, changes[notebook], record)):
             yield f"{notebook}: begins at {record.at - EPOCH:.1f} {what}"
-        if storm.plan.rollout.calendar and not _is_open(record.at) and not _intended_before(storm, record):
+        begun = _intended_before(storm, record) or _lost_before(storm, record)
+        if storm.plan.rollout.calendar and not _is_open(record.at) and not begun:
             yield f"{notebook}: begins at {record.at - EPOCH:.1f}, outside of every window"
 
 
@@ -61,10 +62,21 @@ def _is_open(at: float) -> bool:
     return (at - EPOCH) % PERIOD < OPEN + SLACK
 
 
+def _item(storm: Storm, record: Record) -> int:
+    assert storm.plan is not None
+    return next(change.item for change in storm.plan.changes if change.id == record.notebook)
+
+
+def _lost_before(storm: Storm, record: Record) -> bool:
+    """Whether a write left inside a window and never arrived: what was begun then is not kept waiting."""
+    item = _item(storm, record)
+    told = (one for one in storm.events if isinstance(one, Answered) and one.item == item)
+    return any(one.fate is Fate.IN_DOUBT and one.at < record.at and _is_open(one.at) for one in told)
+
+
 def _intended_before(storm: Storm, record: Record) -> bool:
     """Whether an earlier process may have sent that write already: what it began is not kept waiting."""
-    assert storm.plan is not None
-    item = next(change.item for change in storm.plan.changes if change.id == record.notebook)
+    item = _item(storm, record)
     process = max(number for number in storm.began if number <= storm.cloud.log.index(record))
     since = storm.cloud.log[process].at if process < len(storm.cloud.log) else record.at
     return any(isinstance(one, Intended) and one.item == item and one.at < since for one in storm.events)
